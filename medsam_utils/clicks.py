@@ -1,0 +1,154 @@
+"""Algorithm 1: where a simulated user clicks next, and the protocol that decides it.
+
+Source: Mazurowski et al. 2023, section 2.2, Algorithm 1, and the authors' released evaluation code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How clicks are simulated; the defaults are Algorithm 1 as written.
+
+    Every field but `seed` is one way in which the authors' released code differs from Algorithm 1,
+    so that one deviation at a time can be switched on: `dataclasses.replace(PAPER, label="foreground")`.
+    """
+
+    label: Literal["object", "foreground"] = "object"
+    """A click is positive inside this object, or inside any labelled pixel of the image."""
+    mask_choice: Literal["most_confident", "first", "oracle"] = "most_confident"
+    """Which candidate mask counts: highest predicted IoU, the first, or the best against the truth (greedy)."""
+    distance: Literal["exact", "approximate"] = "exact"
+    """Exact Euclidean distance, or OpenCV's 5 x 5 mask approximation (up to 1.9 % off)."""
+    ties: Literal["random", "first"] = "random"
+    """Among pixels of equal distance one at random (seeded per click), or the first in reading order."""
+    without_error: Literal["stop", "random_pixel"] = "stop"
+    """When the mask is perfect: stop and carry the IoU forward, or click any pixel of the image."""
+    min_object_pixels: int = 1
+    """Smaller objects are not evaluated; 1 leaves out only the empty ones."""
+    intensity: Literal["dataset", "max"] = "dataset"
+    """8-bit values as the dataset's entry says, or every image divided by its maximum."""
+    mask_threshold: int = 128
+    """From which value a 0..255 mask counts as object; the released code keeps exactly 255."""
+    seed: int = 0
+    """Seed of everything random, combined with dataset, case, object and click."""
+
+    @property
+    def name(self) -> str:
+        """`paper`, `released-code`, or what differs from `paper`.
+
+        >>> Protocol().name, Protocol(ties="first", seed=3).name
+        ('paper', 'paper, ties=first, seed=3')
+        """
+        if self == RELEASED_CODE:
+            return "released-code"
+        changed = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
+        return ", ".join(["paper", *changed])
+
+
+PAPER = Protocol()
+RELEASED_CODE = Protocol(
+    label="foreground",
+    mask_choice="first",
+    distance="approximate",
+    without_error="random_pixel",
+    intensity="max",
+    mask_threshold=255,
+)
+PROTOCOLS = {"paper": PAPER, "released-code": RELEASED_CODE}
+
+
+@dataclass(frozen=True)
+class Click:
+    """One point prompt at (row, col); positive means "this belongs to the object".
+
+    distance: pixels from the click to the nearest pixel outside the error region (0: no error region).
+    ties: how many pixels had that same distance, this one included.
+    """
+
+    row: int
+    col: int
+    positive: bool
+    distance: float
+    ties: int
+
+
+def next_click(
+    truth: np.ndarray,
+    prediction: np.ndarray | None,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    foreground: np.ndarray | None = None,
+) -> Click | None:
+    """Click the pixel of the error region that is farthest from the region's boundary (Algorithm 1).
+
+    truth: bool H x W, this object. prediction: bool H x W, or None before the first click, when the
+    error region is the object itself. foreground: bool H x W, any object of the image, read only by
+    the released code's label rule; None means the truth. The image's edge counts as boundary.
+    Returns None where nothing is wrong any more and the protocol stops there.
+    Raises ValueError for an empty truth without a prediction: there is nothing to click on.
+
+    >>> truth = np.pad(np.ones((3, 3), bool), 1)
+    >>> next_click(truth, None, PAPER, np.random.default_rng(0))
+    Click(row=2, col=2, positive=True, distance=2.0, ties=1)
+    >>> next_click(truth, truth, PAPER, np.random.default_rng(0)) is None
+    True
+    """
+    if prediction is None:
+        if not truth.any():
+            raise ValueError("an empty object has no first click: leave it out, as Protocol.min_object_pixels does")
+        error = truth
+    else:
+        error = truth ^ prediction
+
+    if error.any():
+        distance, pixels, origin = _farthest(error, protocol.distance)
+        chosen = pixels[rng.integers(len(pixels))] if protocol.ties == "random" else pixels[0]
+        row, col = (int(i) for i in chosen + origin)
+        ties = len(pixels)
+    elif protocol.without_error == "stop":
+        return None
+    else:
+        row, col = (int(rng.integers(n)) for n in error.shape)
+        distance, ties = 0.0, error.size
+
+    inside = foreground if protocol.label == "foreground" and foreground is not None else truth
+    return Click(row, col, bool(inside[row, col]), distance, ties)
+
+
+def click_rng(protocol: Protocol, dataset: str, case_id: str, task: str, click: int) -> np.random.Generator:
+    """Generator of one click, the same in any order of cases and on any worker.
+
+    >>> a, b = (click_rng(PAPER, "us_breast", "benign (1)", "US-Breast", 1) for _ in range(2))
+    >>> int(a.integers(10**9)) == int(b.integers(10**9))
+    True
+    """
+    key = "\x1f".join([str(protocol.seed), dataset, case_id, task, str(click)])
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little"))
+
+
+def _farthest(region: np.ndarray, distance: str) -> tuple[float, np.ndarray, np.ndarray]:
+    """Largest distance to the boundary of a non-empty region, and the pixels that have it.
+
+    The transform runs on the region's bounding box with one zero pixel round it, which gives the
+    same distances as the whole image. Returns the distance, pixels N x 2 (row, col) in reading
+    order, and the (row, col) to add to them.
+    """
+    region = region.view(np.uint8)
+    x, y, width, height = cv2.boundingRect(region)
+    box = cv2.copyMakeBorder(region[y : y + height, x : x + width], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    mask_size = cv2.DIST_MASK_PRECISE if distance == "exact" else cv2.DIST_MASK_5
+    distances = cv2.distanceTransform(box, cv2.DIST_L2, mask_size)
+    pixels = np.argwhere(distances > distances.max() - 0.01)
+    candidates = distances[tuple(pixels.T)].astype(np.float64)
+    if distance == "exact":  # squares of exact distances are integers: what float32 rounded apart ties again
+        candidates = np.sqrt(np.rint(candidates**2))
+    largest = candidates.max()
+    return float(largest), pixels[candidates == largest], np.array([y - 1, x - 1])

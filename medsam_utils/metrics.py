@@ -1,0 +1,39 @@
+"""Overlap of a predicted and a true mask."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Intersection over union of two bool masks of one shape, in 0..1.
+
+    Two empty masks have none: NaN, to be left out of means (the study's code does the same).
+
+    >>> iou(np.array([[True, True, False]]), np.array([[False, True, True]])).__round__(3)
+    0.333
+    >>> iou(np.zeros((2, 2), bool), np.zeros((2, 2), bool))
+    nan
+    """
+    intersection, total = _areas(prediction, truth)
+    union = total - intersection
+    return intersection / union if union else float("nan")
+
+
+def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Dice coefficient of two bool masks of one shape, in 0..1; NaN if both are empty.
+
+    >>> dice(np.array([[True, True, False]]), np.array([[False, True, True]]))
+    0.5
+    """
+    intersection, total = _areas(prediction, truth)
+    return 2 * intersection / total if total else float("nan")
+
+
+def _areas(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
+    """Pixels in both masks, and the sum of the pixels of each."""
+    if prediction.shape != truth.shape:
+        raise ValueError(f"masks of different shapes: {prediction.shape} and {truth.shape}")
+    a, b = (np.asarray(mask, dtype=bool).view(np.uint8) for mask in (prediction, truth))
+    return cv2.countNonZero(cv2.bitwise_and(a, b)), cv2.countNonZero(a) + cv2.countNonZero(b)

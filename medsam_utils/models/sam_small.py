@@ -1,0 +1,110 @@
+"""The embedded small SAM: segment-anything's own parts round a small convolutional image encoder."""
+
+import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling.common import LayerNorm2d
+from segment_anything.modeling.image_encoder import Block
+from torch import nn
+
+IMAGE_SIZE = 256  # longest side of the input, in pixels
+STRIDE = 8  # input pixels per embedding cell
+CHANNELS = 64  # of the embedding, the prompts and the mask decoder
+
+
+class ConvBlock(nn.Module):
+    """Residual block: 7 x 7 depthwise convolution, then a perceptron per position (Liu et al. 2022, ConvNeXt)."""
+
+    def __init__(self, channels: int, ratio: int):
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.expand = nn.Linear(channels, ratio * channels)
+        self.project = nn.Linear(ratio * channels, channels)
+        self.scale = nn.Parameter(torch.full((channels,), 0.1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map B x C x H x W to the same shape."""
+        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y = self.project(nn.functional.gelu(self.expand(y))) * self.scale
+        return x + y.permute(0, 3, 1, 2)
+
+
+class AttentionBlock(Block):
+    """segment-anything's transformer block on B x C x H x W instead of B x H x W x C."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map B x C x H x W to the same shape; every position attends to every other."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _downsample(before: int, after: int) -> nn.Sequential:
+    """Halve the resolution with overlapping windows."""
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), LayerNorm2d(after))
+
+
+class ConvEncoder(nn.Module):
+    """Encode a normalised image as one embedding vector per cell of 8 x 8 pixels.
+
+    Four stages at strides 2, 4, 8 and 16; attention only at the coarsest, where every cell sees the whole
+    image. All stages are brought to stride 8 and summed, so that fine edges reach the mask decoder.
+    """
+
+    def __init__(self, widths: tuple[int, int, int, int] = (24, 48, 96, 192), depth: int = 3):
+        super().__init__()
+        self.img_size = IMAGE_SIZE  # read by SamPredictor and Sam.preprocess
+        half, quarter, eighth, sixteenth = widths
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(_downsample(3, half), nn.GELU()),
+                nn.Sequential(_downsample(half, quarter), *[ConvBlock(quarter, 2) for _ in range(2)]),
+                nn.Sequential(_downsample(quarter, eighth), *[ConvBlock(eighth, 3) for _ in range(depth)]),
+                nn.Sequential(
+                    _downsample(eighth, sixteenth),
+                    *[ConvBlock(sixteenth, 3) for _ in range(depth)],
+                    *[AttentionBlock(sixteenth, num_heads=6, mlp_ratio=3) for _ in range(depth)],
+                ),
+            ]
+        )
+        self.to_embedding = nn.ModuleList(
+            [
+                nn.Conv2d(half, CHANNELS, 4, stride=4),
+                nn.Conv2d(quarter, CHANNELS, 2, stride=2),
+                nn.Conv2d(eighth, CHANNELS, 1),
+                nn.ConvTranspose2d(sixteenth, CHANNELS, 2, stride=2),
+            ]
+        )
+        self.neck = nn.Sequential(
+            LayerNorm2d(CHANNELS), nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), LayerNorm2d(CHANNELS)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map B x 3 x 256 x 256 to B x 64 x 32 x 32."""
+        embedding = 0
+        for stage, to_embedding in zip(self.stages, self.to_embedding, strict=True):
+            x = stage(x)
+            embedding = embedding + to_embedding(x)
+        return self.neck(embedding)
+
+
+def build_sam_small() -> Sam:
+    """Build the small SAM with random weights.
+
+    256 x 256 input, 32 x 32 embedding of 64 channels, 128 x 128 mask logits, about 2.5 million parameters.
+    It runs in `segment_anything.SamPredictor` like any other Sam (Kirillov et al. 2023).
+    """
+    cells = IMAGE_SIZE // STRIDE
+    prompt_encoder = PromptEncoder(
+        embed_dim=CHANNELS,
+        image_embedding_size=(cells, cells),
+        input_image_size=(IMAGE_SIZE, IMAGE_SIZE),
+        mask_in_chans=16,
+    )
+    # The random frequencies of 64 channels place a click only coarsely: half of them are made four times finer.
+    prompt_encoder.pe_layer.positional_encoding_gaussian_matrix[:, ::2] *= 4
+    mask_decoder = MaskDecoder(
+        transformer_dim=CHANNELS,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=CHANNELS, num_heads=4, mlp_dim=4 * CHANNELS),
+        iou_head_hidden_dim=128,
+    )
+    sam = Sam(ConvEncoder(), prompt_encoder, mask_decoder)
+    return sam.eval()
