@@ -1,0 +1,164 @@
+"""Figures of a page: functions of (axes, rows), and the step from a figure to SVG inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html import escape
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+# Okabe and Ito's colours that keep a contrast of 3 on white and on near black alike
+COLOURS = ["#0082c8", "#d55e00", "#009e73", "#cc79a7", "#8a8a8a"]
+MARKERS = "osD^v"
+TRUTH, PREDICTION = "#00c853", "#ff3b30"
+MISSED, EXTRA = "#2b8cff", "#ff9f0a"  # false negative and false positive: blue and orange, not red and green
+INK = "#010203"  # stands for the colour of the surrounding text, light or dark; `svg` puts it in
+STYLE = {
+    "font.size": 10,
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],  # to measure with; `svg` writes the page's own font
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "grid.color": "#8a8a8a",
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text: searchable, and in the page's own font
+    "svg.hashsalt": "medsam_utils",  # the same figure gives the same bytes
+}
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of width x height inches in the book's style, without pyplot's global state."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.add_subplot()
+
+
+def curves(axes: Axes, means: pd.DataFrame) -> None:
+    """Mean IoU against clicks, one line per model with its 95 % band.
+
+    means: rows of `statistics.mean_curves` of one task.
+    """
+    for i, (model, curve) in enumerate(means.groupby("model", sort=False)):
+        colour = COLOURS[i % len(COLOURS)]
+        axes.fill_between(curve["click"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
+        axes.plot(
+            curve["click"], curve["iou"], color=colour, marker=MARKERS[i % len(MARKERS)], label=model, ms=5
+        )
+    _clicks_and_iou(axes, int(means["click"].max()))
+
+
+def published_curves(axes: Axes, published: pd.DataFrame) -> None:
+    """The study's curves of one task, dashed and grey-edged so that they are never taken for ours.
+
+    published: columns method, clicks, iou.
+    """
+    for i, (method, curve) in enumerate(published.groupby("method", sort=False)):
+        style = {
+            "color": INK,
+            "linestyle": "--",
+            "linewidth": 1.2,
+            "marker": "s^"[i % 2],
+            "ms": 4.5,
+            "mfc": "none",
+        }
+        axes.plot(curve["clicks"], curve["iou"], label=method, **style)
+    _clicks_and_iou(axes, int(published["clicks"].max()))
+
+
+def _clicks_and_iou(axes: Axes, clicks: int) -> None:
+    """Same axes on every curve of the book, so that panels can be compared by eye."""
+    axes.set(
+        xlim=(0.5, clicks + 0.5), ylim=(0, 1), xticks=range(1, clicks + 1), xlabel="clicks", ylabel="IoU"
+    )
+    axes.legend(loc="best")
+
+
+def example(
+    axes: Axes, image: np.ndarray, truth=None, prediction=None, clicks=(), numbered: bool = False
+) -> None:
+    """An image with the truth's contour in green, the prediction's in red dashes, clicks as dots.
+
+    image: uint8, H x W x 3. truth, prediction: bool, H x W, or None. clicks: objects with row, col and
+    positive; positive ones are green, negative ones red, as in the study's figures 2 and 3. numbered:
+    write the number of each click beside it.
+    """
+    step = max(1, -(-max(image.shape[:2]) // 400))  # more pixels than the page shows only make it heavy
+    rows, cols = image.shape[:2]
+    picture = Image.fromarray(image).reduce(step) if step > 1 else image
+    axes.imshow(picture, extent=(-0.5, cols - 0.5, rows - 0.5, -0.5), interpolation="none")
+    for mask, colour, dashes in ((truth, TRUTH, "solid"), (prediction, PREDICTION, (0, (3, 1.2)))):
+        if mask is None or not mask.any():
+            continue
+        # padded, so that the contour of an object at the image's edge is closed
+        inner = np.pad(mask[::step, ::step], 1).astype(np.uint8)
+        x, y = (step * (np.arange(n) - 1) for n in inner.shape[::-1])
+        axes.contour(x, y, inner, levels=[0.5], colors="black", linewidths=2.6, alpha=0.45)
+        axes.contour(x, y, inner, levels=[0.5], colors=colour, linewidths=1.5, linestyles=[dashes])
+    for number, click in enumerate(clicks, start=1):
+        colour = TRUTH if click.positive else PREDICTION
+        axes.plot(click.col, click.row, "o", ms=7, mfc=colour, mec="white", mew=1.2)
+        if numbered:
+            offset = {"xytext": (5, 3), "textcoords": "offset points"}
+            axes.annotate(str(number), (click.col, click.row), color="white", weight="bold", **offset)
+    axes.set(xlim=(-0.5, cols - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")
+    axes.axis("off")
+
+
+def with_error(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """The image with its error region painted: blue where object was missed, orange where too much was taken.
+
+    image: uint8, H x W x 3. truth, prediction: bool, H x W. Returns uint8, H x W x 3.
+    """
+    painted = image.copy()
+    for region, colour in ((truth & ~prediction, MISSED), (prediction & ~truth, EXTRA)):
+        rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+        painted[region] = (0.3 * image[region] + 0.7 * rgb).astype(np.uint8)
+    return painted
+
+
+def svg(figure: Figure, alt: str) -> str:
+    """The figure as an SVG element to stand inside a page, where its text takes the page's colour.
+
+    alt: what a reader who does not see the figure must know; required. Pictures inside become JPEG,
+    a fifth of the size of matplotlib's RGBA PNG.
+    """
+    if not alt.strip():
+        raise ValueError("a figure needs an alternative text: say what it shows, with its numbers")
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = text.replace("'DejaVu Sans'", "system-ui")
+    text = re.sub(
+        r"<style.*?</style>", "", text, flags=re.DOTALL
+    )  # its selector is *: it would style the page
+    text = re.sub(r' id="[a-z]+[A-Za-z]*_\d+"', "", text)  # would stand twice on a page with two figures
+    text = re.sub(r"data:image/png;base64,([^\"]+)", _as_jpeg, text)
+    size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', text)
+    style = f'style="width:100%;max-width:{float(size[1]) * 4 / 3:.0f}px;height:auto;stroke-linejoin:round"'
+    return text.replace(size[0], f'{style} role="img" aria-label="{escape(alt)}"', 1)
+
+
+def _as_jpeg(match: re.Match) -> str:
+    """A base64 PNG of matplotlib's as a base64 JPEG."""
+    picture = Image.open(io.BytesIO(base64.b64decode(match[1]))).convert("RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
