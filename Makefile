@@ -1,0 +1,51 @@
+# Two commands do all: `make book` and `make test`. Each sets up what it needs by itself.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Overrides of runs.yml: make book DATA=/data MODELS="sam_vit_b ritm_h32" DEVICE=cuda JOBS=4
+RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODELS)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS))
+
+.PHONY: help book chapter test browser check bench phantoms lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+
+book: $(READY)  ## run the notebooks of runs.yml and render the book (DATA=, MODELS=, DEVICE=, JOBS=)
+	$(BIN)/python -m medsam_utils.render $(RENDER_OPTIONS)
+
+chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=
+	@test -n "$(FOLDER)" || { echo 'say which folder: make chapter FOLDER=/my/data TITLE="My data"'; exit 2; }
+	$(BIN)/python -m medsam_utils.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)"
+
+test: $(READY)  ## all tests but those in the browser
+	$(BIN)/python -m pytest --ignore tests/browser
+
+browser: $(READY)  ## tests of the built pages in Chromium (after `make book`)
+	$(BIN)/python -m pytest tests/browser
+
+check: $(READY)  ## style of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(READY)  ## measure: medians and ratios of interleaved runs
+	$(BIN)/python benchmarks/loop.py
+
+phantoms: $(READY)  ## write the phantom datasets in their own formats: TO= folder
+	$(BIN)/python -m medsam_utils.datasets.phantoms "$(or $(TO),data/phantoms)"
+
+lock:  ## renew requirements.lock from pyproject.toml; keeps what is pinned unless it must change
+	$(PYTHON) -m pip install --quiet uv
+	$(PYTHON) -m uv pip compile --universal --python-version 3.11 --all-extras --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-find-links pyproject.toml --output-file requirements.lock
+
+clean:  ## remove what was built: pages, book, results (not .venv, not downloads)
+	rm -rf _build book/pages results
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)

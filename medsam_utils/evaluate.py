@@ -1,0 +1,304 @@
+"""Cases -> rows: Algorithm 1 run on every object of a dataset, stored case by case."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from . import intensity
+from .case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from .clicks import PAPER, Click, Protocol, click_rng, next_click
+from .datasets import Dataset
+from .metrics import dice, iou
+from .models import Model, Prediction
+from .results import ROW_TYPES, Store, as_rows
+
+BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
+
+
+def evaluate(
+    dataset: Dataset,
+    model: Model,
+    protocol: Protocol = PAPER,
+    clicks: int = 9,
+    store: str | Path | None = None,
+    executor: Executor | None = None,
+    max_cases: int | None = None,
+) -> pd.DataFrame:
+    """Rows of a dataset under a model and a protocol, one per (object, click): see `results.ROW_TYPES`.
+
+    clicks: how many are simulated for each object. store: folder from which finished cases are read and
+    to which new ones are added; without it everything is computed. executor: any
+    `concurrent.futures.Executor` to compute on, None for this process. max_cases: at most so many,
+    spread evenly over the dataset's order.
+    The rows depend on data, model and protocol alone, never on order, workers or interruptions.
+    `rows.attrs["excluded"]` lists the cases left out, each with its reason; `rows.attrs["record"]` tells
+    when, where and how long.
+    Raises BadInputError if no case of the dataset can be used.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    dataset = _under(dataset, protocol)
+    listing = dataset.list()
+    references = _spread(listing.references, max_cases)
+    settings = _settings(dataset, model, protocol, clicks)
+    fingerprints = {reference: _fingerprint(settings, dataset, reference) for reference in references}
+
+    kept = Store(store, dataset.name, model.name, protocol.name) if store else None
+    tables = [kept.read(fingerprints.values())] if kept else []
+    finished = set(tables[0]["fingerprint"]) if kept else set()
+    missing = [reference for reference in references if fingerprints[reference] not in finished]
+    excluded = list(listing.exclusions)
+
+    size = 1 if executor is None else BATCH
+    tasks = ((dataset, missing[i : i + size], model, protocol, clicks) for i in range(0, len(missing), size))
+    fingerprint_of = {reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()}
+    progress = tqdm(
+        total=len(missing), desc=f"{dataset.name}, {model.name}", unit="case", disable=not missing
+    )
+    with kept or nullcontext(), progress:
+        for rows, left_out, done in _run(_evaluate_batch, tasks, executor):
+            if kept:
+                kept.append(rows.assign(fingerprint=rows["case_id"].map(fingerprint_of).astype("string")))
+            tables.append(rows)
+            excluded.extend(left_out)
+            progress.update(done)
+
+    rows = _in_order(pd.concat([as_rows([]), *tables], ignore_index=True), references, dataset)
+    if rows.empty:
+        reasons = "; ".join(f"{e.path}: {e.reason}" for e in excluded[:3]) or "it is empty"
+        raise BadInputError(
+            f"{dataset.root} has no usable case of {dataset.name} ({reasons}): see book/run.md"
+        )
+    record = {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - clock, 3),
+        "cases": len(references),
+        "computed": len(missing),
+        "excluded": len(excluded),
+        "device": str(getattr(model, "device", None) or "cpu"),
+        "settings": settings,
+        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS}
+        | {"python": platform.python_version()},
+    }
+    if kept and missing:
+        kept.write_record(record)
+    rows.attrs = {
+        "excluded": sorted((asdict(e) for e in excluded), key=lambda e: e["case_id"]),
+        "record": record,
+    }
+    return rows
+
+
+@dataclass(eq=False)
+class _Object:
+    """One object while its clicks are simulated."""
+
+    task: str
+    truth: np.ndarray
+    clicks: list[Click] = field(default_factory=list)
+    prediction: np.ndarray | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+
+
+def simulate(
+    case: Case, tasks: dict[str, str], model: Model, protocol: Protocol, clicks: int
+) -> Iterator[dict]:
+    """Algorithm 1 on one case, all its objects at once: yields one record per (object, click).
+
+    tasks: class name -> task name. Objects smaller than the protocol's minimum yield nothing.
+    """
+    large_enough = {
+        name: mask for name, mask in case.masks.items() if mask.sum() >= protocol.min_object_pixels
+    }
+    objects = [_Object(tasks[name], mask) for name, mask in large_enough.items()]
+    if not objects:
+        return
+    embedding = model.encode(case.image)
+    for n in range(1, clicks + 1):
+        clicked = []
+        for target in objects:
+            rng = click_rng(protocol, case.dataset, case.case_id, target.task, n)
+            click = next_click(target.truth, target.prediction, protocol, rng, case.foreground)
+            if click is not None:
+                target.clicks.append(click)
+                clicked.append(target)
+        if clicked:
+            prediction = model.predict(embedding, [target.clicks for target in clicked])
+            for i, target in enumerate(clicked):
+                target.prediction, target.scores = _chosen(prediction, i, target.truth, protocol)
+        for target in objects:
+            click = asdict(target.clicks[-1]) if target in clicked else _NO_CLICK
+            yield {"task": target.task, "click": n, **click, **target.scores}
+
+
+def replay(dataset: Dataset, model: Model, rows: pd.DataFrame, click: int) -> np.ndarray:
+    """Mask of one stored row again, bool H x W: one encode and one decode of the stored clicks.
+
+    rows: all rows of one object. click: which of them, from 1.
+    Raises KeyError if the dataset no longer has the case.
+    """
+    rows = rows.sort_values("click")
+    wanted = rows["case_id"].iloc[0]
+    references = {reference.case_id: reference for reference in dataset.list().references}
+    case = dataset.load(references[wanted])
+    given = rows[(rows["click"] <= click) & (rows["row"] >= 0)]
+    prompts = [
+        Click(*values)
+        for values in given[["row", "col", "positive", "distance", "ties"]].itertuples(index=False)
+    ]
+    prediction = model.predict(model.encode(case.image), [prompts])
+    return prediction.mask(0, int(rows.loc[rows["click"] == click, "mask_index"].iloc[0]))
+
+
+_NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0}
+_VERSIONS = ("medsam-utils", "torch", "segment-anything", "numpy", "opencv-python-headless", "pillow")
+
+
+def _chosen(
+    prediction: Prediction, index: int, truth: np.ndarray, protocol: Protocol
+) -> tuple[np.ndarray, dict]:
+    """Mask that counts of one object under the protocol, and the scores of all its candidates."""
+    masks = [prediction.mask(index, candidate) for candidate in range(prediction.logits.shape[1])]
+    true_iou = [iou(mask, truth) for mask in masks]
+    predicted_iou = prediction.predicted_iou[index].tolist()
+    choice = {
+        "most_confident": lambda: int(prediction.most_confident()[index]),
+        "first": lambda: 0,
+        "oracle": lambda: int(np.argmax(true_iou)),
+    }[protocol.mask_choice]()
+    return masks[choice], {
+        "mask_index": choice,
+        "predicted_iou": predicted_iou[choice],
+        "iou": true_iou[choice],
+        "dice": dice(masks[choice], truth),
+        **{f"predicted_iou_{i}": value for i, value in enumerate(predicted_iou)},
+        **{f"iou_{i}": value for i, value in enumerate(true_iou)},
+    }
+
+
+def _evaluate_batch(
+    dataset: Dataset, references: Sequence[CaseReference], model: Model, protocol: Protocol, clicks: int
+) -> tuple[pd.DataFrame, list[Exclusion], int]:
+    """Rows of some cases, the cases left out, and how many cases that makes together."""
+    records, excluded = [], []
+    for reference in references:
+        try:
+            case = dataset.load(reference)
+        except BadCaseError as error:
+            excluded.append(Exclusion(reference.case_id, str(error), str(reference.images[0])))
+            continue
+        constant = {
+            "dataset": dataset.name,
+            "case_id": case.case_id,
+            "patient_id": case.patient_id,
+            "slice_index": case.slice_index,
+            "model": model.name,
+            "weights": model.weights,
+            "protocol": protocol.name,
+            "level": dataset.level,
+        }
+        of_case = [constant | record for record in simulate(case, dataset.tasks, model, protocol, clicks)]
+        if not of_case:
+            reason = f"no object of at least {protocol.min_object_pixels} pixels"
+            excluded.append(Exclusion(reference.case_id, reason, str(reference.masks[0])))
+        records.extend(of_case)
+    return as_rows(records), excluded, len(references)
+
+
+def _run(function: Any, tasks: Iterator[tuple], executor: Executor | None) -> Iterator[Any]:
+    """Results of function(*task) as they finish; with an executor at most 32 tasks wait or run at a time."""
+    if executor is None:
+        yield from (function(*task) for task in tasks)
+        return
+    running = {executor.submit(function, *task) for task in islice(tasks, 32)}
+    while running:
+        finished, running = wait(running, return_when=FIRST_COMPLETED)
+        running |= {executor.submit(function, *task) for task in islice(tasks, len(finished))}
+        for future in finished:
+            yield future.result()
+
+
+def _under(dataset: Dataset, protocol: Protocol) -> Dataset:
+    """The dataset as the protocol reads it: mask threshold, and intensities where it overrules the entry."""
+    dataset = replace(dataset, mask_threshold=protocol.mask_threshold)
+    return replace(dataset, intensity=intensity.MAX_SCALING) if protocol.intensity == "max" else dataset
+
+
+def _spread(references: Sequence[CaseReference], limit: int | None) -> list[CaseReference]:
+    """At most `limit` references, evenly spaced, so that every volume and class has its share."""
+    if not limit or limit >= len(references):
+        return list(references)
+    return [references[i] for i in np.linspace(0, len(references) - 1, limit).round().astype(int)]
+
+
+def _in_order(rows: pd.DataFrame, references: Sequence[CaseReference], dataset: Dataset) -> pd.DataFrame:
+    """Rows sorted by case, task and click as the dataset lists them, whatever order they came in."""
+    case_order = {reference.case_id: i for i, reference in enumerate(references)}
+    task_order = {task: i for i, task in enumerate(dataset.tasks.values())}
+    keys = pd.DataFrame(
+        {
+            "case": rows["case_id"].map(case_order),
+            "task": rows["task"].map(task_order),
+            "click": rows["click"],
+        }
+    )
+    return rows.loc[keys.sort_values(["case", "task", "click"]).index, list(ROW_TYPES)].reset_index(drop=True)
+
+
+def _settings(dataset: Dataset, model: Model, protocol: Protocol, clicks: int) -> dict[str, Any]:
+    """Everything but the data files that decides the rows."""
+    return {
+        "dataset": {"name": dataset.name, "level": dataset.level, **dataset.settings()},
+        "model": {"name": model.name, "weights": model.weights, **model.settings()},
+        "protocol": asdict(protocol),
+        "clicks": clicks,
+        "code": _code_version(inspect.getsourcefile(type(model))),
+    }
+
+
+def _fingerprint(settings: dict[str, Any], dataset: Dataset, reference: CaseReference) -> str:
+    """Hash of the settings and of the case's files (name, size, time of change)."""
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in dataset.files(reference)]
+    key = json.dumps([settings, reference.case_id, files], sort_keys=True, default=str)
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _code_version(model_file: str) -> str:
+    """Hash of what the code behind a row does: its source without comments and docstrings.
+
+    Whoever improves a comment keeps the stored rows; whoever changes a rule does not.
+    """
+    package = Path(__file__).parent
+    files = [package / f"{name}.py" for name in ("case", "intensity", "clicks", "metrics", "evaluate")]
+    files += [
+        path for path in sorted(package.glob("datasets/*.py")) if path.stem not in ("entries", "phantoms")
+    ]
+    digest = hashlib.sha256()
+    for path in [*files, Path(model_file)]:
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                node.value.value = ""
+        digest.update(ast.unparse(tree).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,140 @@
+"""Registry of promptable segmentation models, and the two verbs that they all have."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..case import BadInputError
+from ..clicks import Click
+from .checkpoints import Checkpoint
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model answers to the clicks of B objects of one image: C candidate masks for each.
+
+    logits: float32, B x C x h x w, at the model's own low resolution; foreground is > 0.
+    predicted_iou: float32, B x C, the model's own estimate, NaN where it makes none.
+    upsample: low-resolution logits h x w -> logits H x W on the image's grid.
+    """
+
+    logits: np.ndarray
+    predicted_iou: np.ndarray
+    upsample: Callable[[np.ndarray], np.ndarray]
+
+    def most_confident(self) -> np.ndarray:
+        """Index of the candidate with the highest predicted IoU, one per object (the first of equals)."""
+        return np.argmax(self.predicted_iou, axis=1)
+
+    def mask(self, index: int, candidate: int) -> np.ndarray:
+        """Candidate mask of one object on the image's grid: bool, H x W."""
+        return self.upsample(self.logits[index, candidate]) > 0
+
+
+class Model(Protocol):
+    """A promptable model: an image is encoded once, then clicks are answered cheaply.
+
+    weights is the checkpoint's sha256, or empty for a model without weights; settings tells what else,
+    besides name and weights, decides a prediction.
+    """
+
+    name: str
+    weights: str
+
+    def settings(self) -> dict[str, Any]:
+        """What decides a prediction besides name and weights; JSON-able, part of the fingerprint."""
+
+    def encode(self, image: np.ndarray) -> Any:
+        """Embed one image, uint8 H x W x 3 RGB; all that `predict` needs to know of it."""
+
+    def predict(self, embedding: Any, clicks: Sequence[Sequence[Click]]) -> Prediction:
+        """Answer the clicks of B objects of the embedded image, equally many clicks for each object."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One line of the registry: what a model is, the class that runs it, and where its weights are."""
+
+    title: str
+    adapter: str
+    options: dict[str, Any]
+    checkpoint: Checkpoint | None
+    licence: str
+    citation: str
+
+
+_WEIGHTS = Path(__file__).parent / "weights"
+_KIRILLOV = "Kirillov et al., Segment Anything, ICCV 2023, arXiv 2304.02643"
+
+
+def _released_sam(size: str, file: str, sha256: str) -> ModelEntry:
+    return ModelEntry(
+        title=f"SAM {size.replace('vit_', 'ViT-').upper().replace('VIT', 'ViT')}",
+        adapter="sam.Sam",
+        options={"architecture": size},
+        checkpoint=Checkpoint(f"https://dl.fbaipublicfiles.com/segment_anything/{file}", sha256),
+        licence="Apache-2.0",
+        citation=_KIRILLOV,
+    )
+
+
+MODELS: dict[str, ModelEntry] = {
+    "sam_small": ModelEntry(
+        title="SAM small (embedded)",
+        adapter="sam.Sam",
+        options={"architecture": "small"},
+        checkpoint=Checkpoint(_WEIGHTS / "sam_small.pt"),
+        licence="Apache-2.0",
+        citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
+    ),
+    "sam_vit_b": _released_sam(
+        "vit_b", "sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
+    ),
+    "sam_vit_l": _released_sam(
+        "vit_l", "sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"
+    ),
+    "sam_vit_h": _released_sam(
+        "vit_h", "sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"
+    ),
+    "grabcut": ModelEntry(
+        title="GrabCut",
+        adapter="grabcut.GrabCut",
+        options={},
+        checkpoint=None,
+        licence="Apache-2.0 (OpenCV)",
+        citation="Rother, Kolmogorov and Blake, GrabCut, ACM Transactions on Graphics 23 (2004) 309",
+    ),
+}
+
+
+def load_model(
+    name: str, checkpoint: str | Path | None = None, device: str | None = None, exact: bool = False
+) -> Model:
+    """Model of the registry by its name; weights are read, or downloaded, when they are first needed.
+
+    checkpoint: a weights file to use instead of the registry's. device: "cpu", "cuda", "cuda:1", "mps";
+    None takes the best there is. exact: one object at a time, bit-equal to the reference predictor,
+    instead of all objects of an image in one batch.
+    Raises BadInputError for an unknown name (it lists the known ones) and for a missing checkpoint file.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise BadInputError(f"model {name!r} is unknown: {hint}the registry has {', '.join(MODELS)}")
+    entry = MODELS[name]
+    weights = Checkpoint(Path(checkpoint)) if checkpoint else entry.checkpoint
+    module, adapter = entry.adapter.split(".")
+    build = getattr(importlib.import_module(f".{module}", __package__), adapter)
+    return build(name, weights, device=device, exact=exact, **entry.options)
+
+
+load_model_once = functools.lru_cache(maxsize=4)(load_model)
+"""As `load_model`, but the same arguments give the same object: what an unpickled model is in a worker."""

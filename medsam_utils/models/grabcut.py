@@ -1,0 +1,89 @@
+"""GrabCut from clicks: what colour alone can do, a baseline without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..clicks import Click
+from . import Prediction, load_model_once
+
+
+@dataclass(frozen=True)
+class GrabCutEmbedding:
+    """The image at working size, uint8 h x w x 3, and its original (rows, cols)."""
+
+    image: np.ndarray
+    original: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class GrabCut:
+    """OpenCV's GrabCut (Rother et al. 2004) seeded by the clicks, at a longest side of `side` pixels.
+
+    A click fixes a small disk round it. Where no background was clicked yet, what lies farther from
+    the first click than `reach` of the longest side is assumed to be background at first.
+    """
+
+    name: str
+    checkpoint: None = None
+    device: str | None = None
+    exact: bool = False
+    side: int = 256
+    disk: int = 3
+    reach: float = 0.2
+    iterations: int = 3
+    weights: str = ""
+
+    def __reduce__(self) -> tuple:
+        """Pickle the registry's name."""
+        return load_model_once, (self.name,)
+
+    def settings(self) -> dict[str, Any]:
+        """Working size, seeds and iterations."""
+        return {"side": self.side, "disk": self.disk, "reach": self.reach, "iterations": self.iterations}
+
+    def encode(self, image: np.ndarray) -> GrabCutEmbedding:
+        """Shrink uint8 H x W x 3 to the working size; smaller images stay as they are."""
+        rows, cols = image.shape[:2]
+        scale = min(1.0, self.side / max(rows, cols))
+        size = max(1, round(cols * scale)), max(1, round(rows * scale))
+        return GrabCutEmbedding(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (rows, cols))
+
+    def predict(self, embedding: GrabCutEmbedding, clicks: Sequence[Sequence[Click]]) -> Prediction:
+        """One candidate for each of B objects, its logits +1 or -1; it estimates no IoU (NaN)."""
+        logits = np.stack([self._cut(embedding, of_object) for of_object in clicks])[:, None]
+        rows, cols = embedding.original
+        return Prediction(
+            logits,
+            np.full((len(clicks), 1), np.nan, np.float32),
+            lambda low: cv2.resize(low, (cols, rows), interpolation=cv2.INTER_LINEAR),
+        )
+
+    def _cut(self, embedding: GrabCutEmbedding, clicks: Sequence[Click]) -> np.ndarray:
+        """+1 in the object, -1 outside, float32 h x w."""
+        shape = embedding.image.shape[:2]
+        scale = np.array(shape) / embedding.original
+        centres = [
+            tuple(int(i) for i in ((c.col + 0.5) * scale[1], (c.row + 0.5) * scale[0])) for c in clicks
+        ]
+        seeds = np.full(shape, cv2.GC_BGD if all(c.positive for c in clicks) else cv2.GC_PR_BGD, np.uint8)
+        for click, centre in zip(clicks, centres, strict=True):
+            if click.positive:
+                cv2.circle(seeds, centre, round(self.reach * max(shape)), cv2.GC_PR_FGD, -1)
+        for click, centre in zip(clicks, centres, strict=True):
+            cv2.circle(seeds, centre, self.disk, cv2.GC_FGD if click.positive else cv2.GC_BGD, -1)
+        if (seeds & 1).all():  # a tiny image inside the click's disk: no background colour to learn
+            return np.ones(shape, np.float32)
+        cv2.setRNGSeed(
+            0
+        )  # its k-means draws from a global generator: the answer must not depend on earlier calls
+        background, foreground = np.zeros((2, 1, 65))
+        cv2.grabCut(
+            embedding.image, seeds, None, background, foreground, self.iterations, cv2.GC_INIT_WITH_MASK
+        )
+        return np.where(seeds & 1, np.float32(1), np.float32(-1))

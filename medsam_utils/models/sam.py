@@ -1,0 +1,136 @@
+"""Segment Anything as a promptable model: its own modules, called in the order of its own predictor."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import segment_anything
+import torch
+from segment_anything.utils.transforms import ResizeLongestSide
+
+from ..case import BadInputError
+from ..clicks import Click
+from . import Prediction, load_model_once
+from .checkpoints import Checkpoint, load_state_dict
+from .sam_small import build_sam_small
+
+ARCHITECTURES = {
+    "small": build_sam_small,
+    "vit_b": segment_anything.sam_model_registry["vit_b"],
+    "vit_l": segment_anything.sam_model_registry["vit_l"],
+    "vit_h": segment_anything.sam_model_registry["vit_h"],
+}
+
+
+@dataclass(frozen=True)
+class SamEmbedding:
+    """Encoded image: features 1 x C x h x w, and the image's (rows, cols) resized and original."""
+
+    features: torch.Tensor
+    resized: tuple[int, int]
+    original: tuple[int, int]
+
+
+class Sam:
+    """SAM of any size (Kirillov et al. 2023), three candidate masks at every click, no mask fed back."""
+
+    def __init__(
+        self,
+        name: str,
+        checkpoint: Checkpoint,
+        architecture: str,
+        device: str | None = None,
+        exact: bool = False,
+    ) -> None:
+        """Keep the recipe; `network` is built and its weights are read on first use."""
+        self.name, self.checkpoint, self.architecture, self.exact = name, checkpoint, architecture, exact
+        self.requested_device = device
+        self.weights = checkpoint.sha256
+
+    def __reduce__(self) -> tuple:
+        """Pickle the recipe instead of the weights: a worker process loads them once."""
+        given = str(self.checkpoint.location) if self.checkpoint.known_sha256 is None else None
+        return load_model_once, (self.name, given, self.requested_device, self.exact)
+
+    def settings(self) -> dict[str, Any]:
+        """Architecture and decoding mode."""
+        return {"architecture": self.architecture, "exact": self.exact}
+
+    @functools.cached_property
+    def device(self) -> torch.device:
+        """The device asked for, else CUDA, Apple's MPS or the CPU, whichever is there first."""
+        if self.requested_device:
+            return torch.device(self.requested_device)
+        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(best)
+
+    @functools.cached_property
+    def network(self) -> segment_anything.modeling.Sam:
+        """The network in evaluation mode, weights loaded, on its device.
+
+        Raises BadInputError if the weights are of another architecture.
+        """
+        network = ARCHITECTURES[self.architecture]()
+        path = self.checkpoint.path()
+        try:
+            network.load_state_dict(load_state_dict(path))
+        except RuntimeError as error:
+            fact = str(error).strip().splitlines()[1].strip()
+            raise BadInputError(
+                f"{path} does not fit SAM {self.architecture} ({fact}): "
+                f"choose the model of its size, one of {', '.join(ARCHITECTURES)}"
+            ) from error
+        return network.eval().to(self.device)
+
+    @torch.inference_mode()
+    def encode(self, image: np.ndarray) -> SamEmbedding:
+        """Embed uint8 H x W x 3 RGB: longest side resized with Pillow, as SAM's own predictor does."""
+        encoder = self.network.image_encoder
+        resized = ResizeLongestSide(encoder.img_size).apply_image(image)
+        pixels = torch.as_tensor(resized, device=self.device).permute(2, 0, 1).contiguous()[None]
+        return SamEmbedding(encoder(self.network.preprocess(pixels)), resized.shape[:2], image.shape[:2])
+
+    @torch.inference_mode()
+    def predict(self, embedding: SamEmbedding, clicks: Sequence[Sequence[Click]]) -> Prediction:
+        """Three candidate masks for each of B objects, from equally many clicks for each.
+
+        Raises ValueError if the objects have different numbers of clicks.
+        """
+        if len({len(of_object) for of_object in clicks}) != 1:
+            raise ValueError(
+                "the objects of one call need equally many clicks each: call once per number of clicks"
+            )
+        transform = ResizeLongestSide(self.network.image_encoder.img_size)
+        xy = np.array([[(click.col, click.row) for click in of_object] for of_object in clicks])
+        coordinates = torch.as_tensor(transform.apply_coords(xy, embedding.original), dtype=torch.float32)
+        labels = torch.as_tensor([[int(click.positive) for click in of_object] for of_object in clicks])
+        batches = [slice(i, i + 1) for i in range(len(clicks))] if self.exact else [slice(None)]
+        answers = [self._decode(embedding.features, coordinates[batch], labels[batch]) for batch in batches]
+        logits, predicted_iou = (torch.cat(parts).cpu().numpy() for parts in zip(*answers, strict=True))
+        return Prediction(logits, predicted_iou, functools.partial(self._upsample, embedding))
+
+    def _decode(
+        self, features: torch.Tensor, coordinates: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Low-resolution logits B x 3 x h x w and predicted IoU B x 3 of points B x N x 2 (x, y)."""
+        points = coordinates.to(self.device), labels.to(self.device, torch.int)
+        sparse, dense = self.network.prompt_encoder(points=points, boxes=None, masks=None)
+        return self.network.mask_decoder(
+            image_embeddings=features,
+            image_pe=self.network.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+
+    @torch.inference_mode()
+    def _upsample(self, embedding: SamEmbedding, logits: np.ndarray) -> np.ndarray:
+        """Logits h x w resized, without SAM's padding, to the image's H x W."""
+        logits = torch.as_tensor(logits, device=self.device)[None, None]
+        return (
+            self.network.postprocess_masks(logits, embedding.resized, embedding.original)[0, 0].cpu().numpy()
+        )

@@ -1,0 +1,128 @@
+"""Algorithm 1: the click, its label, edges, ties, and when nothing is wrong any more."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from scipy.ndimage import distance_transform_edt
+
+from medsam_utils import PAPER, RELEASED_CODE, Click, Protocol, next_click
+from medsam_utils.clicks import click_rng
+
+
+def blobs(rng: np.random.Generator) -> np.ndarray:
+    """A random bool mask of random shape, from one pixel to several irregular blobs."""
+    shape = rng.integers(1, 90, 2)
+    noise = cv2.GaussianBlur(rng.normal(size=shape), (0, 0), rng.uniform(0.5, 6)).reshape(shape)
+    return noise > rng.uniform(0, 0.5) * noise.max()
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_the_click_is_a_maximum_of_the_exact_distance_on_3000_random_masks():
+    random = rng()
+    for _ in range(3000):
+        truth = blobs(random)
+        prediction = np.roll(blobs(random), 3).astype(bool)
+        prediction = np.resize(prediction, truth.shape)
+        error = truth ^ prediction
+        if not error.any():
+            continue
+        click = next_click(truth, prediction, PAPER, random)
+        squared = np.rint(distance_transform_edt(np.pad(error, 1))[1:-1, 1:-1] ** 2)
+        assert squared[click.row, click.col] == squared.max()
+        assert click.distance == pytest.approx(np.sqrt(squared.max()), abs=1e-9)
+        assert click.ties == (squared == squared.max()).sum()
+        assert click.positive == truth[click.row, click.col]
+
+
+def test_the_image_edge_counts_as_boundary():
+    everything = np.ones((5, 9), bool)
+    click = next_click(everything, None, PAPER, rng())
+    assert (click.row, click.distance) == (2, 3.0)
+    assert 2 <= click.col <= 6 and click.ties == 5
+
+
+def test_ties_are_broken_at_random_or_by_the_first_pixel():
+    everything = np.ones((1, 50), bool)
+    columns = {next_click(everything, None, PAPER, np.random.default_rng(i)).col for i in range(50)}
+    assert len(columns) > 10
+    assert next_click(everything, None, replace(PAPER, ties="first"), rng()) == Click(0, 0, True, 1.0, 50)
+
+
+def test_a_false_positive_on_a_neighbour_is_negative_in_the_paper_and_positive_in_the_released_code():
+    truth, neighbour = np.zeros((2, 20, 20), bool)
+    truth[8:12, 2:6] = True
+    neighbour[5:15, 10:20] = True
+    prediction = truth | neighbour
+    foreground = truth | neighbour
+    in_paper = next_click(truth, prediction, PAPER, rng(), foreground)
+    in_released_code = next_click(truth, prediction, RELEASED_CODE, rng(), foreground)
+    assert neighbour[in_paper.row, in_paper.col] and neighbour[in_released_code.row, in_released_code.col]
+    assert not in_paper.positive
+    assert in_released_code.positive
+
+
+def test_without_a_foreground_both_label_rules_agree():
+    truth = np.zeros((9, 9), bool)
+    truth[:, :3] = True
+    prediction = np.ones((9, 9), bool)
+    assert not next_click(truth, prediction, RELEASED_CODE, rng()).positive
+
+
+def test_a_perfect_mask_ends_the_clicks_in_the_paper_and_gets_any_pixel_in_the_released_code():
+    truth = np.eye(7, dtype=bool)
+    assert next_click(truth, truth, PAPER, rng()) is None
+    pixels = [next_click(truth, truth, RELEASED_CODE, np.random.default_rng(i)) for i in range(40)]
+    assert len({(click.row, click.col) for click in pixels}) > 20
+    assert all(click.positive == truth[click.row, click.col] for click in pixels)
+
+
+def test_an_empty_object_has_no_first_click():
+    with pytest.raises(ValueError, match="empty object"):
+        next_click(np.zeros((4, 4), bool), None, PAPER, rng())
+
+
+def test_an_empty_object_that_was_predicted_gets_a_negative_click():
+    prediction = np.zeros((7, 7), bool)
+    prediction[1:4, 1:4] = True
+    assert next_click(~prediction & False, prediction, PAPER, rng()) == Click(2, 2, False, 2.0, 1)
+
+
+def test_the_approximate_distance_prefers_other_pixels_on_some_masks():
+    random = rng()
+    approximate = replace(PAPER, distance="approximate", ties="first")
+    exact = replace(PAPER, ties="first")
+    masks = [mask for mask in (blobs(random) for _ in range(300)) if mask.any()]
+    moved = sum(
+        (a.row, a.col) != (b.row, b.col)
+        for a, b in (
+            (next_click(m, None, approximate, rng()), next_click(m, None, exact, rng())) for m in masks
+        )
+    )
+    assert 0 < moved < len(masks)
+
+
+def test_a_click_depends_on_dataset_case_task_and_number_and_on_nothing_else():
+    draws = {
+        key: click_rng(PAPER, *key).integers(2**60)
+        for key in [
+            ("a", "c", "t", 1),
+            ("b", "c", "t", 1),
+            ("a", "d", "t", 1),
+            ("a", "c", "u", 1),
+            ("a", "c", "t", 2),
+        ]
+    }
+    assert len(set(draws.values())) == 5
+    assert click_rng(PAPER, "a", "c", "t", 1).integers(2**60) == draws["a", "c", "t", 1]
+    assert click_rng(replace(PAPER, seed=1), "a", "c", "t", 1).integers(2**60) != draws["a", "c", "t", 1]
+
+
+def test_a_protocol_is_named_by_what_it_changes():
+    assert PAPER.name == "paper"
+    assert RELEASED_CODE.name == "released-code"
+    assert Protocol(label="foreground").name == "paper, label=foreground"

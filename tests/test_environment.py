@@ -1,0 +1,34 @@
+"""One list of requirements: pyproject, the lock and the conda environment say the same."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+def requirements() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {*project["dependencies"], *sum(project["optional-dependencies"].values(), [])}
+
+
+def lock() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return dict(line.split(" ;")[0].strip().split("==") for line in lines)
+
+
+def name(requirement: str) -> str:
+    return re.split(r"[<>=!~\[ ]", requirement)[0].lower()
+
+
+def test_the_conda_environment_lists_what_pyproject_lists():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert {entry for entry in pip if not entry.startswith("--")} == requirements()
+
+
+def test_the_lock_pins_every_requirement_and_names_no_host():
+    assert {name(requirement) for requirement in requirements()} <= set(lock())
+    assert "://" not in (ROOT / "requirements.lock").read_text()
