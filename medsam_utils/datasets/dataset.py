@@ -1,0 +1,173 @@
+"""Dataset: what an entry of the registry is, and what an evaluation asks of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+
+READING = 1
+"""Raise this number when a reader changes what it returns: stored rows are then computed again."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The cases of a dataset, in natural order of their names, and what had to be left out."""
+
+    references: list[CaseReference]
+    exclusions: list[Exclusion]
+
+
+@dataclass(frozen=True)
+class Passport:
+    """What a reader of the book has to know about a dataset.
+
+    layout: the expected files as a tree; study_images: the study's own image count, None where it
+    is not in the study; count_rule: which images we count; traps: what goes wrong with these files.
+    """
+
+    full_name: str
+    citation: str
+    home: str
+    licence: str
+    registration: str
+    layout: str
+    count_rule: str
+    study_images: int | None = None
+    traps: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """What reads the files of a dataset: a frozen dataclass, whose fields say how."""
+
+    def list(self, dataset: Dataset) -> Listing:
+        """List the cases; opens no image."""
+
+    def load(self, dataset: Dataset, reference: CaseReference) -> Case:
+        """Read one case; raises BadCaseError if it cannot be used."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset: an entry of `DATASETS`, and with its `root` something to evaluate on.
+
+    title: name in figures and tables, as in the study; modality: MRI, X-ray, Ultrasound, CT or PET.
+    classes: class name -> label values, or `masks.FOREGROUND` for whatever a binary mask marks.
+    other_labels: label values that occur but belong to no class; None: any value may occur.
+    intensity: raw values -> 8-bit RGB, see `medsam_utils.intensity`.
+    mask_threshold: 1..255, from which value on a pixel of a soft mask counts, see `datasets.masks`.
+    folders: the distribution's own top folders, by whose names the dataset is recognised;
+    companions: further ones, whose names are too general for that; within: the ones of all these
+    to look into (empty: everything below `root`).
+    level: "measured" for real files, "demo" for phantoms.
+    """
+
+    name: str
+    title: str
+    modality: str
+    classes: Mapping[str, tuple[int, ...]]
+    reader: Reader
+    intensity: object
+    passport: Passport
+    folders: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
+    other_labels: tuple[int, ...] | None = ()
+    mask_threshold: int = 128
+    root: Path | None = None
+    within: tuple[str, ...] = ()
+    level: str = "measured"
+
+    def __post_init__(self) -> None:
+        """Raise BadInputError for a threshold outside 1..255."""
+        if not 1 <= self.mask_threshold <= 255:
+            raise BadInputError(f"mask_threshold is {self.mask_threshold}: choose 1..255, 128 is half")
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """Task name of each class: the title, followed by the class where there are several."""
+        if len(self.classes) == 1:
+            return dict.fromkeys(self.classes, self.title)
+        return {name: f"{self.title}: {name}" for name in self.classes}
+
+    def list(self) -> Listing:
+        """List the cases without opening an image; the same files give the same list everywhere.
+
+        Raises BadInputError if the folder is missing or there is no case in it.
+        """
+        if self.root is None:
+            raise BadInputError(f"{self.name} is an entry without files: use load_dataset({self.name!r})")
+        for folder in [self.root / name for name in self.within] or [self.root]:
+            if not folder.is_dir():
+                raise BadInputError(
+                    f"{folder}: no such folder: give the one that holds\n{self.passport.layout}"
+                )
+        listing = self.reader.list(self)
+        if not listing.references:
+            first = "".join(f"; for example {e.path}: {e.reason}" for e in listing.exclusions[:1])
+            raise BadInputError(
+                f"{self.root}: no case of {self.name} in this folder ({len(listing.exclusions)} left out{first}). "
+                f"Expected:\n{self.passport.layout}"
+            )
+        return listing
+
+    def load(self, reference: CaseReference) -> Case:
+        """Read one case, upright and as 8-bit RGB; raises BadCaseError if it cannot be used."""
+        try:
+            return self.reader.load(self, reference)
+        except BadCaseError as error:
+            raise BadCaseError(self.relative(error)) from None
+
+    def relative(self, error: BadCaseError) -> str:
+        """Return the error's text with paths below the root: a page is the same on every machine."""
+        return str(error).replace(f"{self.root}{os.sep}", "")
+
+    def files(self, reference: CaseReference) -> list[Path]:
+        """Return the files that a case is read from."""
+        return [*reference.images, *reference.masks]
+
+    def settings(self) -> dict:
+        """Return what, besides the files, decides what `load` returns; plain JSON values."""
+        return {
+            "reading": READING,
+            "dataset": self.name,
+            "classes": {name: list(labels) for name, labels in self.classes.items()},
+            "other_labels": None if self.other_labels is None else list(self.other_labels),
+            "mask_threshold": self.mask_threshold,
+            "intensity": _describe(self.intensity),
+            "reader": _describe(self.reader),
+        }
+
+
+def to_rgb(values: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
+    """Apply the dataset's intensity rule; raises BadCaseError if a pixel is NaN or infinite.
+
+    Such pixels are not filled in: what stands there decides the contrast of all the others.
+    """
+    if values.dtype.kind == "f":
+        bad = np.count_nonzero(~np.isfinite(values))
+        if bad:
+            raise BadCaseError(
+                f"{path}: {bad} of {values.size} pixels are NaN or infinite: replace them, and save the file again"
+            )
+    elif values.dtype.kind == "b":
+        values = values.astype(np.uint8) * 255
+    elif values.dtype.kind not in "iu":
+        raise BadCaseError(
+            f"{path}: pixels are {values.dtype}, real numbers are needed: save one channel or RGB"
+        )
+    return dataset.intensity(values)
+
+
+def _describe(value: object) -> object:
+    """Return a frozen dataclass as plain values, with the name of its type."""
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    return list(value) if isinstance(value, tuple) else value
