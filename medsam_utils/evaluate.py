@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from . import intensity
 from .case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from .clicks import PAPER, Click, Protocol, click_rng, next_click
 from .datasets import Dataset
+from .intensity import MaxScaling
 from .metrics import dice, iou
 from .models import Model, Prediction
 from .results import ROW_TYPES, Store, as_rows
@@ -202,7 +202,7 @@ def _evaluate_batch(
         try:
             case = dataset.load(reference)
         except BadCaseError as error:
-            excluded.append(Exclusion(reference.case_id, str(error), str(reference.images[0])))
+            excluded.append(Exclusion(reference.case_id, str(error), _path(dataset, reference)))
             continue
         constant = {
             "dataset": dataset.name,
@@ -217,9 +217,14 @@ def _evaluate_batch(
         of_case = [constant | record for record in simulate(case, dataset.tasks, model, protocol, clicks)]
         if not of_case:
             reason = f"no object of at least {protocol.min_object_pixels} pixels"
-            excluded.append(Exclusion(reference.case_id, reason, str(reference.masks[0])))
+            excluded.append(Exclusion(reference.case_id, reason, _path(dataset, reference)))
         records.extend(of_case)
     return as_rows(records), excluded, len(references)
+
+
+def _path(dataset: Dataset, reference: CaseReference) -> str:
+    """Image file of a case, below the dataset's folder."""
+    return reference.images[0].relative_to(dataset.root).as_posix()
 
 
 def _run(function: Any, tasks: Iterator[tuple], executor: Executor | None) -> Iterator[Any]:
@@ -238,7 +243,7 @@ def _run(function: Any, tasks: Iterator[tuple], executor: Executor | None) -> It
 def _under(dataset: Dataset, protocol: Protocol) -> Dataset:
     """The dataset as the protocol reads it: mask threshold, and intensities where it overrules the entry."""
     dataset = replace(dataset, mask_threshold=protocol.mask_threshold)
-    return replace(dataset, intensity=intensity.MAX_SCALING) if protocol.intensity == "max" else dataset
+    return replace(dataset, intensity=MaxScaling()) if protocol.intensity == "max" else dataset
 
 
 def _spread(references: Sequence[CaseReference], limit: int | None) -> list[CaseReference]:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 def requirements() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {*project["dependencies"], *sum(project["optional-dependencies"].values(), [])}
+    return set().union(project["dependencies"], *project["optional-dependencies"].values())
 
 
 def lock() -> dict[str, str]:

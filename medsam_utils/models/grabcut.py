@@ -77,11 +77,11 @@ class GrabCut:
                 cv2.circle(seeds, centre, round(self.reach * max(shape)), cv2.GC_PR_FGD, -1)
         for click, centre in zip(clicks, centres, strict=True):
             cv2.circle(seeds, centre, self.disk, cv2.GC_FGD if click.positive else cv2.GC_BGD, -1)
-        if (seeds & 1).all():  # a tiny image inside the click's disk: no background colour to learn
-            return np.ones(shape, np.float32)
-        cv2.setRNGSeed(
-            0
-        )  # its k-means draws from a global generator: the answer must not depend on earlier calls
+        labelled = seeds & 1
+        if labelled.all() or not labelled.any():  # one side has no colour to learn from: a tiny image, say
+            return np.where(labelled, np.float32(1), np.float32(-1))
+        # Its k-means draws from a global generator: the answer must not depend on earlier calls.
+        cv2.setRNGSeed(0)
         background, foreground = np.zeros((2, 1, 65))
         cv2.grabCut(
             embedding.image, seeds, None, background, foreground, self.iterations, cv2.GC_INIT_WITH_MASK

@@ -1,0 +1,23 @@
+"""How well does a promptable model segment medical images from simulated clicks?"""
+
+from .clicks import PAPER, RELEASED_CODE, Click, Protocol, next_click
+from .datasets import DATASETS, load_dataset, load_folder
+from .evaluate import evaluate
+from .metrics import dice, iou
+from .models import MODELS, load_model
+
+__all__ = [
+    "DATASETS",
+    "MODELS",
+    "PAPER",
+    "RELEASED_CODE",
+    "Click",
+    "Protocol",
+    "dice",
+    "evaluate",
+    "iou",
+    "load_dataset",
+    "load_folder",
+    "load_model",
+    "next_click",
+]
