@@ -7,6 +7,7 @@ import io
 import re
 from html import escape
 
+import cv2
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -118,6 +119,16 @@ def example(
             axes.annotate(str(number), (click.col, click.row), color="white", weight="bold", **offset)
     axes.set(xlim=(-0.5, cols - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")
     axes.axis("off")
+
+
+def distance_map(axes: Axes, region: np.ndarray, click) -> None:
+    """Distance of every pixel of a region to its boundary, dark to bright, and the click at the largest one.
+
+    region: bool, H x W. The image's edge counts as boundary.
+    """
+    distances = cv2.distanceTransform(np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    colours = matplotlib.colormaps["viridis"](distances[1:-1, 1:-1] / max(distances.max(), 1), bytes=True)
+    example(axes, np.where(region[..., None], colours[..., :3], 20).astype(np.uint8), clicks=[click])
 
 
 def with_error(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

@@ -1,0 +1,124 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # One dataset, simulated clicks
+#
+# How well does a promptable model segment the objects of this dataset, and how much does each further click
+# help?
+
+# %% tags=["parameters"]
+dataset = "us_breast"  # a name of medsam_utils.DATASETS
+folder = ""  # your own data instead: a folder with images/ and masks/
+data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
+models = "sam_small grabcut"  # names of medsam_utils.MODELS, with spaces between
+checkpoint = ""  # weights file to use instead of the registry's, for the first SAM of `models`
+protocol = "paper"  # how clicks are simulated: paper or released-code
+clicks = 9  # clicks simulated for each object
+max_cases = 0  # at most so many cases, spread evenly; 0: all
+device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
+workers = 0  # processes to compute on; 0: this one
+store = "results"  # folder of stored rows: what is there is not computed again
+title = ""  # what your own data is called; empty: the folder's name
+
+# %% tags=["hide-input"]
+from medsam_utils import load_dataset, load_folder, page
+from medsam_utils.clicks import PROTOCOLS
+
+names = "dataset folder data models checkpoint protocol clicks max_cases device workers store title"
+parameters = {name: globals()[name] for name in names.split()}
+if protocol not in PROTOCOLS:
+    raise ValueError(f"protocol {protocol!r} is unknown: choose {' or '.join(PROTOCOLS)}")
+subject = load_folder(folder, name=title or None) if folder else load_dataset(dataset, data or None)
+usable_device, notes = page.usable_device(device)
+
+# %% tags=["hide-input"]
+loaded, tables, missing = page.evaluate_models(
+    subject,
+    models.split(),
+    checkpoint,
+    usable_device,
+    workers,
+    protocol=PROTOCOLS[protocol],
+    clicks=clicks,
+    store=store,
+    max_cases=max_cases or None,
+)
+rows = page.together(tables)
+page.banner(subject, loaded, notes + missing)
+
+# %% tags=["hide-input"]
+page.answer(rows)
+
+# %% [markdown]
+# ## IoU against clicks
+#
+# Mean over the images of a task after each simulated click. The study's curve, where it has this task,
+# stands apart and dashed.
+
+# %% tags=["hide-input"]
+page.curve_figures(rows)
+
+# %% [markdown]
+# ## What an IoU looks like
+#
+# The images at the 25th, 50th and 75th percentile of IoU after one click. Green line: the truth. Red
+# dashes: the prediction. Green dot: the click.
+
+# %% tags=["hide-input"]
+page.example_figures(subject, loaded, rows)
+
+# %% [markdown]
+# ## The numbers
+#
+# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first reaches
+# 0.80; an object that never gets there counts as the number of clicks that were made, and the share of such
+# objects stands in brackets. The last column of words, the level, says where a line comes from: a demo, a
+# measurement on your data, or the published study.
+
+# %% tags=["hide-input"]
+page.results_table(rows)
+
+# %% [markdown]
+# ## How
+#
+# A simulated user clicks the pixel of the object that is deepest inside it; the model answers with
+# candidate masks, and the one that it is most sure of counts. Every further click goes to the deepest pixel
+# of what is still wrong, and says whether that pixel belongs to the object. This is [Algorithm 1 of the
+# study](#the-protocol). A dataset with several classes is several tasks, each with one binary object per
+# image.
+
+# %% tags=["hide-input"]
+page.passport(subject)
+
+# %% [markdown]
+# ### Left out
+
+# %% tags=["hide-input"]
+page.excluded(tables)
+
+# %% [markdown]
+# ## Limits
+#
+# - The clicks are simulated with the truth in hand. A person clicks less exactly, and sees the image.
+# - The mean is over images. Slices of one patient resemble each other, so the intervals resample patients;
+#   with few patients they are wide, with one there is none.
+# - The study's preparation of its images (slices, contrast) was not published, so even on the same dataset
+#   a difference to the published curve has more than one possible cause.
+# - IoU punishes a missed pixel of a small object more than one of a large object; compare tasks with that
+#   in mind.
+
+# %% [markdown]
+# ## How this page was made
+
+# %% tags=["hide-input"]
+page.made_by(parameters, tables, PROTOCOLS[protocol])

@@ -1,0 +1,158 @@
+"""render.py: runs.yml to executed pages, with notebooks small enough to read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from medsam_utils import render
+from medsam_utils.case import BadInputError
+
+HEADER = """# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+"""
+NOTEBOOK = (
+    HEADER
+    + """
+# %% [markdown]
+# # A template
+
+# %% tags=["parameters"]
+number = 1  # what is doubled
+models = "a"  # names
+
+# %%
+from pathlib import Path
+log = Path("log.txt")
+log.write_text((log.read_text() if log.exists() else "") + f"{number} ")
+
+# %%
+assert number != 13, "unlucky"
+print(2 * number, models)
+"""
+)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A book of one page, one cell of which notes every execution in log.txt."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/double.py").write_text(NOTEBOOK)
+    write_runs(tmp_path, one={"number": 3})
+    return tmp_path
+
+
+def write_runs(root: Path, **pages: dict) -> None:
+    lines = [
+        f"- {{page: {name}, notebook: notebooks/double.py, title: Page {name}, parameters: {parameters}}}"
+        for name, parameters in pages.items()
+    ]
+    (root / "runs.yml").write_text("\n".join(lines))
+
+
+def run(root: Path, **overrides: str) -> tuple[list[str], list[str]]:
+    """Execute what has to be; returns the failed pages, and the numbers that were executed."""
+    (root / "log.txt").unlink(missing_ok=True)
+    failed = render.execute_pages(render.read_pages(root, overrides), root, jobs=2)
+    log = root / "log.txt"
+    return failed, sorted(log.read_text().split()) if log.exists() else []
+
+
+def page(root: Path, name: str) -> nbformat.NotebookNode:
+    return nbformat.read(root / render.PAGES / f"{name}.ipynb", as_version=4)
+
+
+def test_only_the_page_whose_parameter_changed_is_executed_again(root):
+    write_runs(root, one={"number": 3}, two={"number": 5})
+    assert run(root) == ([], ["3", "5"])
+    assert run(root) == ([], [])
+    write_runs(root, one={"number": 3}, two={"number": 6})
+    assert run(root) == ([], ["6"])
+    assert page(root, "two").cells[-1].outputs[0].text == "12 a\n"
+
+
+def test_a_changed_notebook_override_or_data_file_is_a_reason_to_execute_again(root):
+    template = NOTEBOOK.replace("models =", 'folder = ""\nmodels =')
+    (root / "notebooks/double.py").write_text(template)
+    (root / "mine").mkdir()
+    write_runs(root, one={"number": 3, "folder": str(root / "mine")})
+    run(root)
+    (root / "mine/a.txt").write_text("a")
+    assert run(root) == ([], ["3"])
+    (root / "notebooks/double.py").write_text(template.replace("2 * number", "3 * number"))
+    assert run(root, models="b", device="cpu")[1] == ["3"]  # it has no parameter `device`: left out
+    assert page(root, "one").cells[-1].outputs[0].text == "9 b\n"
+    changed = render.fingerprint(render.read_pages(root, {})[0], root)
+    assert changed != page(root, "one").metadata["medsam"]["key"]  # an override is not remembered
+
+
+def test_an_unknown_parameter_is_refused_and_the_known_ones_are_listed(root):
+    write_runs(root, one={"numbr": 3})
+    with pytest.raises(
+        BadInputError, match=r"page one: .* no parameter numbr; it has\s+number = 1\s+what is doubled"
+    ):
+        run(root)
+    assert not (root / "log.txt").exists()
+
+
+def test_a_failing_cell_fails_the_build_with_cell_and_error_and_the_others_are_done(
+    root, capsys, monkeypatch
+):
+    monkeypatch.setattr(render, "build_book", lambda root: 0)
+    write_runs(root, one={"number": 13}, two={"number": 5})
+    assert render.main(["--root", str(root), "--jobs", "1"]) == 1
+    output = capsys.readouterr().out
+    assert 'one FAILED, cell 4 (`assert number != 13, "unlucky"`): AssertionError: unlucky' in output
+    assert "two done" in output
+    assert (root / "log.txt").read_text().split() == ["13", "5"]
+    assert page(root, "one").metadata["medsam"]["key"] == ""  # so it is tried again
+
+
+def test_a_page_has_its_title_hides_its_parameters_and_keeps_no_trace_of_the_machine(root):
+    run(root)
+    notebook = page(root, "one")
+    assert notebook.cells[0].source.startswith("# Page one")
+    hidden = [c.source for c in notebook.cells if "remove-cell" in c.metadata.tags]
+    assert len(hidden) == 2 and "number = 3" in hidden[1]
+    assert "papermill" not in notebook.metadata
+    assert not any("papermill" in cell.metadata for cell in notebook.cells)
+    assert not list((root / render.PAGES).glob("*.tmp"))
+
+
+def test_an_own_chapter_is_kept_and_outlives_its_folder(root, capsys):
+    (root / "mine").mkdir()
+    chapter = render.own_chapter(root / "mine", 'My "first" study', {"models": "b"})
+    assert chapter.page == "own/my-first-study"
+    (root / "notebooks/dataset.py").write_text(
+        NOTEBOOK.replace("models =", 'folder = ""\ntitle = ""\nmodels =')
+    )
+    assert render.execute_pages([render.checked(chapter, root, {})], root, 1) == []
+    assert page(root, chapter.page).cells[-1].outputs[0].text == "2 b\n"
+    assert [p.page for p in render.read_pages(root, {})] == ["one", "own/my-first-study"]
+    (root / "mine").rmdir()
+    assert [p.page for p in render.read_pages(root, {})] == ["one"]
+    assert "stays as it is" in capsys.readouterr().out
+
+
+def test_an_own_chapter_of_a_missing_folder_is_refused(tmp_path, capsys):
+    assert render.main(["--root", str(tmp_path), "chapter", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere is missing: give a folder with images/ and masks/" in capsys.readouterr().err
+
+
+def test_the_documented_line_of_plain_papermill_works(root):
+    programs = Path(sys.executable).parent
+    line = (
+        f"'{programs}/jupytext' --to ipynb --output - notebooks/double.py"
+        f" | '{programs}/papermill' - out.ipynb -p number 4"
+    )
+    subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=root, check=True, capture_output=True)
+    assert nbformat.read(root / "out.ipynb", as_version=4).cells[-1].outputs[0].text == "8 a\n"
