@@ -101,21 +101,26 @@ def draw_breast_ultrasound(
         centre_x = (number + 1) / (len(lesions) + 1) + rng.uniform(-0.08, 0.08)
         centre_y = rng.uniform(depths[1] + 0.04, depths[2] - 0.12)
         size = rng.uniform(0.08, 0.17) / len(lesions) ** 0.5
-        depth_mm, inside = _lesion(rng, kind, (x - centre_x) * columns / rows, y - centre_y, size)
+        distance, inside = _lesion(rng, kind, (x - centre_x) * columns / rows, y - centre_y, size)
         masks.append(inside)
         behind = _behind(inside)
-        edge = gaussian_filter(inside.astype(np.float32), 1.2 if kind == "benign" else 3.0)
-        halo = np.exp(-((depth_mm / (0.012 if kind == "benign" else 0.04)) ** 2)) * ~inside
         if kind == "benign":
-            echo = echo * (1 - edge) + edge * (-27 + 1.5 * _field(rng, y.shape, (6, 9)))
-            echo += 6 * halo + 5 * gaussian_filter(behind, (4, 6))
+            edge = gaussian_filter(inside.astype(np.float32), 1.2)
+            echo = echo * (1 - edge) + edge * (rng.uniform(-28, -17) + 1.5 * _field(rng, y.shape, (6, 9)))
+            echo += 6 * np.exp(-((distance / 0.012) ** 2)) * ~inside
+            echo += rng.uniform(2, 6) * gaussian_filter(behind, (6, 10)) * np.exp(-3 * (y - centre_y))
             # Refraction at the flanks of a smooth, round lesion leaves two thin shadows.
-            echo -= 7 * gaussian_filter(
-                np.abs(np.gradient(gaussian_filter(behind, (1, 3)), axis=1)) * 6, (6, 1)
-            )
+            flanks = np.abs(np.gradient(gaussian_filter(behind, (1, 3)), axis=1))
+            echo -= 36 * gaussian_filter(flanks, (6, 1)) * np.exp(-3 * (y - centre_y))
         else:
-            echo = echo * (1 - edge) + edge * (-29 + 4 * _field(rng, y.shape, (5, 6)))
-            echo += 4 * halo - rng.uniform(10, 16) * gaussian_filter(behind, (5, 9))
+            edge = gaussian_filter(inside.astype(np.float32), 3.5)
+            echo = echo * (1 - edge) + edge * (rng.uniform(-29, -22) + 4 * _field(rng, y.shape, (5, 6)))
+            echo += 4 * np.exp(-((distance / 0.04) ** 2)) * ~inside
+            echo -= (
+                rng.uniform(5, 13)
+                * gaussian_filter(behind, (9, 13))
+                * (0.7 + 0.3 * _field(rng, y.shape, (60, 9)))
+            )
     echo -= 9 * y**1.5 + 6 * np.abs(2 * x - 1) ** 6  # what the depth gain leaves, and the probe's weak ends
 
     scatter = rng.standard_normal((2, rows, columns), np.float32) * 10 ** (echo / 20)
@@ -127,29 +132,21 @@ def draw_breast_ultrasound(
     return Drawing(np.rint(image).astype(np.uint8), tuple(masks))
 
 
-def _lesion(rng, kind: str, x: np.ndarray, y: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
+def _lesion(
+    rng: np.random.Generator, kind: str, x: np.ndarray, y: np.ndarray, size: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return distance from the outline (in image heights, roughly) and the inside, around (0, 0)."""
     angle = np.arctan2(y, x)
     if kind == "benign":
-        width, height, waves, strength = (
-            size * rng.uniform(1.1, 1.4),
-            size * rng.uniform(0.65, 0.9),
-            (2, 3, 4),
-            0.05,
-        )
+        width, height = size * rng.uniform(1.1, 1.4), size * rng.uniform(0.65, 0.9)
+        waves = 0.09 * rng.normal(size=4) / np.arange(2, 6)
     else:
-        width, height, waves, strength = (
-            size * rng.uniform(0.8, 1.1),
-            size * rng.uniform(0.9, 1.2),
-            range(3, 14),
-            0.07,
-        )
+        width, height = size * rng.uniform(0.8, 1.1), size * rng.uniform(0.9, 1.2)
+        waves = 0.35 * rng.normal(size=16) / np.arange(2, 18)
     tilt = rng.uniform(-0.3, 0.3)
     radius = 1 / np.hypot(np.cos(angle - tilt) / width, np.sin(angle - tilt) / height)
-    for wave in waves:
-        radius = radius * (
-            1 + strength * rng.normal() * (3 / (wave + 1)) ** 0.5 * np.sin(wave * angle + rng.uniform(0, 6.3))
-        )
+    for n, wave in enumerate(waves.tolist(), start=2):
+        radius = radius * (1 + wave * np.sin(n * angle + rng.uniform(0, 6.3)))
     distance = np.hypot(x, y) - radius
     return distance, distance < 0
 
@@ -159,7 +156,7 @@ def _behind(inside: np.ndarray) -> np.ndarray:
     return (np.maximum.accumulate(inside, axis=0) & ~inside).astype(np.float32)
 
 
-def _streaks(rng, rows: int, columns: int, depths: np.ndarray) -> np.ndarray:
+def _streaks(rng: np.random.Generator, rows: int, columns: int, depths: np.ndarray) -> np.ndarray:
     """Return bright, slightly curved fibrous septa, 0..1."""
     canvas = np.zeros((rows, columns), np.float32)
     for _ in range(rng.integers(14, 26)):
@@ -216,13 +213,13 @@ def draw_heart_volume(rng: np.random.Generator, shape: tuple[int, int, int] = (2
     cage = ellipsoid((0, -4, 0), (122, 80, 900), 2.4)
     angle = np.arctan2(y, x)
     value = np.full(shape, 4, np.float32)
-    value[body < 1] = 430  # fat
+    value[body < 1] = 320  # fat
     value[inner < 1] = 125  # muscle
     value[(np.abs(cage - 1.05) < 0.06) & (np.sin(11 * angle + 0.05 * z) > 0.1)] = 60  # ribs
     lung = (cage < 0.97) & (np.abs(x) > 22 + 0.12 * y) & (ellipsoid((0, 66, 0), (46, 34, 900)) > 1)
     value[lung] = 26
     vessels = _field(rng, shape, tuple(4 / step for step in spacing))
-    value[lung & (vessels > 1.9)] = 190
+    value[lung & (vessels > 1.7)] = 190
     value[(cage < 0.97) & ~lung] = 230  # mediastinal fat and connective tissue
     value[ellipsoid((-75, -5, -118), (95, 85, 75)) < 1] = 165  # liver
     value[ellipsoid((75, 15, -122), (60, 55, 62)) < 1] = 150  # spleen, stomach
@@ -234,7 +231,7 @@ def draw_heart_volume(rng: np.random.Generator, shape: tuple[int, int, int] = (2
     value[ellipsoid((6, 43, 0), (7, 5, 900)) < 1] = 140  # oesophagus
 
     heart = ellipsoid((18, -14, -16), (72, 52, 56))
-    value[heart < 1.06] = 330  # fat round the heart
+    value[heart < 1.06] = 270  # fat round the heart
     value[heart < 0.95] = 150  # myocardium
     blood = 345 + 16 * _field(rng, shape, tuple(9 / step for step in spacing))
     # The left ventricle points to the left, forward and down.
@@ -259,10 +256,10 @@ def draw_heart_volume(rng: np.random.Generator, shape: tuple[int, int, int] = (2
     veins = np.zeros(shape, bool)
     for side in (-1, 1):
         for height in (-8, 12):
-            out, back = side * (x - 3), y - 24 - 0.25 * np.maximum(side * (x - 3) - 28, 0)
-            veins |= (
-                (out > 18) & (out < 78) & (back**2 + (z - height - 0.1 * out) ** 2 < rng.uniform(6, 8) ** 2)
-            )
+            out, rise = side * (x - 3), rng.uniform(-0.3, 0.35)
+            back = y - 22 - rng.uniform(0.1, 0.4) * np.maximum(out - 28, 0)
+            calibre = rng.uniform(5.5, 7.5) - 0.05 * np.clip(out - 30, 0, 60)
+            veins |= (out > 18) & (out < 70) & (back**2 + (z - height - rise * (out - 20)) ** 2 < calibre**2)
     value[veins] = blood[veins]
     value[atrium] = blood[atrium] * rng.uniform(0.94, 1.03)
     appendage = ellipsoid((44, -4, 10), (10, 17, 9)) < 1
@@ -299,25 +296,36 @@ def draw_chest_xray(rng: np.random.Generator, rows: int, columns: int, infiltrat
     width = rng.uniform(0.93, 1.05)
     u = u / width
 
-    lungs = [_lung_field(rng, u, v, side, columns) for side in (-1, 1)]
+    above = np.minimum(v - 0.63, 0)  # below its widest part the heart stands on the diaphragm
+    heart = np.minimum(
+        np.hypot((u - 0.13 - 0.30 * above) / (0.33 + rng.normal(0, 0.015)), above / 0.17),
+        np.hypot((u + 0.08) / 0.17, above / 0.15),
+    )
+    lungs = [_lung_field(rng, u, v, side, heart, columns) for side in (-1, 1)]
     air = sum(_dome(lung) for lung in lungs)
 
-    flank = 0.86 + 0.10 * np.exp(-(((v - 0.22) / 0.13) ** 2)) + 0.04 * v
-    shoulder = np.clip((0.155 - v + 0.13 * np.abs(u)) / 0.05, -1, 1)
-    neck = np.where(shoulder > 0, 0.27 + 0.2 * np.clip(v / 0.12, 0, 1) ** 3, 9)
-    body = 1 / (1 + np.exp(np.clip((np.abs(u) - np.minimum(flank, neck)) * 45, -40, 40)))
-    thick = 0.62 + 0.38 * np.sqrt(np.clip(1 - (u / 1.05) ** 2, 0, 1))
-    weak = body * thick * (0.92 + 0.30 * np.clip((v - 0.66) / 0.2, 0, 1))
+    # Shoulders slope from the neck to the edge of the film; below the armpits the flanks end.
+    shoulder = 0.01 + 0.135 * np.clip((np.abs(u) - 0.26) / 0.6, 0, 1) ** 0.6 - 9 * (np.abs(u) < 0.26)
+    flank = 0.87 + 0.05 * np.sin(7 * v) + 0.03 * v
+    arm = v < 0.30 + 0.9 * np.clip(np.abs(u) - 0.93, 0, 1)
+    body = ((v > shoulder) & ((np.abs(u) < flank) | arm)).astype(np.float32)
+    body = 0.55 * gaussian_filter(body, rows / 150) + 0.45 * _wide_blur(body, rows / 40)
+    thick = 0.60 + 0.40 * np.sqrt(np.clip(1 - (u / 1.08) ** 2, 0, 1))
+    weak = body * thick * (0.92 + 0.16 * np.clip((v - 0.66) / 0.2, 0, 1))
     weak -= 0.50 * air
 
-    heart = _soft(1 - np.hypot((u - 0.13 - 0.25 * (v - 0.6)) / 0.34, (v - 0.615) / 0.165), 0.06)
     knob = _soft(1 - np.hypot((u - 0.12) / 0.10, (v - 0.325) / 0.065), 0.2)
-    middle = _soft(1 - np.abs(u - 0.01) / (0.125 + 0.05 * np.clip(v - 0.3, 0, 1)), 0.2) * (v > 0.05)
-    weak += 0.26 * np.maximum(np.maximum(heart, 0.75 * knob), 0.8 * middle) * np.clip((0.95 - v) / 0.2, 0, 1)
+    middle = _soft(1 - np.abs(u - 0.01) / (0.135 + 0.05 * np.clip(v - 0.3, 0, 1)), 0.25) * _soft(
+        v - 0.12, 0.15
+    )
+    chest = np.maximum(np.maximum(_soft(1 - heart, 0.3), 0.8 * knob), 0.85 * middle)
+    weak += 0.16 * chest * np.clip((0.95 - v) / 0.2, 0, 1)
     spine = _tube(u, 0.075)
-    weak += 0.13 * spine * (1 + 0.22 * np.cos(2 * np.pi * (v / 0.052))) * (1 + 0.5 * v)
+    weak += 0.10 * spine * (1 + 0.3 * np.cos(2 * np.pi * (v / 0.052))) * (1 + 0.5 * v)
     weak -= 0.16 * _tube(u + 0.006, 0.036) * np.clip((0.37 - v) / 0.05, 0, 1)  # trachea
-    weak += _ribs(rng, u, v)
+    # Ribs are smooth: half the resolution is enough, and four times as fast.
+    half = _ribs(rng, u[::2, ::2], v[::2, ::2])
+    weak += body * cv2.resize(half, (columns, rows), interpolation=cv2.INTER_CUBIC)
     for side in (-1, 1):
         clavicle = side * u
         line = v - (0.185 - 0.13 * (clavicle - 0.06) + 0.05 * np.sin(6 * clavicle))
@@ -328,41 +336,42 @@ def draw_chest_xray(rng: np.random.Generator, rows: int, columns: int, infiltrat
         weak += 0.14 * _soft(1 - humerus, 0.1)
         hilum = np.hypot((clavicle - 0.21) / 0.09, (v - 0.455) / 0.075)
         weak += 0.10 * np.exp(-(hilum**2))
-    weak += 0.17 * _vessels(rng, u, v, lungs)
+    weak += 0.12 * _vessels(rng, u, v, lungs)
     stomach = np.hypot((u - 0.40) / 0.14, (v - 0.90) / 0.05)
     weak -= rng.uniform(0.05, 0.2) * _soft(1 - stomach, 0.15)
     if infiltrate:
         clouds = np.clip(_field(rng, u.shape, (rows / 40, columns / 40)) + 0.4, 0, 2)
-        side = rng.choice([-1, 1])
+        side = 2 * int(rng.integers(2)) - 1
         where = np.exp(-(((u - side * 0.38) / 0.2) ** 2) - ((v - rng.uniform(0.25, 0.4)) / 0.10) ** 2)
         weak += 0.12 * clouds * where * (lungs[0] + lungs[1])
 
     weak = gaussian_filter(weak, 0.8 * rows / 640)
-    weak = weak + 0.35 * (weak - gaussian_filter(weak, rows / 50))  # edge enhancement, as the devices do
+    weak = weak + 0.35 * (weak - _wide_blur(weak, rows / 50))  # edge enhancement, as the devices do
     weak += 0.012 * gaussian_filter(rng.standard_normal(weak.shape, np.float32), 0.6) * (1.6 - air)
-    image = 255 / (1 + np.exp(-(weak - rng.uniform(0.60, 0.66)) * rng.uniform(5.0, 6.2)))
+    image = 255 / (1 + np.exp(-(weak - rng.uniform(0.64, 0.70)) * rng.uniform(3.9, 4.6)))
     image = _film(rng, image, rows, columns)
     return Drawing(np.rint(image).astype(np.uint8), tuple(lung > 0.5 for lung in lungs))
 
 
-def _lung_field(rng, u: np.ndarray, v: np.ndarray, side: int, columns: int) -> np.ndarray:
+def _lung_field(
+    rng: np.random.Generator, u: np.ndarray, v: np.ndarray, side: int, heart: np.ndarray, columns: int
+) -> np.ndarray:
     """Return one lung field as 0..1 with a sharp edge. side: -1 on the image's left, 1 on its right."""
     out = side * u
-    j = rng.normal(0, 0.012, 6)
-    apex, base = 0.115 + j[0], (0.775 if side < 0 else 0.80) + j[1]
+    j = rng.normal(0, 0.012, 5).tolist()
+    apex, base = 0.115 + j[0], (0.765 if side < 0 else 0.79) + j[1]
     # Lateral border: from the apex along the ribs down to the costophrenic angle.
     t = np.clip((v - apex) / (0.90 - apex), 0, 1)
-    lateral = 0.36 + (0.46 + j[2]) * np.sin(np.clip(t * 1.15, 0, 1) * np.pi / 2) ** 0.75 - 0.36 * (1 - t) ** 9
-    # Medial border: close to the mediastinum, on the image's right pushed out by heart and aorta.
-    medial = 0.135 + 0.22 * np.clip(1 - (v - apex) / 0.13, 0, 1) ** 2 + j[3]
+    lateral = (
+        0.36 + (0.46 + j[2]) * np.sin(np.clip(t * 1.15, 0, 1) * (np.pi / 2)) ** 0.75 - 0.36 * (1 - t) ** 9
+    )
+    # Medial border: along the mediastinum, on the image's right round the arch of the aorta.
+    medial = 0.14 + 0.22 * np.clip(1 - (v - apex) / 0.13, 0, 1) ** 2 + j[3]
     if side > 0:
-        medial = medial + (0.23 + j[4]) * np.exp(-(((v - 0.70) / 0.135) ** 2))
         medial = medial + 0.05 * np.exp(-(((v - 0.325) / 0.05) ** 2))
-    else:
-        medial = medial + 0.075 * np.exp(-(((v - 0.66) / 0.12) ** 2))
-    dome = base + 0.62 * np.clip(out - 0.40, 0, 1) ** 2 + 0.16 * np.clip(0.40 - out, 0, 1) ** 2 + 0.4 * j[5]
+    dome = base + 0.62 * np.clip(out - 0.40, 0, 1) ** 2 + 0.16 * np.clip(0.40 - out, 0, 1) ** 2 + 0.4 * j[4]
     edge = np.minimum(np.minimum(lateral - out, out - medial), np.minimum(dome - v, v - apex))
-    return np.clip(edge * columns / 2 + 0.5, 0, 1)
+    return np.clip(np.minimum(edge, (heart - 1) * 0.2) * (columns / 2) + 0.5, 0, 1)
 
 
 def _dome(lung: np.ndarray) -> np.ndarray:
@@ -371,7 +380,7 @@ def _dome(lung: np.ndarray) -> np.ndarray:
     return lung * np.clip(distance / (0.11 * lung.shape[1]), 0.12, 1) ** 0.45
 
 
-def _ribs(rng, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _ribs(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Return the shadows of nine pairs of ribs: steep at the back, faint and rising outwards in front."""
     total = np.zeros_like(u)
     distance = np.abs(u)
@@ -389,7 +398,7 @@ def _ribs(rng, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return total
 
 
-def _vessels(rng, u: np.ndarray, v: np.ndarray, lungs: list[np.ndarray]) -> np.ndarray:
+def _vessels(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, lungs: list[np.ndarray]) -> np.ndarray:
     """Return branching lung vessels that thin out from the hilum, 0..1."""
     rows, columns = u.shape
     canvas = np.zeros((rows, columns), np.float32)
@@ -403,7 +412,7 @@ def _vessels(rng, u: np.ndarray, v: np.ndarray, lungs: list[np.ndarray]) -> np.n
                 end = point + step * np.array([side * np.cos(direction), np.sin(direction)])
                 shade = 0.25 + 0.75 * calibre
                 thickness = max(1, round(calibre * columns / 105))
-                ends = [tuple(int(round(c)) for c in p) for p in (point, end)]
+                ends = np.rint([point, end]).astype(int).tolist()
                 cv2.line(canvas, ends[0], ends[1], shade, thickness, cv2.LINE_AA)
                 if calibre > 0.16:
                     branches.append((end, direction + rng.normal(0, 0.2), calibre * 0.8))
@@ -412,7 +421,7 @@ def _vessels(rng, u: np.ndarray, v: np.ndarray, lungs: list[np.ndarray]) -> np.n
     return gaussian_filter(canvas, columns / 500) * np.clip(lungs[0] + lungs[1], 0, 1)
 
 
-def _film(rng, image: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def _film(rng: np.random.Generator, image: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Add what is on the film beside the patient: the collimator's border and the side marker."""
     marker = np.zeros((rows, columns), np.uint8)
     place = int(0.90 * columns), int(0.09 * rows)
@@ -434,6 +443,14 @@ def _shell(distance: np.ndarray, radius: float) -> np.ndarray:
     return 1.5 * _tube(distance, radius) - 0.75 * _tube(distance, radius * 0.72)
 
 
+def _wide_blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur by many pixels, at a quarter of the resolution."""
+    rows, columns = image.shape
+    small = cv2.resize(image, (columns // 4, rows // 4), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / 4, borderType=cv2.BORDER_REPLICATE)
+    return cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)
+
+
 def _soft(inside: np.ndarray, width: float) -> np.ndarray:
     """Return 0..1 across a border at 0: a step of a given width."""
     return np.clip(inside / width + 0.5, 0, 1)
@@ -443,7 +460,7 @@ def _soft(inside: np.ndarray, width: float) -> np.ndarray:
 # Noise
 
 
-def _field(rng, shape: tuple[int, ...], sigma: tuple[float, ...]) -> np.ndarray:
+def _field(rng: np.random.Generator, shape: tuple[int, ...], sigma: tuple[float, ...]) -> np.ndarray:
     """Return smooth noise of standard deviation 1, float32; sigma: its coarseness per axis in pixels."""
     # Coarse noise is drawn on a coarse grid and enlarged, which is many times faster.
     steps = [max(1, int(s / 2)) for s in sigma]
@@ -464,7 +481,7 @@ def _field(rng, shape: tuple[int, ...], sigma: tuple[float, ...]) -> np.ndarray:
     return (noise - noise.mean()) / (noise.std() + 1e-9)
 
 
-def _curve(rng, length: int, sigma: float) -> np.ndarray:
+def _curve(rng: np.random.Generator, length: int, sigma: float) -> np.ndarray:
     """Return a smooth random curve of standard deviation about 1."""
     noise = gaussian_filter1d(rng.standard_normal(length), sigma, mode="wrap")
     return (noise - noise.mean()) / (noise.std() + 1e-9)
@@ -548,7 +565,7 @@ def xray_chest_drawings() -> dict[str, Drawing]:
     for seed, name in enumerate(names):
         rng = np.random.default_rng([13, seed])
         rows, columns = (
-            (620, 510) if seed % 4 == 1 else (int(rng.integers(560, 640)), int(rng.integers(600, 680)))
+            (620, 510) if seed % 4 == 1 else (int(rng.integers(540, 610)), int(rng.integers(580, 650)))
         )
         drawings[name] = draw_chest_xray(rng, rows, columns, infiltrate=name.endswith("1"))
     return drawings
