@@ -28,7 +28,7 @@ def load_folder(
 ) -> Dataset:
     """Make a dataset of a folder that holds `images` and `masks` with equal names.
 
-    Images and masks are PNG, JPEG, TIFF, BMP or npy, or all of them NIfTI volumes, which are cut into
+    Images and masks are PNG, JPEG, TIFF, BMP or npy, or all of them NIfTI or NRRD volumes, which are cut into
     axial slices. They may lie in subfolders, the same ones on both sides; the first subfolder
     then counts as the patient, else each image is a patient of its own.
 
@@ -96,7 +96,7 @@ def _find(root: Path) -> tuple[bool, Pairs]:
         other = rf"(?P<key>.+){images.SUFFIXES}"
         if any(Pairs(images=f"images/{other}", masks=f"masks/{other}").find(root)):
             raise BadInputError(
-                f"{root}: it holds volumes (NIfTI) and flat images: put each kind in a folder of its own"
+                f"{root}: it holds volumes (NIfTI, NRRD) and images: put each kind in its own folder"
             )
     return is_volumes, pairs
 
@@ -108,7 +108,9 @@ def _look_for_classes(pairs: list[Pair]) -> tuple[dict[str, tuple[int, ...]], st
     for path in (path for pair in pairs for path in pair.masks):
         try:
             mask = (
-                images.read_mask(path) if path.suffix.lower() not in (".nii", ".gz") else _volume_mask(path)
+                images.read_mask(path)
+                if path.suffix.lower() not in (".nii", ".gz", ".nrrd")
+                else _volume_mask(path)
             )
         except BadCaseError:
             continue  # It will be excluded, with this error as the reason, when its case is loaded.

@@ -42,7 +42,7 @@ class Pairs:
         image_name, mask_name = (re.compile(f"(?:.*?/)??(?:{p})", re.I) for p in (self.images, self.masks))
         images: dict[str, list[re.Match]] = {}
         masks: dict[str, list[re.Match]] = {}
-        for path in _walk(root, within):
+        for path in walk(root, within):
             # The mask's expression goes first: it is the narrower one where names differ by a suffix.
             if match := mask_name.fullmatch(path):
                 masks.setdefault(_key(match), []).append(match)
@@ -84,7 +84,7 @@ def _key(match: re.Match) -> str:
     return "/".join(text for name, text in match.groupdict().items() if name.startswith("key") and text)
 
 
-def _walk(root: Path, within: tuple[str, ...]) -> list[str]:
+def walk(root: Path, within: tuple[str, ...]) -> list[str]:
     """Return the files below a folder, relative, sorted; without names that begin with a dot.
 
     Such names are the "._*" files that macOS leaves in archives. Links are followed, once.

@@ -1,4 +1,4 @@
-"""NIfTI volumes, cut into upright slices one at a time."""
+"""NIfTI and NRRD volumes, cut into upright slices one at a time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from nibabel.spatialimages import HeaderDataError
 from medsam_utils.case import BadCaseError, Case, CaseReference, Exclusion
 from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
 from medsam_utils.datasets.masks import check_labels, class_masks, soft_scale, tidy_mask
+from medsam_utils.datasets.nrrd_file import read_nrrd
 from medsam_utils.datasets.pairs import Pairs
 
-SUFFIXES = r"\.nii(?:\.gz)?"
+SUFFIXES = r"\.(?:nii(?:\.gz)?|nrrd)"
 """The file name endings that are read, as a regular expression."""
 
 # For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns.
@@ -55,11 +56,16 @@ class Cut:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a NIfTI file: values of the dtype stored (float only where the header scales), three axes.
+    """Read a NIfTI or NRRD file: values of the dtype stored (float only where the header scales), three axes.
 
     Trailing axes of length 1 are dropped, and an image of two axes gets a third of length 1.
     Raises BadCaseError for a file that cannot be read, has more axes, or declares more than it can hold.
     """
+    if path.suffix.lower() == ".nrrd":
+        values, affine, _ = read_nrrd(path)
+        if values.ndim != 3 or 0 in values.shape:
+            raise BadCaseError(f"{path}: its shape is {values.shape}: save one volume of three axes")
+        return Volume(values, affine)
     try:
         file = nibabel.load(path)
         shape = file.shape
@@ -124,11 +130,11 @@ class Volumes:
                 indices = self._labelled_slices(dataset, pair.masks)
             except BadCaseError as error:
                 exclusions.append(
-                    Exclusion(pair.key, dataset.relative(error), _relative(pair.masks[0], dataset))
+                    Exclusion(pair.key, dataset.relative(error), relative_path(pair.masks[0], dataset))
                 )
                 continue
             if not indices:
-                path = _relative(pair.masks[0], dataset)
+                path = relative_path(pair.masks[0], dataset)
                 exclusions.append(Exclusion(pair.key, f"{path}: no labelled pixel in the volume", path))
             references += [
                 CaseReference(
@@ -141,7 +147,7 @@ class Volumes:
     def load(self, dataset: Dataset, reference: CaseReference) -> Case:
         """Read one slice; the volume is kept until a slice of another one is asked for."""
         (image_path,) = reference.images
-        image, masks = _read_together(image_path, reference.masks, _stamps((image_path, *reference.masks)))
+        image, masks = _read_together(image_path, reference.masks, stamps_of((image_path, *reference.masks)))
         cut = find_cut(image.values.shape, image.affine, self.plane, image_path)
         picture = to_rgb(cut.slice(image.values, reference.slice_index), dataset, image_path)
         united = {name: np.zeros(picture.shape[:2], dtype=bool) for name in dataset.classes}
@@ -194,18 +200,18 @@ def _read_together(
     masks = []
     for path in mask_paths:
         mask = read_volume(path)
-        _check_same_grid(image, mask, path)
+        check_same_grid(image, mask, path)
         values = tidy_mask(mask.values, path)
         masks.append((values, soft_scale(values)))
     return image, masks
 
 
-def _check_same_grid(image: Volume, mask: Volume, path: Path) -> None:
+def check_same_grid(image: Volume, mask: Volume, path: Path) -> None:
     """Raise BadCaseError unless both arrays have one shape and lie within half a voxel of each other."""
     shape = image.values.shape
     if mask.values.shape != shape:
         raise BadCaseError(
-            f"{path}: the mask has {mask.values.shape} voxels, its image {shape}: resample it to the image's grid"
+            f"{path}: the mask has {mask.values.shape} voxels, its image {shape}: resample it to its image"
         )
     corners = np.array(
         [[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)]
@@ -213,16 +219,16 @@ def _check_same_grid(image: Volume, mask: Volume, path: Path) -> None:
     apart = np.linalg.norm(corners @ (image.affine - mask.affine).T, axis=1).max()
     if not apart <= 0.5 * nibabel.affines.voxel_sizes(image.affine).min():
         raise BadCaseError(
-            f"{path}: the mask lies up to {apart:.1f} mm beside its image: resample it to the image's grid"
+            f"{path}: the mask lies up to {apart:.1f} mm beside its image: resample it to its image"
         )
 
 
-def _stamps(paths: Iterable[Path]) -> tuple:
+def stamps_of(paths: Iterable[Path]) -> tuple:
     """Return time and size of each file; a missing file has none."""
     stats = [path.stat() if path.exists() else None for path in paths]
     return tuple((stat.st_mtime_ns, stat.st_size) if stat else None for stat in stats)
 
 
-def _relative(path: Path, dataset: Dataset) -> str:
+def relative_path(path: Path, dataset: Dataset) -> str:
     """Return a path as it stands below the dataset's folder."""
     return path.relative_to(dataset.root).as_posix()
