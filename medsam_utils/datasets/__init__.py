@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medsam_utils.case import BadInputError
-from medsam_utils.datasets.dataset import Dataset, Listing, Passport
+from medsam_utils.datasets.dataset import MARKER, Dataset, Listing, Passport
 from medsam_utils.datasets.entries import ENTRIES as DATASETS
 from medsam_utils.datasets.folder import load_folder
 from medsam_utils.datasets.masks import FOREGROUND
@@ -39,7 +39,8 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
                 f"{data}: no such folder: set MEDSAM_DATA to the folder that holds the datasets"
             )
         if (data / name).is_dir():
-            return replace(entry, root=data / name, level="measured")
+            level = "demo" if (data / name / MARKER).is_file() else "measured"
+            return replace(entry, root=data / name, level=level)
         if any((data / folder).is_dir() for folder in entry.folders):
             within = tuple(f for f in (*entry.folders, *entry.companions) if (data / f).is_dir())
             return replace(entry, root=data, within=within, level="measured")

@@ -16,6 +16,9 @@ from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, 
 READING = 1
 """Raise this number when a reader changes what it returns: stored rows are then computed again."""
 
+MARKER = "PHANTOMS.txt"
+"""A folder that holds this file holds phantoms, wherever it has been copied to."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -112,7 +115,7 @@ class Dataset:
         if not listing.references:
             first = "".join(f"; for example {e.path}: {e.reason}" for e in listing.exclusions[:1])
             raise BadInputError(
-                f"{self.root}: no case of {self.name} in this folder ({len(listing.exclusions)} left out{first}). "
+                f"{self.root}: no case of {self.name} in it ({len(listing.exclusions)} left out{first}). "
                 f"Expected:\n{self.passport.layout}"
             )
         return listing
@@ -154,7 +157,7 @@ def to_rgb(values: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
             raise BadCaseError(
-                f"{path}: {bad} of {values.size} pixels are NaN or infinite: replace them, and save the file again"
+                f"{path}: {bad} of {values.size} pixels are NaN or infinite: replace them and save it again"
             )
     elif values.dtype.kind == "b":
         values = values.astype(np.uint8) * 255

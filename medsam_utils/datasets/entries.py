@@ -18,6 +18,8 @@ def _decathlon(prefix: str) -> Pairs:
 
 _BUSI = r"(?P<key>(?:benign|malignant|normal) \(\d+\))"
 _CHEST = r"(?P<key>(?:MCUCXR|CHNCXR)_\d+_[01])"
+# Shenzhen's masks are told from images by their suffix, Montgomery's by their folder.
+_CHEST_MASK = rf"{_CHEST}_mask\.png|(?:leftMask|rightMask|masks?)/{_CHEST.replace('key', 'key1')}\.png"
 
 _ENTRIES = [
     Dataset(
@@ -44,7 +46,7 @@ Task02_Heart/
             study_images=1302,
             traps=(
                 "the archive holds macOS files whose names begin with '._': they are skipped",
-                "how the study came to 1302 slices is not published: its rule leaves out some that ours counts",
+                "how the study chose its 1302 slices is not published, so our count may differ",
             ),
         ),
     ),
@@ -53,13 +55,7 @@ Task02_Heart/
         title="Xray-Chest",
         modality="X-ray",
         classes={"lungs": FOREGROUND},
-        reader=ImagePairs(
-            Pairs(
-                images=rf"{_CHEST}\.png",
-                # Shenzhen's masks are told from images by their suffix, Montgomery's by their folder.
-                masks=rf"{_CHEST}_mask\.png|(?:leftMask|rightMask|masks?)/{_CHEST.replace('key', 'key1')}\.png",
-            )
-        ),
+        reader=ImagePairs(Pairs(images=rf"{_CHEST}\.png", masks=_CHEST_MASK)),
         intensity=EightBit(),
         folders=("MontgomerySet", "ChinaSet_AllFiles", "Lung Segmentation"),
         companions=("mask",),

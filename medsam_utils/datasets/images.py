@@ -94,8 +94,8 @@ class ImagePairs:
             values = read_mask(path)
             if values.shape != shape:
                 raise BadCaseError(
-                    f"{path}: the mask is {_size(values.shape)}, the image {image_path.name} is {_size(shape)} "
-                    "(rows x columns): export both on the same grid"
+                    f"{path}: the mask is {_size(values.shape)}, its image {_size(shape)} (rows x columns): "
+                    "export both on the same grid"
                 )
             soft = soft_scale(values, is_lossy(path))
             if is_lossy(path) and any(dataset.classes.values()):

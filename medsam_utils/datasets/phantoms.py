@@ -28,6 +28,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from medsam_utils.case import BadInputError
+from medsam_utils.datasets.dataset import MARKER
 
 
 def cache_folder() -> Path:
@@ -47,7 +48,7 @@ def phantom_folder(name: str) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
         try:
-            WRITERS[name](temporary)
+            write_phantoms(name, temporary)
             temporary.chmod(0o755)
             temporary.rename(folder)
         except OSError:
@@ -57,6 +58,14 @@ def phantom_folder(name: str) -> Path:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def write_phantoms(name: str, folder: Path) -> None:
+    """Write the phantoms of a dataset to a folder, with a note by which they are told from real data."""
+    WRITERS[name](folder)
+    (folder / MARKER).write_text(
+        "These images are drawn, not taken: see medsam_utils/datasets/phantoms.py.\n"
+    )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -296,14 +305,38 @@ def draw_chest_xray(rng: np.random.Generator, rows: int, columns: int, infiltrat
     width = rng.uniform(0.93, 1.05)
     u = u / width
 
-    above = np.minimum(v - 0.63, 0)  # below its widest part the heart stands on the diaphragm
-    heart = np.minimum(
-        np.hypot((u - 0.13 - 0.30 * above) / (0.33 + rng.normal(0, 0.015)), above / 0.17),
-        np.hypot((u + 0.08) / 0.17, above / 0.15),
-    )
-    lungs = [_lung_field(rng, u, v, side, heart, columns) for side in (-1, 1)]
+    wide = 0.33 + rng.normal(0, 0.015)
+    lungs = [_lung_field(rng, u, v, side, _heart(u, v, wide), columns) for side in (-1, 1)]
     air = sum(_dome(lung) for lung in lungs)
 
+    # What lies round the lungs has soft edges: half the resolution is enough, and four times as fast.
+    weak = _thorax(rng, u[::2, ::2], v[::2, ::2], wide)
+    if infiltrate:
+        weak += 0.12 * _clouds(rng, u[::2, ::2], v[::2, ::2])
+    weak = cv2.resize(weak, (columns, rows), interpolation=cv2.INTER_CUBIC)
+    weak += 0.12 * _vessels(rng, u, v, lungs) - 0.50 * air
+
+    weak = gaussian_filter(weak, 0.8 * rows / 640)
+    weak = weak + 0.35 * (weak - _wide_blur(weak, rows / 50))  # edge enhancement, as the devices do
+    weak += 0.012 * gaussian_filter(rng.standard_normal(weak.shape, np.float32), 0.6) * (1.6 - air)
+    image = 255 / (1 + np.exp(-(weak - rng.uniform(0.64, 0.70)) * rng.uniform(3.9, 4.6)))
+    image = _film(rng, image, rows, columns)
+    return Drawing(np.rint(image).astype(np.uint8), tuple(lung > 0.5 for lung in lungs))
+
+
+def _heart(u: np.ndarray, v: np.ndarray, wide: float) -> np.ndarray:
+    """Return a distance that is below 1 in the heart's shadow, which stands on the diaphragm."""
+    above = np.minimum(v - 0.63, 0)
+    left, right = (
+        np.hypot((u - 0.13 - 0.30 * above) / wide, above / 0.17),
+        np.hypot((u + 0.08) / 0.17, above / 0.15),
+    )
+    return np.minimum(left, right)
+
+
+def _thorax(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, wide: float) -> np.ndarray:
+    """Return how much all but the lungs weakens each ray: about 1 through the spine, 0 beside the body."""
+    rows = len(v)
     # Shoulders slope from the neck to the edge of the film; below the armpits the flanks end.
     shoulder = 0.01 + 0.135 * np.clip((np.abs(u) - 0.26) / 0.6, 0, 1) ** 0.6 - 9 * (np.abs(u) < 0.26)
     flank = 0.87 + 0.05 * np.sin(7 * v) + 0.03 * v
@@ -312,45 +345,34 @@ def draw_chest_xray(rng: np.random.Generator, rows: int, columns: int, infiltrat
     body = 0.55 * gaussian_filter(body, rows / 150) + 0.45 * _wide_blur(body, rows / 40)
     thick = 0.60 + 0.40 * np.sqrt(np.clip(1 - (u / 1.08) ** 2, 0, 1))
     weak = body * thick * (0.92 + 0.16 * np.clip((v - 0.66) / 0.2, 0, 1))
-    weak -= 0.50 * air
 
     knob = _soft(1 - np.hypot((u - 0.12) / 0.10, (v - 0.325) / 0.065), 0.2)
-    middle = _soft(1 - np.abs(u - 0.01) / (0.135 + 0.05 * np.clip(v - 0.3, 0, 1)), 0.25) * _soft(
-        v - 0.12, 0.15
-    )
-    chest = np.maximum(np.maximum(_soft(1 - heart, 0.3), 0.8 * knob), 0.85 * middle)
+    middle = 1 - np.abs(u - 0.01) / (0.135 + 0.05 * np.clip(v - 0.3, 0, 1))
+    middle = _soft(middle, 0.25) * _soft(v - 0.12, 0.15)
+    chest = np.maximum(np.maximum(_soft(1 - _heart(u, v, wide), 0.3), 0.8 * knob), 0.85 * middle)
     weak += 0.16 * chest * np.clip((0.95 - v) / 0.2, 0, 1)
-    spine = _tube(u, 0.075)
-    weak += 0.10 * spine * (1 + 0.3 * np.cos(2 * np.pi * (v / 0.052))) * (1 + 0.5 * v)
+    weak += 0.10 * _tube(u, 0.075) * (1 + 0.3 * np.cos(2 * np.pi * (v / 0.052))) * (1 + 0.5 * v)  # spine
     weak -= 0.16 * _tube(u + 0.006, 0.036) * np.clip((0.37 - v) / 0.05, 0, 1)  # trachea
-    # Ribs are smooth: half the resolution is enough, and four times as fast.
-    half = _ribs(rng, u[::2, ::2], v[::2, ::2])
-    weak += body * cv2.resize(half, (columns, rows), interpolation=cv2.INTER_CUBIC)
+    weak += body * _ribs(rng, u, v)
     for side in (-1, 1):
-        clavicle = side * u
-        line = v - (0.185 - 0.13 * (clavicle - 0.06) + 0.05 * np.sin(6 * clavicle))
-        weak += 0.13 * _shell(line, 0.021) * _soft(clavicle - 0.07, 0.02) * _soft(0.68 - clavicle, 0.04)
-        blade = np.hypot((clavicle - 0.80 - 0.25 * (v - 0.3)) / 0.13, (v - 0.33) / 0.19)
+        out = side * u
+        clavicle = v - (0.185 - 0.13 * (out - 0.06) + 0.05 * np.sin(6 * out))
+        weak += 0.13 * _shell(clavicle, 0.021) * _soft(out - 0.07, 0.02) * _soft(0.68 - out, 0.04)
+        blade = np.hypot((out - 0.80 - 0.25 * (v - 0.3)) / 0.13, (v - 0.33) / 0.19)
         weak += 0.085 * _soft(1 - blade, 0.05) + 0.04 * np.exp(-(((blade - 1) / 0.08) ** 2))
-        humerus = np.hypot((clavicle - 0.95) / 0.10, (v - 0.19) / 0.07)
+        humerus = np.hypot((out - 0.95) / 0.10, (v - 0.19) / 0.07)
         weak += 0.14 * _soft(1 - humerus, 0.1)
-        hilum = np.hypot((clavicle - 0.21) / 0.09, (v - 0.455) / 0.075)
+        hilum = np.hypot((out - 0.21) / 0.09, (v - 0.455) / 0.075)
         weak += 0.10 * np.exp(-(hilum**2))
-    weak += 0.12 * _vessels(rng, u, v, lungs)
     stomach = np.hypot((u - 0.40) / 0.14, (v - 0.90) / 0.05)
-    weak -= rng.uniform(0.05, 0.2) * _soft(1 - stomach, 0.15)
-    if infiltrate:
-        clouds = np.clip(_field(rng, u.shape, (rows / 40, columns / 40)) + 0.4, 0, 2)
-        side = 2 * int(rng.integers(2)) - 1
-        where = np.exp(-(((u - side * 0.38) / 0.2) ** 2) - ((v - rng.uniform(0.25, 0.4)) / 0.10) ** 2)
-        weak += 0.12 * clouds * where * (lungs[0] + lungs[1])
+    return weak - rng.uniform(0.05, 0.2) * _soft(1 - stomach, 0.15)
 
-    weak = gaussian_filter(weak, 0.8 * rows / 640)
-    weak = weak + 0.35 * (weak - _wide_blur(weak, rows / 50))  # edge enhancement, as the devices do
-    weak += 0.012 * gaussian_filter(rng.standard_normal(weak.shape, np.float32), 0.6) * (1.6 - air)
-    image = 255 / (1 + np.exp(-(weak - rng.uniform(0.64, 0.70)) * rng.uniform(3.9, 4.6)))
-    image = _film(rng, image, rows, columns)
-    return Drawing(np.rint(image).astype(np.uint8), tuple(lung > 0.5 for lung in lungs))
+
+def _clouds(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return the cloudy patches of an infiltrate in one upper lung field, 0..2."""
+    clouds = np.clip(_field(rng, u.shape, (len(v) / 40, len(v) / 40)) + 0.4, 0, 2)
+    side, height = 2 * int(rng.integers(2)) - 1, rng.uniform(0.25, 0.4)
+    return clouds * np.exp(-(((u - side * 0.38) / 0.2) ** 2) - ((v - height) / 0.10) ** 2)
 
 
 def _lung_field(
@@ -551,7 +573,7 @@ def write_mri_heart(folder: Path) -> None:
 
 
 def save_nifti(path: Path, upright: np.ndarray, spacing: tuple[float, float, float]) -> None:
-    """Save (slice to superior, row to posterior, column to left) as NIfTI whose axes run right, anterior, superior."""
+    """Save (slice to superior, row to posterior, column to left) as NIfTI with RAS axes."""
     values = upright.transpose(2, 1, 0)[::-1, ::-1]
     affine = np.diag([*spacing[::-1], 1.0])
     nibabel.Nifti1Image(np.ascontiguousarray(values), affine).to_filename(path)
@@ -628,7 +650,7 @@ def main() -> None:
     for name in arguments.names or WRITERS:
         if name not in WRITERS:
             raise BadInputError(f"no phantoms of {name!r}: choose from {', '.join(WRITERS)}")
-        WRITERS[name](arguments.folder / name)
+        write_phantoms(name, arguments.folder / name)
         print(arguments.folder / name)
 
 

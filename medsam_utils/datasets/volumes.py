@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import nibabel
@@ -147,7 +146,7 @@ class Volumes:
     def load(self, dataset: Dataset, reference: CaseReference) -> Case:
         """Read one slice; the volume is kept until a slice of another one is asked for."""
         (image_path,) = reference.images
-        image, masks = _read_together(image_path, reference.masks, stamps_of((image_path, *reference.masks)))
+        image, masks = _read_together(image_path, reference.masks)
         cut = find_cut(image.values.shape, image.affine, self.plane, image_path)
         picture = to_rgb(cut.slice(image.values, reference.slice_index), dataset, image_path)
         united = {name: np.zeros(picture.shape[:2], dtype=bool) for name in dataset.classes}
@@ -170,7 +169,8 @@ class Volumes:
             image=picture,
             masks=united,
             foreground=foreground,
-            spacing=(float(sizes[cut.row_axis]), float(sizes[cut.column_axis])),
+            # Headers hold them in single precision: 2.2 would come back as 2.200000047683716.
+            spacing=(round(float(sizes[cut.row_axis]), 6), round(float(sizes[cut.column_axis]), 6)),
             source=(*reference.images, *reference.masks),
         )
 
@@ -188,14 +188,29 @@ class Volumes:
         return sorted(labelled)
 
 
-@lru_cache(maxsize=1)
-def _read_together(
-    image_path: Path, mask_paths: tuple[Path, ...], stamps: tuple
-) -> tuple[Volume, list[tuple[np.ndarray, float | None]]]:
-    """Read a volume and its masks, each with its `soft_scale`; the last ones are kept.
+# The volume read last, so that slices in a row cost one reading; never more than one, so that memory
+# does not grow with the dataset.
+_last: dict[tuple, tuple] = {}
 
-    stamps: times and sizes of the files, so that a changed file is read again.
-    """
+
+def _read_together(
+    image_path: Path, mask_paths: tuple[Path, ...]
+) -> tuple[Volume, list[tuple[np.ndarray, float | None]]]:
+    """Read a volume and its masks, each mask with its `soft_scale`, or return the last ones again."""
+    paths = (image_path, *mask_paths)
+    # With time and size, so that a changed file is read again.
+    key = (paths, stamps_of(paths))
+    kept = _last.get(key)
+    if kept is None:
+        _last.clear()
+        kept = _last[key] = _read_anew(image_path, mask_paths)
+    return kept
+
+
+def _read_anew(
+    image_path: Path, mask_paths: tuple[Path, ...]
+) -> tuple[Volume, list[tuple[np.ndarray, float | None]]]:
+    """Read a volume and its masks; raises BadCaseError unless they lie on one grid."""
     image = read_volume(image_path)
     masks = []
     for path in mask_paths:
