@@ -1,0 +1,92 @@
+"""Unpacking archives from the internet: nothing outside the folder, nothing larger than the disk."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PureWindowsPath
+
+from medsam_utils.case import BadInputError
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+
+# What zipfile and tarfile raise for archives that are cut off, damaged or encrypted.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zlib.error,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack a zip or tar file to `folder`, which must not exist yet, and return it.
+
+    All or nothing: `folder` appears by a rename, when everything is in it. Refused are members that
+    would lie outside it (absolute paths, "..", a drive), links and devices, and archives that declare
+    more than the disk can take; the text of the error begins with the archive's path.
+
+    Raises BadInputError.
+    """
+    # Named with a dot, so that no reader looks into it; the same name again, so that what a killed
+    # process has left is removed by the next.
+    temporary = folder.with_name(f".unpacking-{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    free = shutil.disk_usage(temporary).free
+    try:
+        for name, size, is_plain, extract in _members(archive, temporary):
+            path = PureWindowsPath(name)  # It knows both kinds of slashes, and drives.
+            if path.drive or path.root or ".." in path.parts:
+                raise BadInputError(
+                    f"{archive}: the member {name!r} would lie outside the folder: not unpacked"
+                )
+            # No dataset needs links, and they are how archives write elsewhere.
+            if not is_plain:
+                raise BadInputError(f"{archive}: the member {name!r} is a link or a device: not unpacked")
+            free -= size
+            if free < 0:
+                raise BadInputError(
+                    f"{archive}: it unpacks to more than the disk has free: make room, or unpack it elsewhere"
+                )
+            extract()
+        temporary.rename(folder)
+    except UNREADABLE as error:
+        raise BadInputError(
+            f"{archive}: cannot be unpacked ({error}): if the disk is not full, delete it and fetch it again"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Callable[[], object]]]:
+    """Yield name, declared bytes, whether it is a plain file or folder, and how to extract it, per member."""
+    if archive.name.endswith(".zip"):
+        with zipfile.ZipFile(archive) as file:
+            for info in file.infolist():
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                is_plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+                # As given in the archive: `filename` is cleaned already on some systems.
+                yield (
+                    info.orig_filename,
+                    info.file_size,
+                    is_plain,
+                    lambda info=info: file.extract(info, folder),
+                )
+    else:
+        with tarfile.open(archive) as file:
+            for info in file:  # One pass: a large tar.gz is not read twice.
+                extract = partial(file.extract, info, folder, filter="data")
+                yield info.name, info.size, info.isfile() or info.isdir(), extract
+            # tarfile takes a file that ends between two members for whole; a whole one ends in zeros.
+            if file.fileobj.tell() < file.offset + tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("it is cut off")

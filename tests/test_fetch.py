@@ -1,0 +1,462 @@
+"""Fetching, against a server on this machine that also misbehaves."""
+
+import hashlib
+import io
+import json
+import tarfile
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+
+from medsam_utils.case import BadInputError
+from medsam_utils.datasets import DATASETS
+from medsam_utils.datasets import fetch as fetch_module
+from medsam_utils.datasets import unpack as unpack_module
+from medsam_utils.datasets.fetch import ARCHIVES, HOW, Archive, fetch, main, overview
+from medsam_utils.datasets.unpack import unpack
+from medsam_utils.download import WrongHashError, download
+
+CONTENT = bytes(range(256)) * 400  # 102,400 bytes, no two neighbouring bytes alike
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server.state
+        server.requests.append((self.path, self.headers.get("Range")))
+        body = server.files.get(self.path)
+        status = server.statuses.pop(0) if server.statuses else 200
+        if body is None or status >= 400:
+            return self.send_error(status if body is not None else 404)
+        tag = f'"{sha256(body)[:8]}"'
+        wanted = self.headers.get("Range")
+        is_same = self.headers.get("If-Range") in (None, tag)
+        start = int(wanted[6:-1]) if wanted and server.ranges and is_same else 0
+        if start and start >= len(body):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(body)}")
+            return self.end_headers()
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(len(body) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.end_headers()
+        sent = body[start:]
+        if server.cuts:
+            sent = sent[: server.cuts.pop(0)]
+        self.wfile.write(sent)
+        self.close_connection = True
+        return None
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    """A server whose files, answers and cuts (bytes after which a connection ends) the test decides."""
+    state = SimpleNamespace(files={}, requests=[], cuts=[], statuses=[], ranges=True)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.state = state
+    state.url = f"http://127.0.0.1:{http.server_port}"
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield state
+    http.shutdown()
+    http.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch):
+    """No waiting between attempts; the pauses that were asked for."""
+    asked = []
+    monkeypatch.setattr(time, "sleep", asked.append)
+    return asked
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def tar_of(*members: tarfile.TarInfo, mode: str = "w") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
+    return buffer.getvalue()
+
+
+def member(name: str, **fields) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+def register(monkeypatch, *archives: Archive, name: str = "us_test") -> str:
+    monkeypatch.setitem(ARCHIVES, name, archives)
+    return name
+
+
+# download
+
+
+def test_a_good_file_arrives_and_a_second_call_makes_no_request(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    path = tmp_path / "new" / "f.bin"
+    assert download(f"{server.url}/f.bin", path, sha256(CONTENT)) == path
+    assert path.read_bytes() == CONTENT
+    download(f"{server.url}/f.bin", path, sha256(CONTENT))
+    assert server.requests == [("/f.bin", None)]
+
+
+def test_a_wrong_hash_names_both_hashes_and_leaves_nothing(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    with pytest.raises(WrongHashError) as error:
+        download(f"{server.url}/f.bin", tmp_path / "f.bin", "0" * 64)
+    assert sha256(CONTENT) in str(error.value)
+    assert "0" * 64 in str(error.value)
+    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(".lock")] == []
+
+
+def test_a_cut_download_asks_only_for_the_rest(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    server.cuts = [60_000]
+    path = download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT))
+    assert path.read_bytes() == CONTENT
+    assert server.requests == [("/f.bin", None), ("/f.bin", "bytes=60000-")]
+
+
+def test_the_rest_is_asked_for_by_the_next_call_too(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    server.cuts = [60_000, 0, 0, 0]
+    with pytest.raises(BadInputError, match=r"cut after 60000 of 102400.*60000 bytes are kept"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT))
+    assert not (tmp_path / "f.bin").exists()
+    server.requests.clear()
+    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
+    assert server.requests == [("/f.bin", "bytes=60000-")]
+
+
+def test_many_cuts_are_no_failure_as_long_as_bytes_come(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    server.cuts = [10_000] * 10
+    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
+    assert len(server.requests) == 11
+
+
+def test_a_server_that_ignores_ranges_begins_again(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    server.cuts, server.ranges = [60_000], False
+    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=60000-"]
+
+
+def test_a_file_that_changed_between_two_calls_is_not_mixed(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    server.cuts = [60_000, 0, 0, 0]
+    with pytest.raises(BadInputError):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin")
+    server.files["/f.bin"] = other = CONTENT[::-1]
+    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == other
+
+
+def test_a_part_that_is_already_whole_is_used(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    (tmp_path / "f.bin.part").write_bytes(CONTENT)
+    (tmp_path / "f.bin.part.version").write_text(f'"{sha256(CONTENT)[:8]}"')
+    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
+    assert server.requests == [("/f.bin", f"bytes={len(CONTENT)}-")]
+
+
+def test_a_part_of_unknown_version_is_not_continued(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    (tmp_path / "f.bin.part").write_bytes(b"something else")
+    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
+    assert server.requests == [("/f.bin", None)]
+
+
+def test_a_missing_file_is_asked_for_once_and_told_with_a_way_out(server, tmp_path):
+    with pytest.raises(BadInputError, match=r"404.*put it at .*f\.bin"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin")
+    assert len(server.requests) == 1
+
+
+def test_a_busy_server_is_asked_again_after_growing_pauses(server, tmp_path, pauses):
+    server.files["/f.bin"] = CONTENT
+    server.statuses = [503, 429, 500]
+    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
+    assert pauses == [1, 2, 4]
+
+
+def test_a_full_disk_is_told_before_anything_is_written(server, tmp_path, monkeypatch):
+    server.files["/f.bin"] = CONTENT
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(BadInputError, match="disk has"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin")
+    assert not (tmp_path / "f.bin.part").exists()
+
+
+def test_two_threads_that_want_one_file_download_it_once(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    wanted = [
+        threading.Thread(target=download, args=(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT)))
+        for _ in range(4)
+    ]
+    for thread in wanted:
+        thread.start()
+    for thread in wanted:
+        thread.join()
+    assert (tmp_path / "f.bin").read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+# unpack
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/evil", "..\\evil", "C:\\evil", "C:evil"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_members_outside_the_folder_are_refused(name, kind, tmp_path):
+    archive = tmp_path / "in" / f"a.{kind}"
+    archive.parent.mkdir()
+    good = {"good": b"x"}
+    archive.write_bytes(
+        zip_of(good | {name: b"x"}) if kind == "zip" else tar_of(member("good"), member(name))
+    )
+    with pytest.raises(BadInputError, match="outside"):
+        unpack(archive, tmp_path / "out" / "a")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == sorted([f"a.{kind}", "in", "out"])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("link", type=tarfile.SYMTYPE, linkname="/etc"),
+        member("link", type=tarfile.SYMTYPE, linkname="../.."),
+        member("link", type=tarfile.LNKTYPE, linkname="../../etc/passwd"),
+        member("device", type=tarfile.CHRTYPE),
+        member("pipe", type=tarfile.FIFOTYPE),
+    ],
+    ids=lambda m: f"{m.name} {m.linkname}",
+)
+def test_links_and_devices_in_a_tar_are_refused(bad, tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar_of(bad, member("link/inside", size=3)))
+    with pytest.raises(BadInputError, match="link or a device"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tar"]
+
+
+def test_links_in_a_zip_are_refused(tmp_path):
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(BadInputError, match="link or a device"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_an_archive_that_declares_more_than_the_disk_has_is_refused(kind, tmp_path, monkeypatch):
+    big = zip_of({"big": bytes(5000)}) if kind == "zip" else tar_of(member("big", size=5000), mode="w:gz")
+    (tmp_path / f"a.{kind}").write_bytes(big)
+    monkeypatch.setattr(unpack_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=4999))
+    with pytest.raises(BadInputError, match="more than the disk"):
+        unpack(tmp_path / f"a.{kind}", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_a_cut_off_archive_leaves_no_half_folder(kind, tmp_path):
+    members = [member(f"f{i}", size=2000) for i in range(20)]
+    whole = (
+        zip_of({f"f{i}": CONTENT for i in range(3)})
+        if kind == "zip"
+        else tar_of(*members, mode="w:gz" if kind == "tar.gz" else "w")
+    )
+    # The half of the tar ends between two members, which tarfile alone does not notice.
+    (tmp_path / f"a.{kind}").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInputError, match="cannot be unpacked"):
+        unpack(tmp_path / f"a.{kind}", tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == [f"a.{kind}"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_names_with_spaces_and_parentheses_unpack(kind, tmp_path):
+    name = "Dataset_BUSI_with_GT/benign/benign (1)_mask.png"
+    packed = zip_of({name: b"xxx"})
+    if kind != "zip":
+        packed = tar_of(member(name, size=3), mode="w:gz" if kind == "tar.gz" else "w")
+    (tmp_path / f"a.{kind}").write_bytes(packed)
+    assert (unpack(tmp_path / f"a.{kind}", tmp_path / "out") / name).read_bytes() == b"xxx"
+
+
+# fetch
+
+
+def test_a_dataset_is_fetched_unpacked_and_then_left_alone(server, tmp_path, monkeypatch):
+    server.files["/a.zip"] = packed = zip_of({"top/images/1.png": b"1"})
+    name = register(monkeypatch, Archive(f"{server.url}/a.zip", sha256(packed), "a.zip", gives="top"))
+    folder = fetch(name, tmp_path)
+    assert folder == tmp_path / name
+    assert (folder / "a/top/images/1.png").read_bytes() == b"1"
+    fetch(name, tmp_path)
+    (tmp_path / "archives" / name / "a.zip").unlink()  # No longer needed, the docstring says.
+    fetch(name, tmp_path)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("place", ["us_test/top", "us_test/by hand/top", "top"])
+def test_what_a_user_has_unpacked_is_not_downloaded(place, server, tmp_path, monkeypatch):
+    (tmp_path / place).mkdir(parents=True)
+    fetch(register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip", gives="top")), tmp_path)
+    assert server.requests == []
+
+
+def test_an_archive_put_there_by_hand_is_used(server, tmp_path, monkeypatch):
+    packed = zip_of({"1.png": b"1"})
+    name = register(monkeypatch, Archive(f"{server.url}/a.zip", sha256(packed), "a.zip"))
+    (tmp_path / "archives" / name).mkdir(parents=True)
+    (tmp_path / "archives" / name / "a.zip").write_bytes(packed)
+    assert (fetch(name, tmp_path) / "a/1.png").exists()
+    assert server.requests == []
+
+
+def test_a_wrong_archive_is_not_unpacked(server, tmp_path, monkeypatch):
+    server.files["/a.zip"] = zip_of({"1.png": b"1"})
+    name = register(monkeypatch, Archive(f"{server.url}/a.zip", "0" * 64, "a.zip"))
+    with pytest.raises(BadInputError, match="0" * 64):
+        fetch(name, tmp_path)
+    assert not (tmp_path / name).exists()
+    assert not (tmp_path / "archives" / name / "a.zip").exists()
+
+
+def test_a_hash_that_nobody_publishes_is_recorded_and_then_holds(server, tmp_path, monkeypatch, capsys):
+    server.files["/a.zip"] = packed = zip_of({"1.png": b"1"})
+    name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
+    folder, kept = fetch(name, tmp_path), tmp_path / "archives" / name
+    assert json.loads((kept / "hashes.json").read_text()) == {"a.zip": sha256(packed)}
+    assert sha256(packed) in capsys.readouterr().out
+    (kept / "a.zip").unlink()
+    (folder / "a/1.png").unlink()
+    (folder / "a").rmdir()
+    server.files["/a.zip"] = changed = zip_of({"1.png": b"2"})
+    with pytest.raises(BadInputError, match=r"recorded.*hashes\.json") as error:
+        fetch(name, tmp_path)
+    assert sha256(packed) in str(error.value)
+    assert sha256(changed) in str(error.value)
+    assert not (folder / "a").exists()
+    assert not (kept / "a.zip").exists()
+
+
+def test_a_lost_connection_is_not_reported_as_a_changed_file(server, tmp_path, monkeypatch):
+    name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
+    (tmp_path / "archives" / name).mkdir(parents=True)
+    (tmp_path / "archives" / name / "hashes.json").write_text(json.dumps({"a.zip": "0" * 64}))
+    with pytest.raises(BadInputError, match="404") as error:
+        fetch(name, tmp_path)
+    assert "recorded" not in str(error.value)
+
+
+def test_files_that_are_no_archives_keep_their_folders(server, tmp_path, monkeypatch):
+    server.files["/v/volume-0.nii.gz"] = CONTENT
+    name = register(monkeypatch, Archive(f"{server.url}/v/volume-0.nii.gz", None, "v/volume-0.nii.gz"))
+    for _ in range(2):
+        assert (fetch(name, tmp_path) / "v/volume-0.nii.gz").read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_split_archive_is_verified_joined_and_unpacked(server, tmp_path, monkeypatch):
+    whole = tar_of(member("GE/Patient 1/1.dcm", size=3), mode="w:gz")
+    halves = {"ge.tar.gz.aa": whole[:50], "ge.tar.gz.ab": whole[50:]}
+    server.files = {f"/{name}": half for name, half in halves.items()} | {"/other.tar.gz.aa": b"not ours"}
+    record = [
+        (name[1:], f"{server.url}{name}", f"md5:{hashlib.md5(part).hexdigest()}")
+        for name, part in reversed(server.files.items())
+    ]
+    monkeypatch.setattr(fetch_module, "_record", lambda doi: record)
+    name = register(monkeypatch, Archive("doi:10.0/record", None, "ge.tar.gz", gives="GE"))
+    folder = fetch(name, tmp_path)
+    assert (folder / "ge/GE/Patient 1/1.dcm").read_bytes() == b"xxx"
+    assert sorted(path for path, _ in server.requests) == ["/ge.tar.gz.aa", "/ge.tar.gz.ab"]
+
+
+def test_a_damaged_part_of_a_split_archive_is_refused(server, tmp_path, monkeypatch):
+    server.files = {"/ge.aa": b"damaged"}
+    record = [("ge.aa", f"{server.url}/ge.aa", f"md5:{hashlib.md5(b'good').hexdigest()}")]
+    monkeypatch.setattr(fetch_module, "_record", lambda doi: record)
+    name = register(monkeypatch, Archive("doi:10.0/record", None, "ge.tar.gz"))
+    with pytest.raises(WrongHashError):
+        fetch(name, tmp_path)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_dataset_that_needs_an_account_gives_instructions_and_makes_no_folder(tmp_path, monkeypatch):
+    monkeypatch.delitem(ARCHIVES, "us_breast")
+    monkeypatch.setitem(HOW, "us_breast", "Sign in and press the button.")
+    with pytest.raises(BadInputError) as error:
+        fetch("us_breast", tmp_path)
+    passport = DATASETS["us_breast"].passport
+    for fact in (
+        "press the button",
+        passport.home,
+        passport.licence,
+        passport.layout,
+        str(tmp_path / "us_breast"),
+    ):
+        assert fact in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_only_a_person_can_add_is_told_after_the_rest_is_fetched(server, tmp_path, monkeypatch, capsys):
+    server.files["/a.zip"] = zip_of({"1.png": b"1"})
+    register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"), name="xray_chest")
+    fetch("xray_chest", tmp_path)
+    assert "shcxr-lung-mask" in capsys.readouterr().out
+
+
+def test_an_unknown_name_and_a_missing_folder_are_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("MEDSAM_DATA", raising=False)
+    with pytest.raises(BadInputError, match="did you mean 'us_breast'"):
+        fetch("us_brest", tmp_path)
+    with pytest.raises(BadInputError, match="MEDSAM_DATA"):
+        fetch("us_breast")
+
+
+def test_every_dataset_can_be_fetched_or_tells_how_to_get_it():
+    table = overview()
+    for name in DATASETS:
+        assert name in ARCHIVES or name in HOW, f"{name}: add it to ARCHIVES or to HOW in fetch.py"
+        assert name in table
+
+
+def test_the_table_of_archives_is_well_formed():
+    for name, archives in ARCHIVES.items():
+        assert len({archive.file for archive in archives}) == len(archives), name
+        for archive in archives:
+            assert archive.url.startswith(("https://", "http://openi.nlm.nih.gov/", "doi:")), archive
+            assert archive.sha256 is None or (len(archive.sha256) == 64 and int(archive.sha256, 16)), archive
+
+
+def test_the_command_prints_the_table_or_ends_with_status_2(server, tmp_path, monkeypatch, capsys):
+    assert main([]) == 0
+    assert "us_breast" in capsys.readouterr().out
+    assert main(["nothing", "--data", str(tmp_path)]) == 2
+    assert "unknown dataset" in capsys.readouterr().err
+    server.files["/a.zip"] = zip_of({"1.png": b"1"})
+    name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
+    assert main([name, "--data", str(tmp_path)]) == 0
+    assert str(tmp_path / name) in capsys.readouterr().out
