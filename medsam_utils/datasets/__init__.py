@@ -21,7 +21,8 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
 
     data: the folder of real datasets, by default the environment variable MEDSAM_DATA. The files
     are looked for in `data/<name>`, unpacked to whatever depth, then in the distribution's own top
-    folders directly below `data`. Where they are found, the level is "measured"; otherwise
+    folders directly below `data`. `data/<name>/images` and `data/<name>/masks` with equal names, the
+    form that the study's released code reads, are taken too. Where files are found, the level is "measured"; otherwise
     phantoms are written to the cache in the dataset's own format, once, and the level is "demo".
 
     Raises BadInputError for an unknown name and for a `data` folder that does not exist.
@@ -38,9 +39,12 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
             raise BadInputError(
                 f"{data}: no such folder: set MEDSAM_DATA to the folder that holds the datasets"
             )
-        if (data / name).is_dir():
-            level = "demo" if (data / name / MARKER).is_file() else "measured"
-            return replace(entry, root=data / name, level=level)
+        root = data / name
+        if (root / "images").is_dir() and (root / "masks").is_dir():
+            return _prepared(entry, root)
+        if root.is_dir():
+            level = "demo" if (root / MARKER).is_file() else "measured"
+            return replace(entry, root=root, level=level)
         if any((data / folder).is_dir() for folder in entry.folders):
             within = tuple(f for f in (*entry.folders, *entry.companions) if (data / f).is_dir())
             return replace(entry, root=data, within=within, level="measured")
@@ -48,3 +52,19 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
     from medsam_utils.datasets.phantoms import phantom_folder
 
     return replace(entry, root=phantom_folder(name), level="demo")
+
+
+def _prepared(entry: Dataset, root: Path) -> Dataset:
+    """Return an entry whose images have been prepared as the study's released code reads them.
+
+    Binary masks are the class of an entry that has one; otherwise values are the entry's labels.
+    """
+    folder = load_folder(root, name=entry.name)
+    binary = FOREGROUND in folder.classes.values()
+    if binary and len(entry.classes) > 1:
+        raise BadInputError(
+            f"{root}: its masks are binary, {entry.name} has the classes {', '.join(entry.classes)}: "
+            "give a folder per class to load_folder, or masks with the label values"
+        )
+    classes = dict.fromkeys(entry.classes, FOREGROUND) if binary else entry.classes
+    return replace(entry, root=root, reader=folder.reader, intensity=folder.intensity, classes=classes)

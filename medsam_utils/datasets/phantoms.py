@@ -556,10 +556,10 @@ def write_mri_heart(folder: Path) -> None:
         (root / name).mkdir(parents=True)
     volumes = mri_heart_volumes()
     for name, volume in volumes.items():
-        for part, values in (("imagesTr", volume.image), ("labelsTr", volume.label)):
+        for part, values in (("imagesTr", volume.image.astype(np.float32)), ("labelsTr", volume.label)):
             save_nifti(root / part / f"{name}.nii.gz", values, volume.spacing)
             (root / part / f"._{name}.nii.gz").write_bytes(b"\x00\x05\x16\x07 written by macOS, not a volume")
-    save_nifti(root / "imagesTs" / "la_001.nii.gz", volume.image[:4], volume.spacing)
+    save_nifti(root / "imagesTs" / "la_001.nii.gz", volume.image[:4].astype(np.float32), volume.spacing)
     content = {
         "name": "LeftAtrium",
         "modality": {"0": "MRI"},

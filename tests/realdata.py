@@ -1,0 +1,91 @@
+"""Real image and mask pairs beside the repository, laid out as `load_folder` wants them.
+
+They are not part of the project: a checkout may lack them, and tests that need them are then skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel
+import nrrd
+import numpy as np
+from PIL import Image
+
+from medsam_utils.intensity import EightBit, Percentile, Window
+
+REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+# Sets of volumes, and what shows their tissue; the others are flat images, shown as they are.
+VOLUMES = {"mri_spine": Percentile(), "ct_spleen": Window(40, 400), "mri_tumour": Percentile()}
+
+
+def available() -> bool:
+    """Tell whether the pairs are there."""
+    return (REALDATA / "pairs.csv").is_file()
+
+
+def pairs(set_name: str | None = None) -> list[dict[str, str]]:
+    """Return the lines of pairs.csv, of one set or of all; each with `key`, its name once staged."""
+    with open(REALDATA / "pairs.csv", newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if set_name in (None, line["set"])]
+    for line in lines:
+        image, mask = Path(line["image"]), Path(line["mask"])
+        name = image.parent.name if image.suffix == ".npy" else image.name.split(".")[0]
+        # One image may have masks of several targets: each is a pair of its own.
+        several = sum(other["image"] == line["image"] for other in lines) > 1
+        line["key"] = f"{name}-{mask.name.split('.')[0]}" if several else name
+    return lines
+
+
+def stage(set_name: str, folder: Path) -> Path:
+    """Copy one set to `folder`/images and `folder`/masks, equal names, and return `folder`.
+
+    Files that `load_folder` reads are copied as they are. Masks by a colour rule are written as PNG,
+    second masks are united with the first, at the image's size.
+    """
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for line in pairs(set_name):
+        image, mask = REALDATA / line["image"], REALDATA / line["mask"]
+        suffix = "".join(image.suffixes[-2:]) if image.name.endswith(".nii.gz") else image.suffix
+        shutil.copyfile(image, folder / "images" / f"{line['key']}{suffix}")
+        to = folder / "masks" / line["key"]
+        if line["mask_rule"].startswith("tumour: R and G"):
+            colours = np.asarray(Image.open(mask).convert("RGB"))
+            Image.fromarray((colours[..., :2] > 127).all(axis=2)).save(f"{to}.png")
+        elif "union" in line["note"]:
+            # The image and its first mask have been resized since, the second mask has not.
+            size = Image.open(image).size
+            paths = sorted(mask.parent.glob(f"{image.stem}_mask*"))
+            masks = [Image.open(path).convert("L").resize(size, Image.Resampling.NEAREST) for path in paths]
+            Image.fromarray((np.array(masks) > 127).any(axis=0)).save(f"{to}.png")
+        else:
+            shutil.copyfile(mask, f"{to}{suffix if suffix == '.nii.gz' else mask.suffix}")
+    return folder
+
+
+def intensity(set_name: str) -> object:
+    """Return the intensity rule that suits a set."""
+    return VOLUMES.get(set_name, EightBit())
+
+
+def sets() -> Mapping[str, int]:
+    """Return the sets and how many pairs each has."""
+    counts: dict[str, int] = {}
+    for line in pairs():
+        counts[line["set"]] = counts.get(line["set"], 0) + 1
+    return counts
+
+
+def as_nifti(path: Path, to: Path) -> Path:
+    """Convert an NRRD file in LPS space to NIfTI, independently of the project's own reader."""
+    values, header = nrrd.read(str(path))
+    assert header["space"] == "left-posterior-superior"
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = np.asarray(header["space directions"]).T, header["space origin"]
+    nibabel.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine).to_filename(to)
+    return to
