@@ -16,15 +16,7 @@ from medsam_utils.case import BadInputError
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 # What zipfile and tarfile raise for archives that are cut off, damaged or encrypted.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-    zlib.error,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-)
+UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 
 
 def unpack(archive: Path, folder: Path) -> Path:
@@ -32,7 +24,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 
     All or nothing: `folder` appears by a rename, when everything is in it. Refused are members that
     would lie outside it (absolute paths, "..", a drive), links and devices, and archives that declare
-    more than the disk can take; the text of the error begins with the archive's path.
+    more than the disk can take.
 
     Raises BadInputError.
     """
@@ -76,12 +68,8 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 is_plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
                 # As given in the archive: `filename` is cleaned already on some systems.
-                yield (
-                    info.orig_filename,
-                    info.file_size,
-                    is_plain,
-                    lambda info=info: file.extract(info, folder),
-                )
+                extract = partial(file.extract, info, folder)
+                yield info.orig_filename, info.file_size, is_plain, extract
     else:
         with tarfile.open(archive) as file:
             for info in file:  # One pass: a large tar.gz is not read twice.
