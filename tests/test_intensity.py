@@ -52,7 +52,9 @@ def test_max_scaling_is_the_released_codes_formula():
 
 
 def test_max_scaling_does_not_wrap_negative_values_round():
-    np.testing.assert_array_equal(MaxScaling()(np.array([[-1000, 0, 1000]], np.int16))[0, :, 0], [0, 127, 255])
+    np.testing.assert_array_equal(
+        MaxScaling()(np.array([[-1000, 0, 1000]], np.int16))[0, :, 0], [0, 127, 255]
+    )
 
 
 def test_the_empty_background_does_not_shift_the_percentiles():
