@@ -59,17 +59,18 @@ class Finding:
 
 @dataclass
 class Report:
-    """What `examine` found. facts: lines of counts; typical: cases of middling object size."""
+    """What `examine` found. facts: lines of counts; usable: cases; typical: those of middling object size."""
 
     title: str
     facts: list[str]
+    usable: int
     findings: list[Finding] = field(default_factory=list)
     typical: list[CaseReference] = field(default_factory=list)
 
     @property
     def status(self) -> int:
-        """0 if nothing is wrong (things to look at do not count), else 1."""
-        return int(any(not finding.look for finding in self.findings))
+        """0: nothing is wrong, apart from things to look at; 1: something is; 2: no case is usable."""
+        return int(any(not finding.look for finding in self.findings)) if self.usable else 2
 
     def kinds(self) -> dict[str, list[Finding]]:
         """Findings by kind, those only worth a look at the end."""
@@ -146,6 +147,7 @@ def examine(dataset: Dataset, sample: int | None = None) -> Report:
     return Report(
         f"{dataset.title} ({'phantoms' if dataset.level == 'demo' else 'your files'})",
         _facts(dataset, len(listing.references), len(references), patients, areas, sizes, spacings),
+        len(by_area),
         findings,
         [reference for _, _, reference in sorted(by_area)[max(middle - 3, 0) : middle + 3]],
     )
@@ -180,7 +182,9 @@ def _common(counts: Counter, longest: int = 4) -> str:
         f"{'unknown' if value is None else ' x '.join(f'{v:g}' for v in value)} ({n})"
         for value, n in counts.most_common(longest)
     ]
-    return ", ".join(parts) + (f" and {len(counts) - longest} more" if len(counts) > longest else "")
+    return (", ".join(parts) or "none") + (
+        f" and {len(counts) - longest} more" if len(counts) > longest else ""
+    )
 
 
 def _repeated(case: Case, reference: CaseReference, seen: dict) -> list[Finding]:

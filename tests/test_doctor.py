@@ -243,3 +243,7 @@ def test_the_exit_status_is_0_1_or_2_and_the_page_is_written(folder, tmp_path, c
     assert "images/p3.png" in capsys.readouterr().out
     assert main([str(tmp_path / "nowhere")]) == 2
     assert "no such folder" in capsys.readouterr().err
+    for path in folder.glob("images/*"):
+        path.write_bytes(b"not a picture")
+    assert main([str(folder)]) == 2
+    assert "files that cannot be used (7)" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
+import pooch
 import pytest
 
 from medsam_utils.case import BadInputError
@@ -362,6 +363,25 @@ def test_a_hash_that_nobody_publishes_is_recorded_and_then_holds(server, tmp_pat
     assert not (kept / "a.zip").exists()
 
 
+def test_no_hash_is_recorded_of_what_turns_out_to_be_no_archive(server, tmp_path, monkeypatch):
+    server.files["/a.zip"] = b"<html>Please sign in to the guest network</html>"
+    name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
+    with pytest.raises(BadInputError, match=r"cannot be unpacked.*delete it"):
+        fetch(name, tmp_path)
+    (tmp_path / "archives" / name / "a.zip").unlink()
+    server.files["/a.zip"] = zip_of({"1.png": b"1"})
+    assert (fetch(name, tmp_path) / "a/1.png").exists()
+
+
+def test_files_put_there_by_hand_get_no_doubles(server, tmp_path, monkeypatch, capsys):
+    name = register(monkeypatch, Archive(f"{server.url}/volume-0.nii.gz", None, "volume-0.nii.gz"))
+    (tmp_path / name / "CT-ORG").mkdir(parents=True)
+    (tmp_path / name / "CT-ORG/volume-0.nii.gz").write_bytes(CONTENT)
+    assert fetch(name, tmp_path) == tmp_path / name
+    assert "nothing is fetched" in capsys.readouterr().out
+    assert server.requests == []
+
+
 def test_a_lost_connection_is_not_reported_as_a_changed_file(server, tmp_path, monkeypatch):
     name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
     (tmp_path / "archives" / name).mkdir(parents=True)
@@ -402,6 +422,23 @@ def test_a_damaged_part_of_a_split_archive_is_refused(server, tmp_path, monkeypa
     with pytest.raises(WrongHashError):
         fetch(name, tmp_path)
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"key": "ge.aa", "checksum": "md5:0a", "links": {"self": "https://zenodo.org/self"}},
+        {"filename": "ge.aa", "checksum": "0a"},
+    ],
+    ids=["key", "filename"],
+)
+def test_a_record_lists_names_addresses_and_hashes_in_both_forms_of_its_interface(file, monkeypatch):
+    repository = pooch.downloaders.ZenodoRepository("10.0/zenodo.7", "https://zenodo.org/record/7")
+    repository._api_response = {"id": 7, "files": [file]}
+    monkeypatch.setattr(pooch.downloaders, "doi_to_repository", lambda doi, **_: repository)
+    ((name, url, known),) = fetch_module._record("doi:10.0/zenodo.7")
+    assert (name, known) == ("ge.aa", "md5:0a")
+    assert url in ("https://zenodo.org/self", "https://zenodo.org/records/7/files/ge.aa?download=1")
 
 
 def test_a_dataset_that_needs_an_account_gives_instructions_and_makes_no_folder(tmp_path, monkeypatch):
@@ -447,7 +484,7 @@ def test_the_table_of_archives_is_well_formed():
     for name, archives in ARCHIVES.items():
         assert len({archive.file for archive in archives}) == len(archives), name
         for archive in archives:
-            assert archive.url.startswith(("https://", "http://openi.nlm.nih.gov/", "doi:")), archive
+            assert archive.url.startswith(("https://", "doi:")), archive
             assert archive.sha256 is None or (len(archive.sha256) == 64 and int(archive.sha256, 16)), archive
 
 
