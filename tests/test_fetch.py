@@ -10,11 +10,13 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
+import numpy as np
 import pooch
 import pytest
+from PIL import Image
 
 from medsam_utils.case import BadInputError
-from medsam_utils.datasets import DATASETS
+from medsam_utils.datasets import DATASETS, load_dataset
 from medsam_utils.datasets import fetch as fetch_module
 from medsam_utils.datasets import unpack as unpack_module
 from medsam_utils.datasets.fetch import ARCHIVES, HOW, Archive, fetch, main, overview
@@ -318,6 +320,22 @@ def test_a_dataset_is_fetched_unpacked_and_then_left_alone(server, tmp_path, mon
     (tmp_path / "archives" / name / "a.zip").unlink()  # No longer needed, the docstring says.
     fetch(name, tmp_path)
     assert len(server.requests) == 1
+
+
+def test_what_is_fetched_is_found_by_load_dataset(server, tmp_path, monkeypatch):
+    buffer = io.BytesIO()
+    pixels = np.zeros((30, 40), np.uint8)
+    pixels[10:20, 10:20] = 255
+    Image.fromarray(pixels).save(buffer, "png")
+    folder = "Dataset_BUSI_with_GT/benign"
+    names = (f"{folder}/benign (1).png", f"{folder}/benign (1)_mask.png")
+    server.files["/a.zip"] = zip_of(dict.fromkeys(names, buffer.getvalue()))
+    register(monkeypatch, Archive(f"{server.url}/a.zip", None, "Dataset_BUSI.zip"), name="us_breast")
+    fetch("us_breast", tmp_path)
+    dataset = load_dataset("us_breast", tmp_path)
+    assert dataset.level == "measured"
+    (reference,) = dataset.list().references
+    assert dataset.load(reference).masks["lesion"].sum() == 100
 
 
 @pytest.mark.parametrize("place", ["us_test/top", "us_test/by hand/top", "top"])
