@@ -136,9 +136,10 @@ def examine(dataset: Dataset, sample: int | None = None) -> Report:
                 findings.append(Finding(UNDECLARED, case.case_id, detail, (reference,)))
         findings += _repeated(case, reference, seen)
         profiles[reference.images[0]] += _profile(case.image)
-        for path in set(reference.masks) - masks_seen:
-            masks_seen.add(path)
-            findings += _raw_mask(dataset, path, reference, codes)
+        for path in reference.masks:
+            if path not in masks_seen:
+                masks_seen.add(path)
+                findings += _raw_mask(dataset, path, reference, codes)
     findings += _orientations(codes) + _flipped(dataset, profiles, references)
     for what, counts in (("image sizes (rows x columns)", sizes), ("spacings (mm)", spacings)):
         if len(counts) > 1:
@@ -231,7 +232,8 @@ def _raw_mask(dataset: Dataset, path: Path, reference: CaseReference, codes: dic
 def _orientations(codes: dict[str, list[str]]) -> list[Finding]:
     """List the volumes whose axes run otherwise than most volumes' do, or whose header says nothing."""
     found = [
-        Finding("orientation not in the header", where, look=True) for where in codes.pop("identity", [])
+        Finding("identity affines, perhaps no orientation in the header", where, look=True)
+        for where in codes.pop("identity", [])
     ]
     usual = max(codes, key=lambda code: len(codes[code]), default="")
     for code, paths in codes.items():

@@ -17,6 +17,7 @@ from medsam_utils.doctor import examine, main
 from medsam_utils.doctor_page import COLOURS, _overlay, page
 
 ROWS, COLUMNS = 48, 40
+IDENTITY = "identity affines, perhaps no orientation in the header"
 
 
 def picture(seed: int) -> np.ndarray:
@@ -177,7 +178,7 @@ def test_volumes_of_another_orientation_grid_spacing_or_without_any(tmp_path):
     put_volume(tmp_path, "shifted", usual, shifted)
     found = kinds(tmp_path)
     assert found["look at these: volumes stored in another orientation"] == ["masks/turned.nii.gz"]
-    assert found["look at these: orientation not in the header"] == ["masks/lost.nii.gz"]
+    assert found[f"look at these: {IDENTITY}"] == ["masks/lost.nii.gz"]
     assert found["mask and image on different grids"] == ["shifted_z000"]  # once, not once per slice
     assert "look at these: mixed spacings (mm)" in found
 
