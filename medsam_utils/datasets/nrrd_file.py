@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from pathlib import Path
 
@@ -27,8 +28,8 @@ UNREADABLE = (nrrd.NRRDError, OSError, EOFError, ValueError, TypeError, KeyError
 def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
     """Read an NRRD file: values as stored, affine, header.
 
-    values: axes in the order of the file, fastest first, three in space and any number of others (a
-    segmentation's layers). affine: 4 x 4, voxel to world in mm (RAS+), of the three axes in space.
+    values: axes in the order of the file, fastest first, but those that are not in space (the layers of
+    a segmentation) before the three that are. affine: 4 x 4, of these three, voxel to world in mm (RAS+).
     Raises BadCaseError for a file that cannot be read, declares more than it can hold, or does not
     say where its three axes lie.
     """
@@ -51,7 +52,34 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
         raise BadCaseError(
             f"{path}: cannot be read ({type(error).__name__}): copy or export it again"
         ) from None
-    return values, affine, header
+    in_space = [_is_vector(vector) for vector in header["space directions"]]
+    return values.transpose(np.argsort(in_space, kind="stable")), affine, header
+
+
+def read_segments(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Read a segmentation of 3D Slicer (.seg.nrrd): segment name -> bool mask, and the affine.
+
+    Which number means which segment is told by the header (`SegmentN_Name`, `SegmentN_LabelValue`), and
+    which layer holds it by `SegmentN_Layer`; segments of different layers may overlap.
+    Raises BadCaseError for a file that cannot be read or names no segment.
+    """
+    values, affine, header = read_nrrd(path)
+    segments = {}
+    for key in header:
+        if not (match := re.fullmatch(r"Segment(\d+)_Name", key)):
+            continue
+        try:
+            label = int(header[f"{match[0].removesuffix('Name')}LabelValue"])
+            layer = int(header.get(f"Segment{match[1]}_Layer", 0))
+            volume = values if values.ndim == 3 else values[layer]
+        except (KeyError, ValueError, IndexError):
+            raise BadCaseError(
+                f"{path}: the label or layer of {header[key]!r} is not told: save it again"
+            ) from None
+        segments[header[key]] = volume == label
+    if not segments or values.ndim not in (3, 4):
+        raise BadCaseError(f"{path}: the header names no segments: save it from 3D Slicer as a segmentation")
+    return segments, affine
 
 
 def _affine(header: dict, path: Path) -> np.ndarray:
@@ -63,13 +91,16 @@ def _affine(header: dict, path: Path) -> np.ndarray:
             f"{path}: the header does not place the volume in the patient (space, space directions, space "
             "origin): export it with its orientation"
         )
-    # An axis that is not in space has the direction "none", which pynrrd gives as None or NaN.
-    vectors = [np.asarray(vector, dtype=float) for vector in directions if vector is not None]
-    vectors = [vector for vector in vectors if np.isfinite(vector).all()]
-    if len(vectors) != 3 or any(vector.shape != (3,) for vector in vectors):
+    vectors = [vector for vector in directions if _is_vector(vector)]
+    if len(vectors) != 3:
         raise BadCaseError(f"{path}: it has {len(vectors)} axes in space: save one volume of three axes")
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack(vectors)
     affine[:3, 3] = origin
     affine[:2] *= np.array(signs)[:, np.newaxis]
     return affine
+
+
+def _is_vector(direction: object) -> bool:
+    """Tell whether an axis is in space: else its direction is "none", which pynrrd gives as None or NaN."""
+    return direction is not None and np.shape(direction) == (3,) and bool(np.isfinite(direction).all())

@@ -1,0 +1,248 @@
+"""Reader of DICOM images with contours: RT structure sets, drawn on the images or on a CT beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from scipy.ndimage import affine_transform
+
+from medsam_utils.case import BadCaseError, Exclusion
+from medsam_utils.datasets.dataset import Dataset
+from medsam_utils.datasets.dicom import (
+    FILE,
+    TO_RAS,
+    UNREADABLE,
+    Header,
+    Series,
+    read_dicom,
+    read_header,
+    read_series,
+)
+from medsam_utils.datasets.pairs import natural, walk
+from medsam_utils.datasets.scans import Scan, ScanReader
+from medsam_utils.datasets.volumes import relative_path
+
+TAGS = ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence", "ROIContourSequence")
+"""All that is read of a structure set."""
+
+
+@dataclass(frozen=True)
+class StructureSet:
+    """Contours. series: SeriesInstanceUIDs that they were drawn on; rois: name and contours of each region.
+
+    A contour is N x 3 points in DICOM's world, mm to the patient's left, posterior, superior. The
+    contours are None for a region that is not made of closed planar ones.
+    """
+
+    series: frozenset[str]
+    rois: tuple[tuple[str, tuple[np.ndarray, ...] | None], ...]
+
+
+def read_structures(path: Path) -> StructureSet:
+    """Read a structure set; raises BadCaseError if it is damaged."""
+    dataset = read_dicom(path, TAGS)
+    try:
+        series = frozenset(
+            str(item.SeriesInstanceUID)
+            for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ()
+            for study in frame.get("RTReferencedStudySequence") or ()
+            for item in study.get("RTReferencedSeriesSequence") or ()
+        )
+        contours: dict[int, tuple[np.ndarray, ...] | None] = {}
+        for roi in dataset.get("ROIContourSequence") or ():
+            items = roi.get("ContourSequence") or ()
+            closed = all(item.ContourGeometricType == "CLOSED_PLANAR" for item in items)
+            points = (np.array(item.ContourData, dtype=float).reshape(-1, 3) for item in items)
+            contours[int(roi.ReferencedROINumber)] = tuple(points) if closed else None
+        rois = tuple(
+            (str(roi.ROIName), contours.get(int(roi.ROINumber), ()))
+            for roi in dataset.get("StructureSetROISequence") or ()
+        )
+    except UNREADABLE as error:
+        raise BadCaseError(
+            f"{path}: damaged structure set ({type(error).__name__}): export it again"
+        ) from None
+    return StructureSet(series, rois)
+
+
+def rasterise(contours: Sequence[np.ndarray], series: Series, path: Path) -> np.ndarray:
+    """Return what contours enclose on a series' grid, bool: slice, row, column.
+
+    A contour belongs to the slice that is nearest; slices between contours stay empty. Of contours in
+    one plane, those within others are holes; of planes that share a slice, the areas are united.
+    Raises BadCaseError for a contour outside the series or across its slices.
+    """
+    to_voxel = np.linalg.inv(series.affine) @ TO_RAS
+    planes: list[tuple[float, list[np.ndarray]]] = []
+    shapes = [contour @ to_voxel[:3, :3].T + to_voxel[:3, 3] for contour in contours]
+    for points in sorted(shapes, key=lambda points: points[:, 0].mean()):
+        height = float(points[:, 0].mean())
+        if np.ptp(points[:, 0]) > 0.5:
+            raise BadCaseError(f"{path}: a contour runs across the slices of its images: export planar ones")
+        # In the slice a contour may run round the border of the image, whose pixels have some width.
+        beyond = np.maximum(-points, points - np.array(series.shape) + 1).max(axis=0)
+        if beyond[0] > 0.5 or beyond[1:].max() > 1:
+            raise BadCaseError(
+                f"{path}: a contour lies {beyond.max():.0f} voxels outside the images that it refers to: "
+                "copy the missing slices"
+            )
+        if not planes or height - planes[-1][0] > 0.05:
+            planes.append((height, []))
+        planes[-1][1].append(points[:, 1:])
+    mask = np.zeros(series.shape, dtype=bool)
+    for height, polygons in planes:
+        mask[min(max(round(height), 0), series.shape[0] - 1)] |= fill(polygons, series.shape[1:])
+    return mask
+
+
+def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """Return the pixels whose centres lie inside an odd number of polygons, bool: row, column.
+
+    polygons: N x 2 points (row, column), closed by themselves; whole numbers are pixel centres. So a
+    polygon within another one is a hole. A centre right on an upper or left edge counts as inside.
+
+    >>> square = np.array([[1, 1], [1, 3], [3, 3], [3, 1]]) - 0.5
+    >>> fill([square], (4, 4)).astype(int)
+    array([[0, 0, 0, 0],
+           [0, 1, 1, 0],
+           [0, 1, 1, 0],
+           [0, 0, 0, 0]])
+    """
+    starts = np.concatenate([np.asarray(polygon, dtype=float) for polygon in polygons])
+    ends = np.concatenate([np.roll(np.asarray(polygon, dtype=float), -1, axis=0) for polygon in polygons])
+    # Where the lines through the pixel centres cross edges; an end point counts for one of its two edges.
+    rows = np.arange(shape[0])[:, np.newaxis]
+    row, edge = np.nonzero((starts[:, 0] <= rows) != (ends[:, 0] <= rows))
+    start, end = starts[edge], ends[edge]
+    column = start[:, 1] + (row - start[:, 0]) * (end[:, 1] - start[:, 1]) / (end[:, 0] - start[:, 0])
+    crossings = np.zeros((shape[0], shape[1] + 1), dtype=int)
+    np.add.at(crossings, (row, np.clip(np.ceil(column), 0, shape[1]).astype(int)), 1)
+    return np.cumsum(crossings, axis=1)[:, :-1] % 2 == 1
+
+
+@dataclass(frozen=True)
+class DicomStructures(ScanReader):
+    """Reader of images with structure sets, wherever they lie: what belongs together is told by UIDs.
+
+    rois: (class, regular expression) for each class; the regions whose names match are united.
+    modality: of the images, as DICOM writes it ("PT" for PET). They are the series that the structure
+    set refers to, or the one with the same frame of reference. In the latter case the contours are
+    filled on the series that they were drawn on, and a voxel of the image belongs to the mask if its
+    centre does: image values are never resampled.
+    The folder below the dataset's top that holds the structure set counts as the patient.
+    """
+
+    rois: tuple[tuple[str, str], ...]
+    modality: str = "PT"
+    plane: str = "axial"
+
+    def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:
+        """Return one scan per structure set; reads the header of every DICOM file."""
+        series: dict[str, list[Header]] = {}
+        sets, scans, exclusions = [], [], []
+        for name in walk(dataset.root, dataset.within):
+            path = dataset.root / name
+            if not re.fullmatch(FILE, path.name, re.I) or not _is_dicom(path):
+                continue
+            try:
+                header = read_header(path)
+            except BadCaseError as error:
+                exclusions.append(Exclusion(name, dataset.relative(error), name))
+                continue
+            if header.modality == "RTSTRUCT":
+                sets.append(PurePosixPath(name))
+            else:
+                series.setdefault(header.series, []).append(header)
+        # Folders that hold all structure sets, like the distribution's own top one, tell nothing.
+        top = os.path.commonpath([name.parent for name in sets]) if len(sets) > 1 else ""
+        names = {name: name.relative_to(top) for name in sorted(sets, key=lambda name: natural(str(name)))}
+        patients = [below.parts[0] for below in names.values()]
+        for name, below in names.items():
+            patient = below.with_suffix("").parts[0]
+            key = patient if patients.count(below.parts[0]) == 1 else below.with_suffix("").as_posix()
+            path = dataset.root / name
+            try:
+                images, drawn_on = self._series_of(path, series)
+            except BadCaseError as error:
+                exclusions.append(Exclusion(key, dataset.relative(error), relative_path(path, dataset)))
+                continue
+            scans.append(Scan(key, patient, images, (path, *(drawn_on if drawn_on != images else ()))))
+        return scans, exclusions
+
+    def read_masks(
+        self, scan: Scan, grid: Series, classes: Mapping[str, tuple[int, ...]], threshold: int
+    ) -> dict[str, np.ndarray]:
+        """Return the mask of each class on the images' grid; raises BadCaseError."""
+        path, *drawn_on = scan.masks
+        source = read_series(drawn_on) if drawn_on else grid
+        rois = read_structures(path).rois
+        patterns = {name: re.compile(pattern, re.I) for name, pattern in self.rois}
+        if not any(pattern.fullmatch(roi) for pattern in patterns.values() for roi, _ in rois):
+            raise BadCaseError(
+                f"{path}: no region fits {' or '.join(repr(pattern) for _, pattern in self.rois)}, there "
+                f"are: {', '.join(repr(roi) for roi, _ in rois) or 'none'}. Give the reader what fits"
+            )
+        masks = {}
+        for name in classes:
+            mask = np.zeros(source.shape, dtype=bool)
+            for roi, contours in rois:
+                if not patterns[name].fullmatch(roi):
+                    continue
+                if contours is None:
+                    raise BadCaseError(f"{path}: {roi!r} is open or a point: export closed planar contours")
+                mask |= rasterise(contours, source, path)
+            masks[name] = _resample(mask, source, grid) if drawn_on else mask
+        return masks
+
+    def _series_of(
+        self, path: Path, series: Mapping[str, list[Header]]
+    ) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+        """Return the files of the images and of the series that the contours were drawn on."""
+        uids = read_structures(path).series
+        drawn_on = [series[uid] for uid in sorted(uids & series.keys())]
+        if len(drawn_on) != 1:
+            raise BadCaseError(
+                f"{path}: it refers to {len(uids)} series, of which {len(drawn_on)} are in this folder: "
+                "copy the series that the contours were drawn on"
+            )
+        (reference,) = drawn_on
+        images = [reference]
+        if reference[0].modality != self.modality:
+            images = [
+                headers
+                for headers in series.values()
+                if headers[0].modality == self.modality and headers[0].frame == reference[0].frame
+            ]
+        if len(images) != 1:
+            raise BadCaseError(
+                f"{path}: {len(images)} {self.modality} series share the frame of reference of its images: "
+                "exactly one must"
+            )
+        return tuple(header.path for header in images[0]), tuple(header.path for header in reference)
+
+
+def _resample(mask: np.ndarray, source: Series, grid: Series) -> np.ndarray:
+    """Return a mask on another grid: what holds at a voxel's centre, outside the source False."""
+    to_source = np.linalg.inv(source.affine) @ grid.affine
+    values = affine_transform(
+        mask.astype(np.uint8),
+        to_source[:3, :3],
+        to_source[:3, 3],
+        output_shape=grid.shape,
+        order=0,
+        mode="grid-constant",
+    )
+    return values > 0
+
+
+def _is_dicom(path: Path) -> bool:
+    """Tell whether a file is DICOM: by its suffix, or by what stands behind the preamble."""
+    if path.suffix.lower() in (".dcm", ".ima"):
+        return True
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"

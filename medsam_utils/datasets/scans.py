@@ -1,0 +1,215 @@
+"""Readers of DICOM images: what they have in common, and the one for masks that are DICOM series."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import nibabel
+import numpy as np
+
+from medsam_utils.case import BadCaseError, Case, CaseReference, Exclusion
+from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
+from medsam_utils.datasets.dicom import Series, read_pixels, read_series
+from medsam_utils.datasets.masks import class_masks, soft_scale, tidy_mask
+from medsam_utils.datasets.pairs import natural, walk
+from medsam_utils.datasets.volumes import Volume, check_same_grid, find_cut, relative_path, stamps_of
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The files of one volume: images, one per slice, and whatever its masks are made of.
+
+    key: names it in a listing.
+    """
+
+    key: str
+    patient: str
+    images: tuple[Path, ...]
+    masks: tuple[Path, ...]
+
+
+class ScanReader(ABC):
+    """What readers of DICOM images have in common: scans, cut into slices one at a time.
+
+    A case is a slice with at least one pixel of a class. Its id is the scan's key and the slice index,
+    counted from 0 in the order of `dicom.arrange`: along the normal of the slices.
+    """
+
+    plane: str
+
+    @abstractmethod
+    def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:
+        """Return the scans, and what cannot be one, in natural order; reads no pixel."""
+
+    @abstractmethod
+    def read_masks(
+        self, scan: Scan, grid: Series, classes: Mapping[str, tuple[int, ...]], threshold: int
+    ) -> dict[str, np.ndarray]:
+        """Return the bool mask of each class on the images' grid; raises BadCaseError."""
+
+    def list(self, dataset: Dataset) -> Listing:
+        """List the slices that hold a class; reads headers and masks, no pixel of an image."""
+        scans, exclusions = self.find(dataset)
+        references = []
+        for scan in scans:
+            path = relative_path(scan.masks[0], dataset)
+            try:
+                grid = read_series(scan.images)
+                masks = self.read_masks(scan, grid, dataset.classes, dataset.mask_threshold)
+                cut = find_cut(grid.shape, grid.affine, self.plane, scan.images[0])
+            except BadCaseError as error:
+                exclusions.append(Exclusion(scan.key, dataset.relative(error), path))
+                continue
+            across = (cut.row_axis, cut.column_axis)
+            labelled = np.logical_or.reduce([mask.any(axis=across) for mask in masks.values()])
+            if not labelled.any():
+                exclusions.append(Exclusion(scan.key, f"{path}: no labelled pixel in the volume", path))
+            references += [
+                CaseReference(dataset.name, f"{scan.key}_z{i:03d}", scan.patient, i, grid.paths, scan.masks)
+                for i in np.flatnonzero(labelled).tolist()
+            ]
+        return Listing(references, sorted(exclusions, key=lambda exclusion: natural(exclusion.case_id)))
+
+    def load(self, dataset: Dataset, reference: CaseReference) -> Case:
+        """Read one slice; the volume is kept until a slice of another one is asked for."""
+        files = (*reference.images, *reference.masks)
+        # Without a key, so that all slices of a volume ask for the same.
+        scan = Scan("", reference.patient_id, reference.images, reference.masks)
+        classes = tuple(dataset.classes.items())
+        image, masks = _read_together(self, scan, classes, dataset.mask_threshold, stamps_of(files))
+        cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
+        index = reference.slice_index
+        here = {name: np.ascontiguousarray(cut.slice(mask, index)) for name, mask in masks.items()}
+        sizes = nibabel.affines.voxel_sizes(image.affine)
+        return Case(
+            dataset=dataset.name,
+            case_id=reference.case_id,
+            patient_id=reference.patient_id,
+            slice_index=index,
+            image=to_rgb(cut.slice(image.values, index), dataset, reference.images[0]),
+            masks=here,
+            # Several classes may overlap here, each annotated by itself.
+            foreground=next(iter(here.values())).copy() if len(here) == 1 else None,
+            spacing=(float(sizes[cut.row_axis]), float(sizes[cut.column_axis])),
+            source=files,
+        )
+
+
+@lru_cache(maxsize=1)
+def _read_together(
+    reader: ScanReader, scan: Scan, classes: tuple, threshold: int, stamps: tuple
+) -> tuple[Volume, dict[str, np.ndarray]]:
+    """Read a volume and its masks; the last ones are kept. stamps: see `volumes.stamps_of`."""
+    grid = read_series(scan.images)
+    masks = reader.read_masks(scan, grid, dict(classes), threshold)
+    return read_pixels(grid), masks
+
+
+def files_by_key(dataset: Dataset, pattern: str) -> dict[str, list[Path]]:
+    """Group the files whose path's end matches a pattern by its groups `key...`, as `Pairs` does."""
+    name = re.compile(f"(?:.*?/)??(?:{pattern})", re.I)
+    found: dict[str, list[Path]] = {}
+    for path in walk(dataset.root, dataset.within):
+        if match := name.fullmatch(path):
+            found.setdefault(match["key"], []).append(dataset.root / path)
+    return found
+
+
+def pair_up(
+    dataset: Dataset, images: dict[str, list[Path]], masks: dict[str, list[Path]]
+) -> tuple[list[Scan], list[Exclusion]]:
+    """Make scans of images and masks of one key; what lacks a partner is an exclusion."""
+    scans, exclusions = [], []
+    for key in sorted(images.keys() | masks.keys(), key=natural):
+        path = relative_path((images.get(key) or masks[key])[0], dataset)
+        if key not in masks or key not in images:
+            missing = "mask" if key not in masks else "image"
+            exclusions.append(
+                Exclusion(key, f"{PurePosixPath(path).parent}: no {missing} belongs to it", path)
+            )
+        else:
+            scans.append(Scan(key, key, tuple(images[key]), tuple(masks[key])))
+    return scans, exclusions
+
+
+def onto_grid(values: np.ndarray, affine: np.ndarray, grid: Series, path: Path) -> np.ndarray:
+    """Reorder and flip the axes of a mask so that they run like the grid's.
+
+    Raises BadCaseError if it then does not lie on the grid, within half a voxel.
+    """
+    try:
+        turn = nibabel.io_orientation(np.linalg.inv(grid.affine) @ affine)
+        values, affine = (
+            nibabel.apply_orientation(values, turn),
+            affine @ nibabel.orientations.inv_ornt_aff(turn, values.shape),
+        )
+    except (np.linalg.LinAlgError, nibabel.orientations.OrientationError):
+        raise BadCaseError(f"{path}: its affine does not place the three axes: export it again") from None
+    check_same_grid(Volume(np.broadcast_to(False, grid.shape), grid.affine), Volume(values, affine), path)
+    return values
+
+
+@dataclass(frozen=True)
+class DicomMasks(ScanReader):
+    """Reader of image series with one mask series each, both DICOM.
+
+    images, masks: regular expressions of the files, with a group `key`, see `files_by_key`.
+    Masks are paired with images by position. A mask series that does not lie on the images' slices but
+    continues them, as if its steps had the wrong sign (its last slice is the images' first or the other
+    way round), is read reversed, with a warning; any other disagreement excludes the scan.
+    flip_masks: reverse the masks along the slice axis after pairing: for series whose positions are
+    consistent and wrong, which nothing but a look at the images can tell.
+    """
+
+    images: str
+    masks: str
+    plane: str = "axial"
+    flip_masks: bool = False
+
+    def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:
+        """Return the scans by their folders; opens no file."""
+        return pair_up(dataset, files_by_key(dataset, self.images), files_by_key(dataset, self.masks))
+
+    def read_masks(
+        self, scan: Scan, grid: Series, classes: Mapping[str, tuple[int, ...]], threshold: int
+    ) -> dict[str, np.ndarray]:
+        """Return the mask of each class on the images' grid; raises BadCaseError."""
+        folder = scan.masks[0].parent
+        if len(scan.masks) != len(scan.images):
+            raise BadCaseError(
+                f"{folder}: {len(scan.masks)} mask slices, {len(scan.images)} image slices: copy the "
+                "missing ones; without them it is unknown which slice was not annotated"
+            )
+        series = read_series(scan.masks, one_uid=False)
+        mask = read_pixels(series)
+        values = tidy_mask(mask.values, folder)
+        affine = mask.affine
+        if _continues(grid, series):
+            if scan.key:  # told once, when cases are listed
+                warnings.warn(
+                    f"{scan.key}: the masks' positions run on where the images' end: read in reversed order. "
+                    "Look at some of its cases.",
+                    stacklevel=2,
+                )
+            values, affine = values[::-1], grid.affine
+        values = onto_grid(values, affine, grid, folder)
+        if self.flip_masks:
+            values = values[::-1]
+        return class_masks(values, soft_scale(values), classes, threshold, folder)
+
+
+def _continues(grid: Series, mask: Series) -> bool:
+    """Tell whether a mask series has the images' grid but for its positions, which are mirrored at an end."""
+    if mask.shape != grid.shape or grid.shape[0] < 2:
+        return False
+    last = (grid.shape[0] - 1) * grid.affine[:3, 0]
+    shifts = (mask.affine - grid.affine)[:3]
+    same_directions = np.allclose(shifts[:, :3], 0, atol=0.1 * np.abs(grid.affine[:3, :3]).max())
+    tolerance = 0.5 * nibabel.affines.voxel_sizes(grid.affine).min()
+    return same_directions and min(np.linalg.norm(shifts[:, 3] + s * last) for s in (1, -1)) <= tolerance
