@@ -2,7 +2,6 @@
 
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.image_encoder import Block
 from torch import nn
 
@@ -12,21 +11,29 @@ CHANNELS = 64  # of the embedding, the prompts and the mask decoder
 
 
 class ConvBlock(nn.Module):
-    """Residual block: 7 x 7 depthwise convolution, then a perceptron per position (Liu et al. 2022, ConvNeXt)."""
+    """Residual block: depthwise convolution, then a perceptron per position (Liu et al. 2022, ConvNeXt)."""
 
-    def __init__(self, channels: int, ratio: int):
+    def __init__(self, channels: int, kernel: int, ratio: int = 3):
         super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
         self.norm = nn.LayerNorm(channels)
         self.expand = nn.Linear(channels, ratio * channels)
         self.project = nn.Linear(ratio * channels, channels)
-        self.scale = nn.Parameter(torch.full((channels,), 0.1))
+        nn.init.normal_(self.project.weight, std=0.02)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map B x C x H x W to the same shape."""
         y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
-        y = self.project(nn.functional.gelu(self.expand(y))) * self.scale
+        y = self.project(nn.functional.gelu(self.expand(y)))
         return x + y.permute(0, 3, 1, 2)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of B x C x H x W: segment-anything's LayerNorm2d as one fused operation."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map B x C x H x W to the same shape."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class AttentionBlock(Block):
@@ -39,7 +46,7 @@ class AttentionBlock(Block):
 
 def _downsample(before: int, after: int) -> nn.Sequential:
     """Halve the resolution with overlapping windows."""
-    return nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), LayerNorm2d(after))
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), ChannelNorm(after))
 
 
 class ConvEncoder(nn.Module):
@@ -49,19 +56,19 @@ class ConvEncoder(nn.Module):
     image. All stages are brought to stride 8 and summed, so that fine edges reach the mask decoder.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int] = (24, 48, 96, 192), depth: int = 3):
+    def __init__(self, widths: tuple[int, int, int, int] = (16, 48, 96, 192)):
         super().__init__()
         self.img_size = IMAGE_SIZE  # read by SamPredictor and Sam.preprocess
         half, quarter, eighth, sixteenth = widths
         self.stages = nn.ModuleList(
             [
-                nn.Sequential(_downsample(3, half), nn.GELU()),
-                nn.Sequential(_downsample(half, quarter), *[ConvBlock(quarter, 2) for _ in range(2)]),
-                nn.Sequential(_downsample(quarter, eighth), *[ConvBlock(eighth, 3) for _ in range(depth)]),
+                nn.Sequential(nn.Conv2d(3, half, 3, stride=2, padding=1), nn.GELU()),
+                nn.Sequential(_downsample(half, quarter), ConvBlock(quarter, 3, ratio=2)),
+                nn.Sequential(_downsample(quarter, eighth), *[ConvBlock(eighth, 3) for _ in range(3)]),
                 nn.Sequential(
                     _downsample(eighth, sixteenth),
-                    *[ConvBlock(sixteenth, 3) for _ in range(depth)],
-                    *[AttentionBlock(sixteenth, num_heads=6, mlp_ratio=3) for _ in range(depth)],
+                    *[ConvBlock(sixteenth, 7) for _ in range(2)],
+                    *[AttentionBlock(sixteenth, num_heads=6, mlp_ratio=3) for _ in range(3)],
                 ),
             ]
         )
@@ -74,7 +81,7 @@ class ConvEncoder(nn.Module):
             ]
         )
         self.neck = nn.Sequential(
-            LayerNorm2d(CHANNELS), nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), LayerNorm2d(CHANNELS)
+            ChannelNorm(CHANNELS), nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), ChannelNorm(CHANNELS)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -99,12 +106,14 @@ def build_sam_small() -> Sam:
         input_image_size=(IMAGE_SIZE, IMAGE_SIZE),
         mask_in_chans=16,
     )
-    # The random frequencies of 64 channels place a click only coarsely: half of them are made four times finer.
+    # 32 random frequencies place a click only coarsely: every other one is made four times finer.
     prompt_encoder.pe_layer.positional_encoding_gaussian_matrix[:, ::2] *= 4
     mask_decoder = MaskDecoder(
         transformer_dim=CHANNELS,
         transformer=TwoWayTransformer(depth=2, embedding_dim=CHANNELS, num_heads=4, mlp_dim=4 * CHANNELS),
         iou_head_hidden_dim=128,
     )
+    # The same layer with the same two parameters, computed in one pass.
+    mask_decoder.output_upscaling[1] = ChannelNorm(CHANNELS // 4, eps=1e-6)
     sam = Sam(ConvEncoder(), prompt_encoder, mask_decoder)
     return sam.eval()

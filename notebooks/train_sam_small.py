@@ -1,0 +1,237 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Train the small SAM on drawings
+#
+# The embedded `sam_small` has never seen a medical image, nor any photograph: it learns from procedural
+# drawings (`medsam_utils/drawings.py`), so what it does on medical images is zero-shot, as in the study. This
+# notebook trains it from nothing, or goes on from a checkpoint; so does
+# `python notebooks/train_sam_small.py`.
+
+# %% tags=["parameters"]
+steps = 10_000  # steps in all, counted from the first; the learning rate falls to zero over the last fifth
+minutes = 600.0  # stop after so many minutes; the checkpoint lets another run go on
+batch = 8  # drawings per step
+objects = 2  # objects per drawing
+learning_rate = 1e-3  # peak, after a linear rise over 200 steps
+seed = 1  # of weights, drawings and clicks
+device = "cpu"  # or "cuda", "mps"
+bfloat16 = (
+    False  # faster on processors that compute in bfloat16 (AVX512-BF16, AMX, recent GPUs), slower on others
+)
+threads = 1  # of torch; drawing has processes of its own
+workers = 1  # processes that draw; 0 draws in this one
+folder = "training"  # where checkpoint.pt and sam_small.pt are written
+resume = True  # go on from folder/checkpoint.pt if it is there
+save_every = 200  # steps between checkpoints
+
+# %%
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+
+from medsam_utils.drawings import Drawings
+from medsam_utils.models.sam_small import build_sam_small
+
+torch.set_num_threads(threads)
+torch.manual_seed(seed)
+folder = Path(folder)
+folder.mkdir(parents=True, exist_ok=True)
+
+# %% [markdown]
+# ## Prompts
+#
+# Clicks are simulated on the 128 x 128 grid of the mask decoder: at the maximum of the distance transform as
+# in Algorithm 1, or sometimes anywhere in the region, because people do not click the exact middle.
+
+
+# %%
+def click(region: np.ndarray, rng: np.random.Generator, taken: list) -> tuple[int, int]:
+    """Choose a (row, col) in a bool region: its innermost pixel, or in one of four cases a random one."""
+    if rng.random() < 0.25:
+        return tuple(rng.choice(np.argwhere(region)))
+    distance = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    for row, col in taken:  # a second click of the same round goes elsewhere
+        distance[max(0, row - 8) : row + 9, max(0, col - 8) : col + 9] *= 0.1
+    return np.unravel_index(np.argmax(distance), distance.shape)
+
+
+def add_clicks(points, labels, truths, predictions, count, rng):
+    """Add `count` clicks per object to points B x N x 2 (x, y in input pixels) and labels B x N."""
+    new_points, new_labels = [], []
+    for truth, prediction in zip(truths, predictions, strict=True):
+        error = truth ^ prediction
+        region = error if error.any() else truth
+        taken = []
+        for _ in range(count):
+            taken.append(click(region, rng, taken))
+        new_points.append([[2 * col + rng.integers(2), 2 * row + rng.integers(2)] for row, col in taken])
+        new_labels.append([truth[where] for where in taken])
+    new_points = torch.tensor(np.array(new_points), dtype=torch.float32, device=device)
+    new_labels = torch.tensor(np.array(new_labels), dtype=torch.float32, device=device)
+    return torch.cat([points, new_points], 1), torch.cat([labels, new_labels], 1)
+
+
+# Clicks added in each round of a step: mostly one or two, now and then many, so that nine are no surprise.
+ROUNDS = [(1,), (1, 1), (1, 1), (1, 2), (1, 4), (1, 1, 1), (1, 2, 3), (1, 3, 4)]
+
+
+# %% [markdown]
+# ## Decoding and loss
+#
+# segment-anything decodes the objects of one image at a time. Added to the dense prompt, the embeddings of
+# many images go through one call.
+
+
+# %%
+def decode(sam, embeddings, points, labels):
+    """Decode one object per row.
+
+    Embeddings B x C x h x w, points B x N x 2 and labels B x N give logits B x 3 x 4h x 4w and IoU B x 3.
+    """
+    with torch.autocast(torch.device(device).type, enabled=False):  # positions need float32
+        sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=None)
+        position = sam.prompt_encoder.get_dense_pe()
+    return sam.mask_decoder(
+        image_embeddings=torch.zeros_like(embeddings[:1]),
+        image_pe=position,
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense + embeddings,
+        multimask_output=True,
+    )
+
+
+def loss_of(logits, predicted_iou, target, ambiguous):
+    """Loss of three candidates B x 3 x h x w against the covered share of each pixel, B x 1 x h x w."""
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum((2, 3))
+    dice = 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
+    entropy = functional.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+    per_candidate = dice + 3 * entropy.mean((2, 3))
+    mask, truth = logits > 0, target > 0.5
+    true_iou = (mask & truth).sum((2, 3)) / (mask | truth).sum((2, 3)).clamp(min=1)
+    # One click can mean several objects, so the best candidate counts; several clicks should leave one.
+    mean_weight = 0.05 if ambiguous else 0.3
+    segmentation = per_candidate.min(1).values.mean() + mean_weight * per_candidate.mean()
+    return segmentation + (predicted_iou - true_iou).square().mean(), true_iou
+
+
+# %% [markdown]
+# ## Weights, their running average, checkpoints
+
+# %%
+sam = build_sam_small().to(device).train()
+average = build_sam_small().to(device)
+average.load_state_dict(sam.state_dict())
+optimizer = torch.optim.AdamW(sam.parameters(), lr=learning_rate, weight_decay=0.02)
+checkpoint = folder / "checkpoint.pt"
+start = 0
+if resume and checkpoint.exists():
+    state = torch.load(checkpoint, map_location=device, weights_only=True)
+    sam.load_state_dict(state["model"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    start = state["step"]
+
+
+def save(content, path):
+    """Write beside the target, then rename: an interruption leaves the old file."""
+    torch.save(content, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
+
+
+def save_all(step):
+    state = {"model": sam.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+    save(state | {"step": step}, checkpoint)
+    save({key: value.half() for key, value in average.state_dict().items()}, folder / "sam_small.pt")
+
+
+def update_average(step):
+    decay = min(0.999, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for old, new in zip(average.parameters(), sam.parameters(), strict=True):
+            old.lerp_(new, 1 - decay)
+
+
+# %% [markdown]
+# ## Training
+#
+# Drawings and clicks of a step depend only on the seed and the step, so a resumed run does what an
+# uninterrupted one would have done.
+
+# %%
+drawings = Drawings(seed, objects, steps * batch)
+loader = torch.utils.data.DataLoader(
+    drawings, batch, sampler=range(start * batch, steps * batch), num_workers=workers, drop_last=True
+)
+sam.to(memory_format=torch.channels_last)
+mixed = torch.autocast(torch.device(device).type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
+began = time.monotonic()
+history = []  # (step, loss, mean IoU of the most confident mask after the first and the last round)
+for step, drawn in enumerate(loader, start):
+    if time.monotonic() - began > 60 * minutes:
+        break
+    rate = learning_rate * min(1, (step + 1) / 200, (steps - step) / (0.2 * steps))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    rng = np.random.default_rng([seed, step, 1])
+
+    images = drawn["image"].to(device)[:, None].float().expand(-1, 3, -1, -1)
+    images = (images - sam.pixel_mean) / sam.pixel_std
+    for image, (height, width) in zip(images, drawn["inside"].tolist(), strict=True):
+        image[:, height:] = 0  # SAM pads after normalising
+        image[:, :, width:] = 0
+    targets = functional.avg_pool2d(drawn["masks"].to(device).float().flatten(0, 1)[:, None], 2)
+    truths = (targets[:, 0] > 0.5).cpu().numpy()
+    truths[~truths.any((1, 2))] = (targets[:, 0] > 0).cpu().numpy()[~truths.any((1, 2))]
+
+    points = torch.zeros(len(truths), 0, 2, device=device)
+    labels = torch.zeros(len(truths), 0, device=device)
+    predictions = np.zeros_like(truths)
+    total, ious = 0.0, []
+    with mixed:
+        embeddings = sam.image_encoder(images.contiguous(memory_format=torch.channels_last))
+        embeddings = embeddings.repeat_interleave(objects, 0)
+        rounds = ROUNDS[rng.integers(len(ROUNDS))]
+        for count in rounds:
+            points, labels = add_clicks(points, labels, truths, predictions, count, rng)
+            logits, predicted_iou = decode(sam, embeddings, points, labels)
+            loss, true_iou = loss_of(logits.float(), predicted_iou.float(), targets, points.shape[1] == 1)
+            total = total + loss / len(rounds)
+            best = predicted_iou.argmax(1, keepdim=True)
+            ious.append(true_iou.gather(1, best).mean().item())
+            predictions = (logits[torch.arange(len(best)), best[:, 0]] > 0).cpu().numpy()
+    optimizer.zero_grad()
+    total.backward()
+    torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
+    optimizer.step()
+    update_average(step)
+
+    history.append((step, total.item(), ious[0], ious[-1]))
+    if (step + 1) % 50 == 0:
+        seconds = (time.monotonic() - began) / len(history)
+        recent = np.mean(history[-50:], 0)[1:].round(3).tolist()
+        print(
+            f"step {step + 1}: loss, IoU after the first and the last round {recent}, {seconds:.2f} s a step",
+            flush=True,
+        )
+    if (step + 1) % save_every == 0:
+        save_all(step + 1)
+if history:
+    save_all(history[-1][0] + 1)

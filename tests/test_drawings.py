@@ -1,0 +1,51 @@
+"""Drawings: what training and tests rely on."""
+
+import numpy as np
+
+from medsam_utils.drawings import MIN_PIXELS, Drawings, draw
+
+
+def test_the_same_seed_gives_the_same_drawing_and_another_seed_another():
+    first, again, other = (draw(np.random.default_rng([seed, 5])) for seed in (1, 1, 2))
+    assert np.array_equal(first[0], again[0])
+    assert all(np.array_equal(a, b) for a, b in zip(first[1], again[1], strict=True))
+    assert not (first[0].shape == other[0].shape and np.array_equal(first[0], other[0]))
+
+
+def test_masks_fit_the_image_and_are_neither_tiny_nor_everything():
+    shapes = set()
+    for i in range(60):
+        image, masks = draw(np.random.default_rng([3, i]), size=128)
+        assert image.dtype == np.uint8 and max(image.shape) == 128
+        assert 1 <= len(masks) <= 8
+        for mask in masks:
+            assert mask.dtype == bool and mask.shape == image.shape
+            assert MIN_PIXELS <= mask.sum() < mask.size
+        shapes.add(image.shape)
+    assert len(shapes) > 10  # many aspect ratios
+
+
+def test_objects_are_of_many_kinds():
+    """Among 60 drawings are objects of several components, with holes, and of very different size."""
+    import cv2
+
+    sizes, components, holes = [], [], []
+    for i in range(60):
+        for mask in draw(np.random.default_rng([4, i]), size=128)[1]:
+            outlines, levels = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            outside = sum(levels[0, :, 3] < 0)
+            sizes.append(mask.mean())
+            components.append(outside)
+            holes.append(len(outlines) - outside)
+    assert np.mean(np.array(components) == 1) > 0.3 and np.mean(np.array(components) > 1) > 0.1
+    assert np.mean(np.array(holes) > 0) > 0.1
+    assert np.quantile(sizes, 0.9) > 20 * np.quantile(sizes, 0.1)
+
+
+def test_the_dataset_pads_drawings_at_the_bottom_and_right():
+    item = Drawings(seed=7, objects=3, length=10, size=96)[2]
+    height, width = item["inside"]
+    assert item["image"].shape == (96, 96) and item["masks"].shape == (3, 96, 96)
+    assert not item["image"][height:].any() and not item["image"][:, width:].any()
+    assert not item["masks"][:, height:].any() and not item["masks"][:, :, width:].any()
+    assert all(mask.any() for mask in item["masks"])
