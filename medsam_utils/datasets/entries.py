@@ -46,6 +46,8 @@ Task02_Heart/
             study_images=1302,
             traps=(
                 "the archive holds macOS files whose names begin with '._': they are skipped",
+                "slices are cut across the axis that the header calls head to foot; published flat copies of "
+                "this set show the chest from the side, so the study may have cut another axis",
                 "how the study chose its 1302 slices is not published, so our count may differ",
             ),
         ),

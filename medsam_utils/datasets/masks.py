@@ -43,7 +43,7 @@ def tidy_mask(values: np.ndarray, path: Path) -> np.ndarray:
             values = whole.astype(np.int32)
     elif values.dtype.kind not in "biu":
         raise BadCaseError(f"{path}: the mask's values are {values.dtype}, numbers are needed: save integers")
-    if values.dtype.kind != "b" and values.min(initial=0) < 0:
+    if values.dtype.kind in "if" and values.min(initial=0) < 0:
         raise BadCaseError(
             f"{path}: the mask holds the negative value {values.min()}: write 0 for background"
         )
@@ -118,6 +118,10 @@ def check_labels(
 
 def distinct(values: np.ndarray) -> np.ndarray:
     """Return the sorted distinct values; fast where they are small integers."""
-    if values.dtype.kind in "bu" and values.dtype.itemsize == 1:
-        return np.flatnonzero(np.bincount(values.view(np.uint8).ravel(), minlength=2))
+    peak = values.max(initial=0)
+    if values.dtype.kind in "bu" and peak <= 16:
+        return np.array([value for value in range(int(peak) + 1) if (values == value).any()])
+    if values.dtype.kind == "u" and values.dtype.itemsize == 1:
+        # "K": a volume's array is in Fortran order, which ravel would copy.
+        return np.flatnonzero(np.bincount(values.ravel("K")))
     return np.unique(values)
