@@ -1,4 +1,4 @@
-"""What a dataset page shows, piece by piece: banner, answer, figures, tables, record; each is HTML."""
+"""What a dataset page shows, piece by piece: banner, answer, tables, record; each is HTML."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import json
+import os
 import shlex
 import textwrap
 from collections import Counter
@@ -18,33 +19,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from IPython.display import HTML
 
-from . import plots
 from .case import BadInputError
-from .clicks import Click, Protocol
+from .clicks import Protocol
 from .datasets import Dataset
-from .evaluate import evaluate, replay
-from .metrics import iou
+from .evaluate import evaluate
+from .figures import LEVELS, published
 from .models import Model, load_model
-from .statistics import at_percentiles, iou_by_click, mean_curves, summary
+from .statistics import iou_by_click, mean_curves, summary
 
-PUBLISHED = Path(__file__).resolve().parent.parent / "book/published/iou_by_clicks.csv"
 EMBEDDED = ("sam_small", "grabcut")
-LEVELS = {"demo": "demo", "measured": "measured on your data"}
-METHODS = {"sam": "SAM", "ritm": "RITM"}
-
-
-def published(task: str) -> pd.DataFrame:
-    """The study's values of one task: columns method (SAM, RITM), clicks, iou; empty if it has none."""
-    if not PUBLISHED.is_file():  # the package without its book
-        return pd.DataFrame(columns=["method", "clicks", "iou"])
-    table = pd.read_csv(PUBLISHED)
-    table = table[(table["task"] == task) & table["method"].isin(METHODS)]
-    return table.assign(method=table["method"].map(METHODS))[["method", "clicks", "iou"]]
 
 
 def usable_device(device: str) -> tuple[str | None, list[str]]:
@@ -150,7 +137,7 @@ def answer(rows: pd.DataFrame) -> HTML:
     means = mean_curves(rows)
     last = int(means["click"].max())
     parts = [_of_model(model, curve, last) for model, curve in means.groupby("model", sort=False)]
-    counts = iou_by_click(rows).index.to_frame().groupby("model", sort=False).first()
+    counts = iou_by_click(rows).index.to_frame(index=False).groupby("model", sort=False).first()
     level = LEVELS[counts["level"].iloc[0]]
     of_tasks = means["task"].nunique()
     scope = f"; each is the mean over {of_tasks} tasks, every task weighing the same" if of_tasks > 1 else ""
@@ -181,104 +168,11 @@ def _interval(point: pd.Series) -> str:
     )
 
 
-def curve_figures(rows: pd.DataFrame) -> HTML:
-    """Mean IoU against clicks, a figure per task; the study's curve stands beside it, on axes of its own."""
-    means = mean_curves(rows)
-    return HTML("".join(_task_curves(task, of_task) for task, of_task in means.groupby("task", sort=False)))
-
-
-def _task_curves(task: str, means: pd.DataFrame) -> str:
-    drawing, axes = plots.new_figure(4.6, 3.2)
-    plots.curves(axes, means)
-    level = LEVELS[means["level"].iloc[0]]
-    axes.set_title(f"{task} · {level}")
-    last = means["click"].max()
-    gains = []
-    for model, curve in means.groupby("model", sort=False):
-        first, final = curve["iou"].iloc[0], curve["iou"].iloc[-1]
-        gains.append(f"{model} goes from {first:.2f} at one click to {final:.2f} at {last}")
-    finding = "; ".join(gains)
-    figures = [
-        figure(
-            plots.svg(drawing, f"Line plot of mean IoU against clicks on {task}, {level}: {finding}."),
-            f"<strong>{escape(task)}, {level}.</strong> {escape(finding[0].upper() + finding[1:])}. "
-            "Bands: 95 % interval, patients resampled.",
-        )
-    ]
-    study = published(task)
-    if len(study):
-        drawing, axes = plots.new_figure(4.6, 3.2)
-        plots.published_curves(axes, study)
-        axes.set_title(f"{task} · published")
-        ends = study[study["clicks"].isin([1, study["clicks"].max()])].groupby("method", sort=False)["iou"]
-        finding = "; ".join(f"{method} {iou.iloc[0]:.2f} to {iou.iloc[-1]:.2f}" for method, iou in ends)
-        figures.append(
-            figure(
-                plots.svg(
-                    drawing, f"Dashed line plot of the study's IoU against clicks on {task}: {finding}."
-                ),
-                f"<strong>{escape(task)}, published.</strong> The study's own values on its own images, one "
-                f"click to nine: {finding}. Another model on other images: not to be compared with a demo.",
-            )
-        )
-    return row(figures)
-
-
-def figure(picture: str, caption: str, width: int = 340) -> str:
-    """A picture with its caption, `width` CSS pixels wide or as much as there is."""
-    return (
-        f'<figure class="medsam-figure" style="flex:1 1 {width}px;min-width:0;margin:0">{picture}'
-        f'<figcaption style="font-size:0.9em">{caption}</figcaption></figure>'
-    )
-
-
-def row(figures: list[str]) -> str:
-    """Figures side by side, below each other where the screen is narrow."""
-    style = "display:flex;flex-wrap:wrap;gap:1rem 1.5rem;margin:1rem 0"
-    return f'<div class="medsam-row" style="{style}">{"".join(figures)}</div>'
-
-
-def example_figures(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) -> HTML:
-    """Images at the quartiles of IoU after one click, per task and model: the study's figures 2 and 3."""
-    blocks = []
-    for (task, model), of_model in rows.groupby(["task", "model"], sort=False):
-        figures = []
-        for percentile, (case_id, value) in at_percentiles(of_model).items():
-            of_object = of_model[of_model["case_id"] == case_id]
-            picture = _example(
-                dataset, models[model], of_object, f"{model} on {task}, {percentile}th percentile"
-            )
-            caption = f"<strong>{percentile}th percentile</strong><br>IoU {value:.2f} · {escape(case_id)}"
-            figures.append(figure(picture, caption, width=200))
-        level = LEVELS[of_model["level"].iloc[0]]
-        blocks.append(f"<h3>{escape(task)}, {escape(model)} ({level})</h3>{row(figures)}")
-    return HTML("".join(blocks))
-
-
-def _example(dataset: Dataset, model: Model, of_object: pd.DataFrame, title: str) -> str:
-    """Image, truth, prediction after one click and that click, as SVG."""
-    first = of_object[of_object["click"] == 1].iloc[0]
-    reference = next(r for r in dataset.list().references if r.case_id == first["case_id"])
-    case = dataset.load(reference)
-    class_name = next(name for name, task in dataset.tasks.items() if task == first["task"])
-    prediction = replay(dataset, model, of_object, click=1)
-    click = Click(*first[["row", "col", "positive", "distance", "ties"]])
-    drawing, axes = plots.new_figure(2.8, 2.8 * case.image.shape[0] / case.image.shape[1])
-    plots.example(axes, case.image, case.masks[class_name], prediction, [click])
-    return plots.svg(
-        drawing,
-        f"{title}: IoU {first['iou']:.2f}; image with true contour, predicted contour and first click.",
-    )
-
-
 def results_table(rows: pd.DataFrame) -> HTML:
     """Task by model: cases, patients, objects, mean IoU at 1, 3, 5 and 9 clicks, NoC@80 with its misses."""
     table = summary(rows)
-    table["level"] = table["level"].map(LEVELS)
-    table["NoC@80"] = [
-        f"{noc:.1f} ({missed:.0%} never)"
-        for noc, missed in zip(table["NoC@80"], table.pop("missed"), strict=True)
-    ]
+    missed = table.pop("missed")
+    table["NoC@80 (never)"] = [f"{n:.1f} ({m:.0%})" for n, m in zip(table.pop("NoC@80"), missed, strict=True)]
     for task in table["task"].unique():
         for method, curve in published(task).groupby("method", sort=False):
             values = {f"IoU@{click}": iou for click, iou in zip(curve["clicks"], curve["iou"], strict=True)}
@@ -299,43 +193,44 @@ def _table(table: pd.DataFrame) -> HTML:
     return _scrolling(text)
 
 
-def _scrolling(table: str) -> HTML:
-    return HTML(f'<div class="medsam-table" tabindex="0" style="overflow-x:auto">{table}</div>')
+def _scrolling(table: str, kind: str = "") -> HTML:
+    return HTML(f'<div class="medsam-table {kind}" tabindex="0" style="overflow-x:auto">{table}</div>')
 
 
-def excluded(rows_of_models: Mapping[str, pd.DataFrame]) -> HTML:
+def excluded(dataset: Dataset, rows_of_models: Mapping[str, pd.DataFrame]) -> HTML:
     """Cases left out, counted by reason; each is listed with its file in a part that opens."""
     left_out = {entry["path"]: entry for rows in rows_of_models.values() for entry in rows.attrs["excluded"]}
     if not left_out:
         return HTML("<p>No case was left out.</p>")
+    count = "1 case is" if len(left_out) == 1 else f"{len(left_out)} cases are"
     # a message begins with its case or file: the reason is what the messages have in common
     reasons = Counter(_reason(entry) for entry in left_out.values())
     lines = "".join(f"<li>{count} × {escape(reason)}</li>" for reason, count in reasons.most_common())
     table = pd.DataFrame(left_out.values())[["case_id", "reason", "path"]].sort_values("case_id")
+    table["path"] = table["path"].str.removeprefix(f"{dataset.root}{os.sep}")
     return HTML(
-        f"<p><strong>{len(left_out)}</strong> cases were left out of every number here:</p><ul>{lines}</ul>"
+        f"<p><strong>{count}</strong> left out of every number here:</p><ul>{lines}</ul>"
         f"<details><summary>Every one of them</summary>{_table(table).data}</details>"
     )
 
 
 def _reason(entry: Mapping[str, str]) -> str:
-    """The reason without the names in it, so that equal reasons count together."""
-    text = entry["reason"]
-    for name in (entry["path"], Path(entry["path"]).name, entry["case_id"]):
-        text = text.replace(name, "…")
-    return text.removeprefix("…: ")
+    """The reason without the file or case that it begins with, so that equal reasons count together."""
+    subject, colon, reason = entry["reason"].partition(": ")
+    names = (entry["case_id"], Path(entry["path"]).name)
+    return reason if colon and any(name in subject for name in names) else entry["reason"]
 
 
 def made_by(
     parameters: Mapping[str, Any], rows_of_models: Mapping[str, pd.DataFrame], protocol: Protocol
 ) -> HTML:
     """How the page was made: the command, its parameters, versions, weights, protocol and run records."""
-    given = " ".join(
-        f"-p {name} {shlex.quote(str(value))}"
-        for name, value in parameters.items()
-        if value not in ("", None)
-    )
-    command = f"jupytext --to ipynb --output - notebooks/dataset.py | papermill - out.ipynb {given}"
+    given = {name: value for name, value in parameters.items() if value not in ("", None)}
+    if "folder" in given:
+        given.pop("dataset", None)  # the folder wins
+    values = [f"-p {name} {shlex.quote(str(value))}" for name, value in given.items()]
+    first = "jupytext --to ipynb --output - notebooks/dataset.py | papermill - out.ipynb"
+    command = " \\\n    ".join([first, *values])
     records = {model: rows.attrs["record"] for model, rows in rows_of_models.items()}
     lines = []
     for model, record in records.items():
@@ -343,17 +238,16 @@ def made_by(
         lines.append(
             {
                 "model": model,
-                "weights (sha256)": weights or "none",
+                "weights (sha256)": f"{weights[:16]}…" if weights else "none",  # whole below, in the settings
                 "device": record["device"],
                 "cases": record["cases"],
                 "computed now": record["computed"],
                 "seconds": record["seconds"],
-                "started": record["started"],
             }
         )
     versions = next(iter(records.values()))["versions"]
     parts = [
-        f"<p>This page again, as a notebook:</p><pre>{escape(command)}</pre>",
+        f'<p>This page again, as a notebook:</p><pre class="medsam-command">{escape(command)}</pre>',
         _table(pd.DataFrame(lines)).data,
         _details("Protocol", json.dumps(dataclasses.asdict(protocol), indent=1)),
         _details("Versions", "\n".join(f"{name} {version}" for name, version in versions.items())),
@@ -364,34 +258,6 @@ def made_by(
 
 def _details(title: str, text: str) -> str:
     return f"<details><summary>{title}</summary><pre>{escape(text)}</pre></details>"
-
-
-def step_figures(image: np.ndarray, truth: np.ndarray, steps: Sequence[tuple[Click, np.ndarray]]) -> HTML:
-    """Algorithm 1 in pictures, one row per click: error region, its distances with the click, the new mask.
-
-    image: uint8, H x W x 3. truth: bool, H x W. steps: each click with the mask predicted after it.
-    """
-    rows, clicks, before = [], [], np.zeros_like(truth)
-    for number, (click, mask) in enumerate(steps, start=1):
-        clicks.append(click)
-        of_step = f"click {number}, {'positive' if click.positive else 'negative'}"
-        region, distances, after = (
-            plots.new_figure(2.8, 2.8 * len(image) / image.shape[1]) for _ in range(3)
-        )
-        plots.example(region[1], plots.with_error(image, truth, before))
-        plots.distance_map(distances[1], truth ^ before, click)
-        plots.example(after[1], image, truth, mask, clicks, numbered=True)
-        captions = {
-            "What is wrong": region,
-            f"Distance to its boundary, {click.distance:.1f} pixels at {of_step}": distances,
-            f"The mask after it, IoU {iou(mask, truth):.2f}": after,
-        }
-        pictures = [
-            figure(plots.svg(f, f"{of_step}: {text}"), text, 200) for text, (f, _) in captions.items()
-        ]
-        rows.append(f"<h3>Click {number}</h3>{row(pictures)}")
-        before = mask
-    return HTML("".join(rows))
 
 
 def protocol_table(presets: Mapping[str, Protocol]) -> HTML:
@@ -411,6 +277,5 @@ def protocol_table(presets: Mapping[str, Protocol]) -> HTML:
         meaning = escape(meanings[field.name])
         lines.append(f"<tr{mark}><th><code>{field.name}</code></th>{cells}<td>{meaning}</td></tr>")
     head = "".join(f"<th>{escape(name)}</th>" for name in ("field", *presets, "meaning"))
-    return _scrolling(
-        f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    )
+    table = f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    return _scrolling(table, "medsam-words")

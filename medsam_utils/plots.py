@@ -28,8 +28,6 @@ STYLE = {
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "xtick.color": INK,
@@ -37,7 +35,6 @@ STYLE = {
     "axes.grid": True,
     "grid.color": "#8a8a8a",
     "grid.alpha": 0.25,
-    "legend.frameon": False,
     "svg.fonttype": "none",  # text stays text: searchable, and in the page's own font
     "svg.hashsalt": "medsam_utils",  # the same figure gives the same bytes
 }
@@ -48,6 +45,13 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.add_subplot()
+
+
+def new_picture(image: np.ndarray, width: float = 3.6) -> tuple[Figure, Axes]:
+    """A figure of the image's own proportions that its axes fill, `width` inches wide."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, width * image.shape[0] / image.shape[1]))
+        return figure, figure.add_axes((0, 0, 1, 1))
 
 
 def curves(axes: Axes, means: pd.DataFrame) -> None:
@@ -87,7 +91,7 @@ def _clicks_and_iou(axes: Axes, clicks: int) -> None:
     axes.set(
         xlim=(0.5, clicks + 0.5), ylim=(0, 1), xticks=range(1, clicks + 1), xlabel="clicks", ylabel="IoU"
     )
-    axes.legend(loc="best")
+    axes.legend(loc="best", frameon=False)
 
 
 def example(
@@ -157,9 +161,8 @@ def svg(figure: Figure, alt: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = text.replace("'DejaVu Sans'", "system-ui")
-    text = re.sub(
-        r"<style.*?</style>", "", text, flags=re.DOTALL
-    )  # its selector is *: it would style the page
+    # the style's selector is *, so it would style the whole page
+    text = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' id="[a-z]+[A-Za-z]*_\d+"', "", text)  # would stand twice on a page with two figures
     text = re.sub(r"data:image/png;base64,([^\"]+)", _as_jpeg, text)
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', text)

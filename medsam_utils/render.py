@@ -87,8 +87,10 @@ def source(page: Page, root: Path) -> nbformat.NotebookNode:
     """The notebook that is executed: its text, with the page's title as first heading."""
     notebook = jupytext.read(root / page.notebook)
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("# "):
-            cell.source = re.sub(r"^# .*", lambda _: f"# {page.title}", cell.source)
+        if cell.cell_type == "markdown" and re.search(r"^# ", cell.source, re.MULTILINE):
+            cell.source = re.sub(
+                r"^# .*", lambda _: f"# {page.title}", cell.source, count=1, flags=re.MULTILINE
+            )
             return notebook
     raise BadInputError(
         f"{page.notebook} has no heading `# ...` to carry the title of page {page.page}: add one"
@@ -225,12 +227,12 @@ def own_chapter(folder: Path, title: str, options: dict[str, str]) -> Page:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    options = argparse.ArgumentParser(add_help=False)
+    options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument("--data", help="folder of real datasets; default: the environment's MEDSAM_DATA")
     options.add_argument("--models", help='models of every page, such as "sam_vit_b grabcut"')
     options.add_argument("--device", help="cpu, cuda, cuda:1, mps")
-    options.add_argument("--jobs", type=int, default=os.cpu_count(), help="notebooks executed at a time")
-    options.add_argument("--root", type=Path, default=Path(), help="folder of runs.yml; default: this one")
+    options.add_argument("--jobs", type=int, help="notebooks executed at a time; default: one for each core")
+    options.add_argument("--root", type=Path, help="folder of runs.yml; default: this one")
     parser = argparse.ArgumentParser("medsam_utils.render", parents=[options], description=__doc__)
     chapter = parser.add_subparsers(dest="command").add_parser(
         "chapter", parents=[options], help="a page of the book from your own folder"
@@ -238,19 +240,22 @@ def main(arguments: list[str] | None = None) -> int:
     chapter.add_argument("folder", type=Path, help="has images/ and masks/ with equal file names")
     chapter.add_argument("--title", default="", help="heading of the page; default: the folder's name")
     given = parser.parse_args(arguments)
-    overrides = {k: v for k in ("data", "models", "device") if (v := getattr(given, k))}
+    # suppressed defaults: an option may stand before or after `chapter`, and neither overwrites the other
+    values = {name: value for name, value in vars(given).items() if value}
+    root, jobs = values.get("root", Path()), values.get("jobs") or os.cpu_count() or 1
+    overrides = {name: values[name] for name in ("data", "models", "device") if name in values}
     if "data" in overrides:
         overrides["data"] = str(Path(overrides["data"]).expanduser().resolve())
     try:
         if given.command == "chapter":
             page = own_chapter(given.folder, given.title, overrides)
-            failed = execute_pages([checked(page, given.root, {})], given.root, 1)
+            failed = execute_pages([checked(page, root, {})], root, 1)
         else:
-            failed = execute_pages(read_pages(given.root, overrides), given.root, given.jobs)
+            failed = execute_pages(read_pages(root, overrides), root, jobs)
     except BadInputError as error:
         print(error, file=sys.stderr)
         return 2
-    status = build_book(given.root)
+    status = build_book(root)
     if failed:
         print(f"failed pages, each shows its error: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else status

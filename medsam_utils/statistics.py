@@ -20,8 +20,9 @@ def iou_by_click(rows: pd.DataFrame) -> pd.DataFrame:
     >>> iou_by_click(pd.concat([rows, other])).values.tolist()
     [[0.5, 1.0, 1.0], [0.2, 0.2, 0.4]]
     """
-    table = rows.pivot(index=[*GROUP, "case_id", "patient_id"], columns="click", values="iou")
-    return table.sort_index().ffill(axis="columns")
+    ious = rows.set_index([*GROUP, "case_id", "patient_id", "click"])["iou"]
+    table = ious.unstack("click", sort=False)  # tasks and models keep the order in which they were given
+    return table[sorted(table.columns)].ffill(axis="columns")
 
 
 def clustered_means(

@@ -21,7 +21,7 @@ dataset = "us_breast"  # a name of medsam_utils.DATASETS
 folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "sam_small grabcut"  # names of medsam_utils.MODELS, with spaces between
-checkpoint = ""  # weights file to use instead of the registry's, for the first SAM of `models`
+checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases, spread evenly; 0: all
@@ -31,7 +31,9 @@ store = "results"  # folder of stored rows: what is there is not computed again
 title = ""  # what your own data is called; empty: the folder's name
 
 # %% tags=["hide-input"]
-from medsam_utils import load_dataset, load_folder, page
+from IPython.display import display
+
+from medsam_utils import figures, load_dataset, load_folder, page
 from medsam_utils.clicks import PROTOCOLS
 
 names = "dataset folder data models checkpoint protocol clicks max_cases device workers store title"
@@ -41,7 +43,6 @@ if protocol not in PROTOCOLS:
 subject = load_folder(folder, name=title or None) if folder else load_dataset(dataset, data or None)
 usable_device, notes = page.usable_device(device)
 
-# %% tags=["hide-input"]
 loaded, tables, missing = page.evaluate_models(
     subject,
     models.split(),
@@ -54,10 +55,7 @@ loaded, tables, missing = page.evaluate_models(
     max_cases=max_cases or None,
 )
 rows = page.together(tables)
-page.banner(subject, loaded, notes + missing)
-
-# %% tags=["hide-input"]
-page.answer(rows)
+display(page.banner(subject, loaded, notes + missing), page.answer(rows))
 
 # %% [markdown]
 # ## IoU against clicks
@@ -66,7 +64,7 @@ page.answer(rows)
 # stands apart and dashed.
 
 # %% tags=["hide-input"]
-page.curve_figures(rows)
+figures.curves(rows)
 
 # %% [markdown]
 # ## What an IoU looks like
@@ -75,15 +73,15 @@ page.curve_figures(rows)
 # dashes: the prediction. Green dot: the click.
 
 # %% tags=["hide-input"]
-page.example_figures(subject, loaded, rows)
+figures.examples(subject, loaded, rows)
 
 # %% [markdown]
 # ## The numbers
 #
 # IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first reaches
 # 0.80; an object that never gets there counts as the number of clicks that were made, and the share of such
-# objects stands in brackets. The last column of words, the level, says where a line comes from: a demo, a
-# measurement on your data, or the published study.
+# objects stands in brackets. The level says where a line comes from: a demo, measured on your data, or
+# the published study.
 
 # %% tags=["hide-input"]
 page.results_table(rows)
@@ -104,7 +102,7 @@ page.passport(subject)
 # ### Left out
 
 # %% tags=["hide-input"]
-page.excluded(tables)
+page.excluded(subject, tables)
 
 # %% [markdown]
 # ## Limits

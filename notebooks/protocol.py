@@ -25,7 +25,7 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 
 # %% tags=["hide-input"]
-from medsam_utils import PAPER, RELEASED_CODE, load_dataset, load_model, next_click, page
+from medsam_utils import PAPER, RELEASED_CODE, figures, load_dataset, load_model, next_click, page
 from medsam_utils.clicks import click_rng
 
 subject = load_dataset(dataset, data or None)
@@ -73,7 +73,7 @@ for number in range(1, clicks + 1):
     answer = answering.predict(embedding, [given])
     mask = answer.mask(0, answer.most_confident()[0])
     steps.append((click, mask))
-page.step_figures(worked.image, truth, steps)
+figures.steps(worked.image, truth, steps)
 
 # %% [markdown]
 # ## What the two presets say

@@ -1,0 +1,152 @@
+"""Figures as a page shows them: drawn by `plots`, set into HTML with captions that state the finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from . import plots
+from .clicks import Click
+from .datasets import Dataset
+from .evaluate import replay
+from .metrics import iou
+from .models import Model
+from .statistics import at_percentiles, mean_curves
+
+PUBLISHED = Path(__file__).resolve().parent.parent / "book/published/iou_by_clicks.csv"
+LEVELS = {"demo": "demo", "measured": "measured on your data"}
+METHODS = {"sam": "SAM", "ritm": "RITM"}
+
+
+def published(task: str) -> pd.DataFrame:
+    """The study's values of one task: columns method (SAM, RITM), clicks, iou; empty if it has none."""
+    if not PUBLISHED.is_file():  # the package without its book
+        return pd.DataFrame(columns=["method", "clicks", "iou"])
+    table = pd.read_csv(PUBLISHED)
+    table = table[(table["task"] == task) & table["method"].isin(METHODS)]
+    return table.assign(method=table["method"].map(METHODS))[["method", "clicks", "iou"]]
+
+
+def curves(rows: pd.DataFrame) -> HTML:
+    """Mean IoU against clicks, a figure per task; the study's curve stands beside it, on axes of its own."""
+    means = mean_curves(rows)
+    return HTML("".join(_task_curves(task, of_task) for task, of_task in means.groupby("task", sort=False)))
+
+
+def _task_curves(task: str, means: pd.DataFrame) -> str:
+    drawing, axes = plots.new_figure(3.6, 2.8)
+    plots.curves(axes, means)
+    level = LEVELS[means["level"].iloc[0]]
+    axes.set_title(f"{task} · {level}", loc="left", fontsize=10)
+    last = means["click"].max()
+    gains = []
+    for model, curve in means.groupby("model", sort=False):
+        first, final = curve["iou"].iloc[0], curve["iou"].iloc[-1]
+        gains.append(f"{model} goes from {first:.2f} at one click to {final:.2f} at {last}")
+    finding = "; ".join(gains)
+    figures = [
+        figure(
+            plots.svg(drawing, f"Line plot of mean IoU against clicks on {task}, {level}: {finding}."),
+            f"<strong>{escape(task)}, {level}.</strong> Mean IoU: {escape(finding)}. "
+            "Bands: 95 % interval, patients resampled.",
+        )
+    ]
+    study = published(task)
+    if len(study):
+        drawing, axes = plots.new_figure(3.6, 2.8)
+        plots.published_curves(axes, study)
+        axes.set_title(f"{task} · published", loc="left", fontsize=10)
+        ends = study[study["clicks"].isin([1, study["clicks"].max()])].groupby("method", sort=False)["iou"]
+        finding = "; ".join(f"{method} {iou.iloc[0]:.2f} to {iou.iloc[-1]:.2f}" for method, iou in ends)
+        figures.append(
+            figure(
+                plots.svg(
+                    drawing, f"Dashed line plot of the study's IoU against clicks on {task}: {finding}."
+                ),
+                f"<strong>{escape(task)}, published.</strong> The study's own values on its own images, one "
+                f"click to nine: {finding}. Another model on other images: not to be compared with a demo.",
+            )
+        )
+    return row(figures)
+
+
+def figure(picture: str, caption: str, width: int = 300) -> str:
+    """A picture with its caption, `width` CSS pixels wide or as much as there is."""
+    return (
+        f'<figure class="medsam-figure" style="flex:1 1 {width}px;min-width:0;margin:0;padding:0">{picture}'
+        f'<figcaption style="font-size:0.9em">{caption}</figcaption></figure>'
+    )
+
+
+def row(figures: list[str]) -> str:
+    """Figures side by side, below each other where the screen is narrow."""
+    style = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:1rem 1.5rem;margin:1rem 0"
+    return f'<div class="medsam-row" style="{style}">{"".join(figures)}</div>'
+
+
+def _group(title: str, figures: list[str]) -> str:
+    return f'<p class="medsam-group">{escape(title)}</p>{row(figures)}'
+
+
+def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) -> HTML:
+    """Images at the quartiles of IoU after one click, per task and model: the study's figures 2 and 3."""
+    blocks = []
+    for (task, model), of_model in rows.groupby(["task", "model"], sort=False):
+        figures = []
+        for percentile, (case_id, value) in at_percentiles(of_model).items():
+            of_object = of_model[of_model["case_id"] == case_id]
+            picture = _example(
+                dataset, models[model], of_object, f"{model} on {task}, {percentile}th percentile"
+            )
+            caption = f"<strong>{percentile}th percentile</strong><br>IoU {value:.2f} · {escape(case_id)}"
+            figures.append(figure(picture, caption, width=200))
+        level = LEVELS[of_model["level"].iloc[0]]
+        blocks.append(_group(f"{task}, {model} ({level})", figures))
+    return HTML("".join(blocks))
+
+
+def _example(dataset: Dataset, model: Model, of_object: pd.DataFrame, title: str) -> str:
+    """Image, truth, prediction after one click and that click, as SVG."""
+    first = of_object[of_object["click"] == 1].iloc[0]
+    reference = next(r for r in dataset.list().references if r.case_id == first["case_id"])
+    case = dataset.load(reference)
+    class_name = next(name for name, task in dataset.tasks.items() if task == first["task"])
+    prediction = replay(dataset, model, of_object, click=1)
+    click = Click(*first[["row", "col", "positive", "distance", "ties"]])
+    drawing, axes = plots.new_picture(case.image)
+    plots.example(axes, case.image, case.masks[class_name], prediction, [click])
+    return plots.svg(
+        drawing,
+        f"{title}: IoU {first['iou']:.2f}; image with true contour, predicted contour and first click.",
+    )
+
+
+def steps(image: np.ndarray, truth: np.ndarray, steps: Sequence[tuple[Click, np.ndarray]]) -> HTML:
+    """Algorithm 1 in pictures, one row per click: error region, its distances with the click, the new mask.
+
+    image: uint8, H x W x 3. truth: bool, H x W. steps: each click with the mask predicted after it.
+    """
+    rows, clicks, before = [], [], np.zeros_like(truth)
+    for number, (click, mask) in enumerate(steps, start=1):
+        clicks.append(click)
+        of_step = f"click {number}, {'positive' if click.positive else 'negative'}"
+        region, distances, after = (plots.new_picture(image) for _ in range(3))
+        plots.example(region[1], plots.with_error(image, truth, before))
+        plots.distance_map(distances[1], truth ^ before, click)
+        plots.example(after[1], image, truth, mask, clicks, numbered=True)
+        captions = {
+            "What is wrong": region,
+            f"Distance to its boundary, {click.distance:.1f} pixels at {of_step}": distances,
+            f"The mask after it, IoU {iou(mask, truth):.2f}": after,
+        }
+        pictures = [
+            figure(plots.svg(f, f"{of_step}: {text}"), text, 200) for text, (f, _) in captions.items()
+        ]
+        rows.append(_group(f"Click {number}", pictures))
+        before = mask
+    return HTML("".join(rows))

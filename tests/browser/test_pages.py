@@ -1,0 +1,182 @@
+"""The built book in Chromium: nothing leaves the machine, nothing is broken, everything is readable."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import threading
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+HTML = Path(__file__).resolve().parents[2] / "_build/html"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium"),
+    pytest.mark.skipif(not (HTML / "index.html").is_file(), reason="the book is not built: make book"),
+]
+PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts)
+VIEWS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The built book over http, at a free port of this machine."""
+    handler = functools.partial(Quiet, directory=str(HTML))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}/"
+        httpd.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install .[dev]"
+    )
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture(params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}", scope="session")
+def view(browser, request):
+    """A page of the browser that notes its complaints and refuses whatever is not on this machine."""
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.complaints, page.scheme = [], scheme
+    page.on("console", lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("requestfailed", lambda request: page.complaints.append(f"failed: {request.url}"))
+
+    def local_only(route):
+        if urlsplit(route.request.url).hostname in (None, "", "127.0.0.1"):
+            route.continue_()
+        else:
+            page.complaints.append(f"asked another machine: {route.request.url}")
+            route.abort()
+
+    page.route("**/*", local_only)
+    yield page
+    context.close()
+
+
+def opened(view, address: str):
+    view.complaints.clear()
+    view.goto(address, wait_until="load")
+    view.wait_for_timeout(150)  # scripts that run after loading
+    return view
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("way", ["http", "file"])
+def test_a_page_asks_no_other_machine_logs_nothing_and_does_not_scroll_sideways(view, server, page, way):
+    shown = opened(view, (server if way == "http" else HTML.as_uri() + "/") + page)
+    assert shown.complaints == []
+    assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_picture_loads_and_has_a_text_and_is_readable(view, page):
+    shown = opened(view, f"{HTML.as_uri()}/{page}")
+    pictures = shown.evaluate(
+        """() => [...document.querySelectorAll('article img, article svg[role=img]')].map(picture => ({
+            text: picture.getAttribute('alt') || picture.getAttribute('aria-label') || '',
+            width: picture.naturalWidth ?? picture.getBoundingClientRect().width,
+            loaded: picture.complete ?? true}))"""
+    )
+    assert [p for p in pictures if not (p["text"].strip() and p["width"] and p["loaded"])] == []
+    if page.startswith("book/pages/") and not page.startswith("book/pages/own/"):
+        assert len(pictures) >= 3
+    # text against what is behind it, by the WCAG's contrast ratio; 4.5 is its limit for text of this size
+    contrasts = shown.evaluate(CONTRAST)
+    assert [c for c in contrasts if c["ratio"] < 4.5] == []
+
+
+CONTRAST = """() => {
+  const rgb = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const part = [r, g, b].map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
+  };
+  const behind = node => {
+    for (; node; node = node.parentElement) {
+      const colour = rgb(getComputedStyle(node).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0.5) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const chosen = '.medsam-answer, .medsam-figure figcaption, .medsam-figure svg text, .medsam-table td, '
+    + '.medsam-facts td';
+  return [...document.querySelectorAll(chosen)].filter(node => node.textContent.trim()).map(node => {
+    const style = getComputedStyle(node);
+    const text = rgb(node.tagName === 'text' ? style.fill : style.color);
+    const [a, b] = [light(text), light(behind(node))].sort((x, y) => y - x);
+    // numbers written on a picture stand on the picture, not on the page
+    const onPicture = node.closest('svg')?.querySelector('image');
+    return {text: node.textContent.slice(0, 40), ratio: onPicture ? 21 : (a + 0.05) / (b + 0.05)};
+  });
+}"""
+
+
+def test_dark_is_dark(view, server):
+    shown = opened(view, server + "book/intro.html")
+    background = shown.evaluate(
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
+    )
+    assert (background < 60) == (shown.scheme == "dark")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_internal_link_leads_somewhere(browser, page):
+    shown = browser.new_page(java_script_enabled=False)
+    shown.goto(f"{HTML.as_uri()}/{page}")
+    links = shown.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.href)")
+    dead = []
+    for link in {link for link in links if link.startswith("file:")}:
+        address, fragment = urldefrag(link)
+        target = Path(unquote(urlsplit(address).path))
+        found = target.is_file()
+        if found and fragment and target.suffix == ".html":
+            text = target.read_text(encoding="utf-8")
+            found = f'id="{unquote(fragment)}"' in text
+        if not found:
+            dead.append(link)
+    shown.close()
+    assert dead == []
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.startswith("book/pages/")])
+def test_a_page_with_demo_numbers_begins_with_its_banner(browser, page):
+    shown = browser.new_page()
+    shown.goto(f"{HTML.as_uri()}/{page}")
+    levels = shown.locator(".medsam-table td", has_text="demo").count()
+    banner = shown.locator(".admonition.warning", has_text="not medical images")
+    assert bool(levels) <= bool(banner.count())
+    if banner.count():
+        above = shown.evaluate(
+            """() => { const banner = document.querySelector('.admonition.warning');
+            return [...document.querySelectorAll('.medsam-answer, .medsam-figure, .medsam-table')]
+              .filter(node => node.compareDocumentPosition(banner) & Node.DOCUMENT_POSITION_FOLLOWING)
+              .length }"""
+        )
+        assert above == 0
+    shown.close()
