@@ -178,13 +178,14 @@ def _even_step(headers: Sequence[Header], corners: np.ndarray, normal: np.ndarra
     if (same := np.flatnonzero(heights < 0.01)).size:
         one, other = headers[same[0]].path, headers[same[0] + 1].path
         raise BadCaseError(f"{other}: it lies where {one.name} lies: keep one image per position")
-    usual = np.median(steps, axis=0)
+    # The lower median: of two steps the shorter, as slices may be missing but not added.
+    usual = steps[np.argsort(heights)[(len(heights) - 1) // 2]]
     apart = np.linalg.norm(steps - usual, axis=1)
     if (uneven := np.flatnonzero(apart > 0.1 * np.linalg.norm(usual))).size:
         at = uneven[np.argmax(apart[uneven])]
         raise BadCaseError(
             f"{headers[at].path}: the next slice ({headers[at + 1].path.name}) is {heights[at]:.2f} mm on, "
-            f"{np.median(heights):.2f} mm is usual in this series: copy the missing slices"
+            f"{usual @ normal:.2f} mm is usual in this series: copy the missing slices"
         )
     return (corners[-1] - corners[0]) / (len(corners) - 1)
 
@@ -195,6 +196,8 @@ def read_series(paths: Iterable[Path], one_uid: bool = True) -> Series:
     one_uid: whether all must have one SeriesInstanceUID; some programs write masks without it.
     """
     headers = [read_header(path) for path in paths]
+    if nameless := [header for header in headers if not header.series]:
+        raise BadCaseError(f"{nameless[0].path}: it says of no series that it belongs to it: copy it again")
     if one_uid and (strange := [h for h in headers if h.series != headers[0].series]):
         raise BadCaseError(
             f"{strange[0].path}: it belongs to another series than {headers[0].path.name} "

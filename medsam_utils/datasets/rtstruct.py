@@ -160,7 +160,8 @@ class DicomStructures(ScanReader):
                 series.setdefault(header.series, []).append(header)
         # Folders that hold all structure sets, like the distribution's own top one, tell nothing.
         top = os.path.commonpath([name.parent for name in sets]) if len(sets) > 1 else ""
-        names = {name: name.relative_to(top) for name in sorted(sets, key=lambda name: natural(str(name)))}
+        sets.sort(key=lambda name: natural(str(name.with_suffix(""))))
+        names = {name: name.relative_to(top) for name in sets}
         patients = [below.parts[0] for below in names.values()]
         for name, below in names.items():
             patient = below.with_suffix("").parts[0]
