@@ -8,4 +8,4 @@ import pooch
 
 def cache_folder() -> Path:
     """Folder of everything fetched or generated: MEDSAM_CACHE, else the system's cache folder for users."""
-    return Path(os.environ.get("MEDSAM_CACHE") or pooch.os_cache("medsam_utils")).expanduser()
+    return Path(os.environ.get("MEDSAM_CACHE") or pooch.os_cache("medsam_utils")).expanduser().resolve()

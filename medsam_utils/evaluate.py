@@ -292,9 +292,7 @@ def _code_version(model_file: str) -> str:
     """
     package = Path(__file__).parent
     files = [package / f"{name}.py" for name in ("case", "intensity", "clicks", "metrics", "evaluate")]
-    files += [
-        path for path in sorted(package.glob("datasets/*.py")) if path.stem not in ("entries", "phantoms")
-    ]
+    files += [*sorted(package.glob("datasets/*.py"))]
     digest = hashlib.sha256()
     for path in [*files, Path(model_file)]:
         tree = ast.parse(path.read_text())

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medsam_utils.cache import cache_folder
 from medsam_utils.case import BadCaseError, BadInputError
 from medsam_utils.datasets import DATASETS, load_dataset, phantoms
+from medsam_utils.datasets.phantoms import mri, ultrasound, xray
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def test_there_are_phantoms_of_every_dataset():
 
 def test_us_breast_comes_back_as_drawn(data):
     cases, excluded = read("us_breast", data)
-    drawings = phantoms.us_breast_drawings()
+    drawings = ultrasound.us_breast_drawings()
     assert sorted(cases) == sorted(name for name in drawings if not name.startswith("normal"))
     for name, case in cases.items():
         np.testing.assert_array_equal(case.image, np.stack([drawings[name].image] * 3, axis=2))
@@ -61,7 +63,7 @@ def test_mri_heart_comes_back_as_drawn(data):
     dataset = load_dataset("mri_heart", data)
     drawn = {
         f"{name}_z{index:03d}": (volume.image[index], volume.label[index], volume.spacing)
-        for name, volume in phantoms.mri_heart_volumes().items()
+        for name, volume in mri.mri_heart_volumes().items()
         for index in range(len(volume.label))
         if volume.label[index].any()
     }
@@ -87,7 +89,7 @@ def test_mri_heart_files_are_as_distributed(data):
 
 def test_xray_chest_comes_back_as_drawn(data):
     cases, excluded = read("xray_chest", data)
-    drawings = phantoms.xray_chest_drawings()
+    drawings = xray.xray_chest_drawings()
     assert len(cases) + len(excluded) == len(drawings)
     for name, case in cases.items():
         np.testing.assert_array_equal(case.image, np.stack([drawings[name].image] * 3, axis=2))
@@ -167,7 +169,7 @@ def test_a_writer_that_fails_leaves_nothing_behind(quick, monkeypatch):
     monkeypatch.setitem(phantoms.WRITERS, "us_breast", failing)
     with pytest.raises(OSError, match="disk full"):
         phantoms.phantom_folder("us_breast")
-    assert not list((phantoms.cache_folder() / "phantoms").iterdir())
+    assert not list((cache_folder() / "phantoms").iterdir())
 
 
 def test_phantoms_can_be_written_anywhere_and_are_the_same_every_time(data, tmp_path):

@@ -14,7 +14,7 @@ from medsam_utils.case import BadCaseError
 from medsam_utils.datasets import DATASETS
 from medsam_utils.datasets import volumes as volumes_module
 from medsam_utils.datasets.pairs import Pairs
-from medsam_utils.datasets.phantoms import save_nifti
+from medsam_utils.datasets.phantoms.drawing import save_nifti
 from medsam_utils.datasets.volumes import Volumes, find_cut, read_volume
 from medsam_utils.intensity import EightBit
 

@@ -22,8 +22,9 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
     data: the folder of real datasets, by default the environment variable MEDSAM_DATA. The files
     are looked for in `data/<name>`, unpacked to whatever depth, then in the distribution's own top
     folders directly below `data`. `data/<name>/images` and `data/<name>/masks` with equal names, the
-    form that the study's released code reads, are taken too. Where files are found, the level is "measured"; otherwise
-    phantoms are written to the cache in the dataset's own format, once, and the level is "demo".
+    form that the study's released code reads, are taken too. Where files are found, the level is
+    "measured"; otherwise phantoms are written to the cache in the dataset's own format, once, and
+    the level is "demo".
 
     Raises BadInputError for an unknown name and for a `data` folder that does not exist.
     """

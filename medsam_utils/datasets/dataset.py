@@ -13,9 +13,6 @@ import numpy as np
 
 from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 
-READING = 1
-"""Raise this number when a reader changes what it returns: stored rows are then computed again."""
-
 MARKER = "PHANTOMS.txt"
 """A folder that holds this file holds phantoms, wherever it has been copied to."""
 
@@ -138,7 +135,6 @@ class Dataset:
     def settings(self) -> dict:
         """Return what, besides the files, decides what `load` returns; plain JSON values."""
         return {
-            "reading": READING,
             "dataset": self.name,
             "classes": {name: list(labels) for name, labels in self.classes.items()},
             "other_labels": None if self.other_labels is None else list(self.other_labels),

@@ -136,5 +136,7 @@ def load_model(
     return build(name, weights, device=device, exact=exact, **entry.options)
 
 
-load_model_once = functools.lru_cache(maxsize=4)(load_model)
-"""As `load_model`, but the same arguments give the same object: what an unpickled model is in a worker."""
+@functools.lru_cache(maxsize=4)
+def load_model_once(name: str, *arguments: Any) -> Model:
+    """As `load_model`, but equal arguments give one object: what an unpickled model is in a worker."""
+    return load_model(name, *arguments)

@@ -12,6 +12,7 @@ import pooch
 
 from ..cache import cache_folder
 from ..case import BadInputError
+from ..download import download
 
 if TYPE_CHECKING:
     import torch
@@ -40,17 +41,9 @@ class Checkpoint:
                     f"{self.location} is missing: give the path of a weights file as `checkpoint`"
                 )
             return self.location
-        folder = cache_folder() / "models"
-        file = self.location.rsplit("/", 1)[-1]
-        try:
-            return Path(
-                pooch.retrieve(self.location, f"sha256:{self.known_sha256}", file, folder, progressbar=True)
-            )
-        except (OSError, ValueError) as error:
-            raise BadInputError(
-                f"{self.location} could not be fetched ({error}): try again, or download it yourself and "
-                f"give its path as `checkpoint`, or put it at {folder / file}"
-            ) from error
+        return download(
+            self.location, cache_folder() / "models" / self.location.rsplit("/", 1)[-1], self.known_sha256
+        )
 
 
 def load_state_dict(path: Path) -> dict[str, torch.Tensor]:

@@ -33,10 +33,10 @@ class GrabCut:
     checkpoint: None = None
     device: str | None = None
     exact: bool = False
-    side: int = 256
-    disk: int = 3
+    side: int = 128
+    disk: int = 2
     reach: float = 0.2
-    iterations: int = 3
+    iterations: int = 2
     weights: str = ""
 
     def __reduce__(self) -> tuple:

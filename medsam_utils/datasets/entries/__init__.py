@@ -1,0 +1,7 @@
+"""The datasets of the study, as they are distributed: one entry each."""
+
+from __future__ import annotations
+
+from medsam_utils.datasets.entries import mri, ultrasound, xray
+
+ENTRIES = {entry.name: entry for module in (mri, ultrasound, xray) for entry in module.ENTRIES}

@@ -1,0 +1,11 @@
+"""The file names of the Medical Segmentation Decathlon, which several entries share."""
+
+from __future__ import annotations
+
+from medsam_utils.datasets.pairs import Pairs
+
+
+def decathlon(prefix: str) -> Pairs:
+    """Pairs of a task of the Medical Segmentation Decathlon: equal names in imagesTr and labelsTr."""
+    name = rf"(?P<key>{prefix}_\d+)\.nii(?:\.gz)?"
+    return Pairs(images=f"imagesTr/{name}", masks=f"labelsTr/{name}")

@@ -1,0 +1,52 @@
+"""The X-ray datasets, as they are distributed."""
+
+from __future__ import annotations
+
+from medsam_utils.datasets.dataset import Dataset, Passport
+from medsam_utils.datasets.images import ImagePairs
+from medsam_utils.datasets.masks import FOREGROUND
+from medsam_utils.datasets.pairs import Pairs
+from medsam_utils.intensity import EightBit
+
+_CHEST = r"(?P<key>(?:MCUCXR|CHNCXR)_\d+_[01])"
+# Shenzhen's masks are told from images by their suffix, Montgomery's by their folder.
+_CHEST_MASK = rf"{_CHEST}_mask\.png|(?:leftMask|rightMask|masks?)/{_CHEST.replace('key', 'key1')}\.png"
+
+ENTRIES = [
+    Dataset(
+        name="xray_chest",
+        title="Xray-Chest",
+        modality="X-ray",
+        classes={"lungs": FOREGROUND},
+        reader=ImagePairs(Pairs(images=rf"{_CHEST}\.png", masks=_CHEST_MASK)),
+        intensity=EightBit(),
+        folders=("MontgomerySet", "ChinaSet_AllFiles", "Lung Segmentation"),
+        companions=("mask",),
+        passport=Passport(
+            full_name="Montgomery County and Shenzhen chest X-ray sets, with lung masks",
+            citation=(
+                "Jaeger et al. 2014, doi 10.3978/j.issn.2223-4292.2014.11.20; "
+                "Shenzhen masks: Stirenko et al. 2018"
+            ),
+            home="https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/",
+            licence="none stated by the National Library of Medicine, which asks to be cited",
+            registration="none for the images and Montgomery's masks; a Kaggle account for Shenzhen's masks",
+            layout="""\
+MontgomerySet/
+  CXR_png/MCUCXR_0001_0.png ...
+  ManualMask/leftMask/MCUCXR_0001_0.png ...
+  ManualMask/rightMask/MCUCXR_0001_0.png ...
+ChinaSet_AllFiles/
+  CXR_png/CHNCXR_0001_0.png ...
+mask/
+  mask/CHNCXR_0001_0_mask.png ...          from Kaggle, yoctoman/shcxr-lung-mask""",
+            count_rule="every image with a lung mask; left and right lung are one object",
+            study_images=704,
+            traps=(
+                "Montgomery's left and right lung are two 1-bit files of one name: united",
+                "96 of the 662 Shenzhen images have no mask: listed as left out",
+                "most Shenzhen images have a palette: resolved to grey",
+            ),
+        ),
+    ),
+]

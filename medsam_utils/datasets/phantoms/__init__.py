@@ -1,0 +1,60 @@
+"""Phantoms: drawn images that look like their modality, in the files of the real distribution.
+
+They stand in for a dataset that is not at hand, so that its reader, its page and its tests run. Names,
+folders, file formats, dtypes and label values are the real ones; sizes and counts are smaller, and
+what is to be seen is drawn by formula, not learned from or taken out of any image. Nothing
+is known from them about how a model does on patients.
+
+    python -m medsam_utils.datasets.phantoms FOLDER [name ...]     writes them to FOLDER/<name>/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from medsam_utils.cache import cache_folder
+from medsam_utils.datasets.dataset import MARKER
+from medsam_utils.datasets.phantoms.mri import write_mri_heart
+from medsam_utils.datasets.phantoms.ultrasound import write_us_breast
+from medsam_utils.datasets.phantoms.xray import write_xray_chest
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "mri_heart": write_mri_heart,
+    "us_breast": write_us_breast,
+    "xray_chest": write_xray_chest,
+}
+
+
+def phantom_folder(name: str) -> Path:
+    """Return the folder with the phantoms of a dataset, and write them if they are not there yet.
+
+    Its name holds a hash of this package's files: other drawings lie in another folder. They are
+    written elsewhere and renamed, so that of several processes none sees half of them.
+    """
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]
+    folder = cache_folder() / "phantoms" / f"{name}-{version}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        try:
+            write_phantoms(name, temporary)
+            temporary.chmod(0o755)
+            temporary.rename(folder)
+        except OSError:
+            # Another process was first; its files are the same.
+            if not folder.is_dir():
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def write_phantoms(name: str, folder: Path) -> None:
+    """Write the phantoms of a dataset to a folder, with a note by which they are told from real data."""
+    WRITERS[name](folder)
+    (folder / MARKER).write_text("These images are drawn, not taken: see medsam_utils/datasets/phantoms.\n")
