@@ -25,8 +25,8 @@ class GrabCutEmbedding:
 class GrabCut:
     """OpenCV's GrabCut (Rother et al. 2004) seeded by the clicks, at a longest side of `side` pixels.
 
-    A click fixes a small disk round it. Where no background was clicked yet, what lies farther from
-    the first click than `reach` of the longest side is assumed to be background at first.
+    Every click fixes a small disk round it. The object can only be within `reach` of the longest side
+    of a positive click, so that it grows click by click and cannot flood the image.
     """
 
     name: str
@@ -71,7 +71,7 @@ class GrabCut:
         centres = [
             tuple(int(i) for i in ((c.col + 0.5) * scale[1], (c.row + 0.5) * scale[0])) for c in clicks
         ]
-        seeds = np.full(shape, cv2.GC_BGD if all(c.positive for c in clicks) else cv2.GC_PR_BGD, np.uint8)
+        seeds = np.full(shape, cv2.GC_BGD, np.uint8)
         for click, centre in zip(clicks, centres, strict=True):
             if click.positive:
                 cv2.circle(seeds, centre, round(self.reach * max(shape)), cv2.GC_PR_FGD, -1)
