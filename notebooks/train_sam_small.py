@@ -139,14 +139,26 @@ def loss_of(logits, predicted_iou, target, ambiguous):
 sam = build_sam_small().to(device).train()
 average = build_sam_small().to(device)
 average.load_state_dict(sam.state_dict())
-optimizer = torch.optim.AdamW(sam.parameters(), lr=learning_rate, weight_decay=0.02)
+# Muon (Jordan et al. 2024; torch 2.9 and later) for the matrices inside, AdamW for all else.
+inner = {
+    name for name, p in sam.named_parameters() if p.ndim == 2 and "embed" not in name and "token" not in name
+}
+groups = [
+    [p for name, p in sam.named_parameters() if name in inner],
+    [p for name, p in sam.named_parameters() if name not in inner],
+]
+optimizers = [
+    torch.optim.Muon(groups[0], lr=learning_rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+    torch.optim.AdamW(groups[1], lr=learning_rate, weight_decay=0.02),
+]
 checkpoint = folder / "checkpoint.pt"
 start = 0
 if resume and checkpoint.exists():
     state = torch.load(checkpoint, map_location=device, weights_only=True)
     sam.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
     start = state["step"]
 
 
@@ -157,8 +169,8 @@ def save(content, path):
 
 
 def save_all(step):
-    state = {"model": sam.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-    save(state | {"step": step}, checkpoint)
+    state = {"step": step, "model": sam.state_dict(), "average": average.state_dict()}
+    save(state | {"optimizers": [optimizer.state_dict() for optimizer in optimizers]}, checkpoint)
     save({key: value.half() for key, value in average.state_dict().items()}, folder / "sam_small.pt")
 
 
@@ -188,8 +200,9 @@ for step, drawn in enumerate(loader, start):
     if time.monotonic() - began > 60 * minutes:
         break
     rate = learning_rate * min(1, (step + 1) / 200, (steps - step) / (0.2 * steps))
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
     rng = np.random.default_rng([seed, step, 1])
 
     images = drawn["image"].to(device)[:, None].float().expand(-1, 3, -1, -1)
@@ -217,10 +230,11 @@ for step, drawn in enumerate(loader, start):
             best = predicted_iou.argmax(1, keepdim=True)
             ious.append(true_iou.gather(1, best).mean().item())
             predictions = (logits[torch.arange(len(best)), best[:, 0]] > 0).cpu().numpy()
-    optimizer.zero_grad()
+    sam.zero_grad()
     total.backward()
     torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     update_average(step)
 
     history.append((step, total.item(), ious[0], ious[-1]))
