@@ -135,6 +135,13 @@ def test_a_volume_of_one_slice_is_that_image_whatever_its_plane(axis):
     assert find_cut(tuple(shape), np.eye(4), "axial", "a.nii").slice_axis == axis
 
 
+@pytest.mark.parametrize("affine", [np.eye(4), np.diag([-0.5, -0.5, 1, 1]), np.zeros((4, 4))])
+def test_a_picture_in_a_volume_file_is_taken_as_it_is_stored(affine):
+    cut = find_cut((5, 6, 1), affine, "stored", "a.nii")
+    picture = np.arange(30).reshape(5, 6, 1)
+    np.testing.assert_array_equal(cut.slice(picture, 0), picture[..., 0])
+
+
 def test_a_nifti_file_with_two_axes_is_one_slice(dataset):
     for part, values in (("imagesTr", UPRIGHT[0]), ("labelsTr", LABEL[0])):
         nibabel.Nifti1Image(values.T[::-1, ::-1], np.eye(4)).to_filename(

@@ -89,12 +89,15 @@ def read_volume(path: Path) -> Volume:
 
 
 def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path) -> Cut:
-    """Return how to cut slices of a plane ("axial", "coronal", "sagittal") out of an array.
+    """Return how to cut slices of a plane ("axial", "coronal", "sagittal", "stored") out of an array.
 
     The affine says which array axis runs along which axis of the body; an oblique one counts as the
-    nearest. An array with exactly one axis of length 1 is one image, whatever its plane.
+    nearest. An array with exactly one axis of length 1 is one image, whatever its plane. "stored"
+    takes the axes as (row, column, slice) whatever the affine says.
     Raises BadCaseError for an affine that does not say it.
     """
+    if plane == "stored":
+        return Cut(slice_axis=2, row_axis=0, column_axis=1, flip_rows=False, flip_columns=False)
     orientation = nibabel.io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
     if np.isnan(orientation).any():
         raise BadCaseError(
@@ -112,7 +115,8 @@ def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path)
 class Volumes:
     """Reader of volume files with mask files, slice by slice; several masks are united per class.
 
-    plane: which slices to cut, "axial" (across the superior-inferior axis), "coronal" or "sagittal".
+    plane: which slices to cut, "axial" (across the superior-inferior axis), "coronal" or "sagittal"; or
+    "stored", for files that hold pictures: their axes are (row, column, slice), upright as they are.
     A case is a slice with at least one pixel of a class; its id is the volume's key and the slice
     index, counted from 0 along the slice axis of the file's own array.
     """
