@@ -14,10 +14,11 @@ from pydicom.uid import JPEG2000Lossless, generate_uid
 
 from medsam_utils.case import BadCaseError
 from medsam_utils.datasets import dicom, phantoms_dicom, rtstruct, scans
-from medsam_utils.datasets.dicom import read_header, read_pixels, read_series
+from medsam_utils.datasets.dicom import read_pixels, read_series
 from medsam_utils.datasets.entries_dicom import DICOM_ENTRIES
 from medsam_utils.datasets.nrrd_file import read_nrrd, read_segments
 from medsam_utils.datasets.phantoms_dicom import save_segments, save_series, save_structures
+from medsam_utils.datasets.phantoms_scans import drawn_pet
 from medsam_utils.datasets.rtstruct import fill, rasterise, read_structures
 from medsam_utils.datasets.volumes import find_cut
 from medsam_utils.intensity import EightBit
@@ -97,8 +98,7 @@ def test_phantoms_come_back_as_drawn_voxel_for_voxel(name, data):
         "mri_prostate_i2cvb": phantoms_dicom.mri_prostate_i2cvb_scans,
         "mri_breast": phantoms_dicom.mri_breast_scans,
         "pet_liver": lambda: {
-            key: phantoms_dicom.drawn_pet(patient)
-            for key, patient in phantoms_dicom.pet_liver_patients().items()
+            key: drawn_pet(patient) for key, patient in phantoms_dicom.pet_liver_patients().items()
         },
     }[name]()
     with pytest.warns() if name == "mri_prostate_i2cvb" else nullcontext():
@@ -239,6 +239,14 @@ def test_colour_is_refused(tmp_path):
         read_pixels(read_series(paths))
 
 
+def test_headers_are_read_without_pixels(tmp_path, monkeypatch):
+    read = []
+    original = pydicom.dcmread
+    monkeypatch.setattr(pydicom, "dcmread", lambda *a, **k: read.append(original(*a, **k)) or read[-1])
+    read_series(save(tmp_path))
+    assert ["PixelData" in dataset for dataset in read] == [False] * 4
+
+
 # ---------------------------------------------------------------------------------------------
 # Privacy
 
@@ -307,6 +315,16 @@ def assert_is_mask(masks):
 @pytest.mark.parametrize("names", [NAMES, NAMES[::-1], ["1", "2", "3", "4"]])
 def test_masks_are_paired_by_position_not_by_name(tmp_path, names):
     assert_is_mask(loaded_masks(prostate(tmp_path, names=names)))
+
+
+def test_masks_may_have_a_uid_of_their_own_each_but_images_may_not(tmp_path):
+    dataset = prostate(tmp_path)
+    place = tmp_path / "GE" / "Patient 7"
+    for number, path in enumerate(sorted((place / "GT" / "prostate").iterdir())):
+        edit(path, SeriesInstanceUID=f"1.2.8.{number}")
+    assert_is_mask(loaded_masks(dataset))
+    edit(place / "T2W" / "a.dcm", SeriesInstanceUID="1.2.9")
+    assert "another series" in excluded(dataset)["GE/Patient 7"]
 
 
 def test_a_mask_stored_turned_round_is_turned_back(tmp_path):
@@ -783,9 +801,3 @@ def test_a_segmentation_whose_header_names_nothing_is_refused(tmp_path):
     save_segments(tmp_path / "a.seg.nrrd", [BREAST], SPACING, {})
     with pytest.raises(BadCaseError, match="names no segments"):
         read_segments(tmp_path / "a.seg.nrrd")
-
-
-def test_header_reads_stop_before_the_pixels(tmp_path):
-    (path, *_) = save(tmp_path)
-    path.write_bytes(path.read_bytes()[:-15])
-    assert read_header(path).size == (3, 5)

@@ -11,15 +11,16 @@ import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import apply_read_scaling
 
-from medsam_utils.case import BadCaseError, Case, CaseReference, Exclusion
+from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
-from medsam_utils.datasets.masks import check_labels, class_masks, soft_scale, tidy_mask
+from medsam_utils.datasets.masks import check_labels, class_masks, overlap, soft_scale, tidy_mask
 from medsam_utils.datasets.nrrd_file import read_nrrd
 from medsam_utils.datasets.pairs import Pairs
 
-SUFFIXES = r"\.(?:nii(?:\.gz)?|nrrd)"
-"""The file name endings that are read, as a regular expression."""
+SUFFIXES = r"\.(?:nii(?:\.gz)?|(?<!\.seg\.)nrrd)"
+"""The file name endings that are read, as a regular expression; .seg.nrrd is another format, see `segments`."""
 
 # For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns.
 # On the screen rows run to inferior or posterior, columns to the left or (sagittal) to posterior,
@@ -77,7 +78,7 @@ def read_volume(path: Path) -> Volume:
             )
         if 0 in shape or len([n for n in shape[3:] if n != 1]) or len(shape) < 2:
             raise BadCaseError(f"{path}: its shape is {shape}: save one volume of three axes")
-        values = np.asarray(file.dataobj)
+        values = _values(file.dataobj, path)
     except BadCaseError:
         raise
     except UNREADABLE as error:
@@ -86,6 +87,23 @@ def read_volume(path: Path) -> Volume:
             f"{path}: cannot be read ({type(error).__name__}): copy or export it again"
         ) from None
     return Volume(values.reshape((*shape, 1)[:3] if len(shape) == 2 else shape[:3]), file.affine)
+
+
+def _values(proxy: nibabel.arrayproxy.ArrayProxy, path: Path) -> np.ndarray:
+    """Return a file's values with its scale factors applied.
+
+    A .gz file is inflated in one go, in half the time of nibabel's reading in pieces; where that does not
+    work out (several gzip members, a damaged file) it is left to nibabel.
+    """
+    if path.suffix == ".gz":
+        needed = proxy.offset + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
+        inflate = zlib.decompressobj(wbits=31)
+        content = inflate.decompress(path.read_bytes(), needed)
+        # Its checksum is compared where the stream ends.
+        if len(content) == needed and not inflate.decompress(inflate.unconsumed_tail, 1) and inflate.eof:
+            values = np.frombuffer(content, proxy.dtype, offset=proxy.offset)
+            return apply_read_scaling(values.reshape(proxy.shape, order="F"), proxy.slope, proxy.inter)
+    return np.asarray(proxy)
 
 
 def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path) -> Cut:
@@ -113,83 +131,125 @@ def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path)
 
 @dataclass(frozen=True)
 class Volumes:
-    """Reader of volume files with mask files, slice by slice; several masks are united per class.
+    """Reader of volume files with mask files, slice by slice.
 
-    plane: which slices to cut, "axial" (across the superior-inferior axis), "coronal" or "sagittal"; or
-    "stored", for files that hold pictures: their axes are (row, column, slice), upright as they are.
+    plane: which slices to cut, "axial" (across the superior-inferior axis), "coronal" or "sagittal".
+    channels: the name of the image of each case that is read, or three names, shown as red, green and
+    blue, each under the intensity rule for itself; see `Pairs.channels`.
+    rater: whose masks count, one of `Pairs.raters`; "majority": what more than half of them mark; "any":
+    all masks of a case are united.
+    min_pixels: slices in which no class has so many pixels are left out; one_slice: of each volume only
+    the slice with most pixels is kept, the sum over classes.
+    trust_identity: whether an affine with neither direction nor spacing counts as what the scanner said.
+    Where it does not, the axes are taken to run to the right, anterior and superior, the spacing is
+    unknown, and masks have to agree with the image in shape alone.
+
     A case is a slice with at least one pixel of a class; its id is the volume's key and the slice
     index, counted from 0 along the slice axis of the file's own array.
     """
 
     pairs: Pairs
     plane: str = "axial"
+    channels: str | tuple[str, str, str] = ()
+    rater: str | int = "any"
+    min_pixels: int = 1
+    one_slice: bool = False
+    trust_identity: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise BadInputError for an option that does not exist."""
+        names = [name for name, _ in self.pairs.channels]
+        channels = (self.channels,) if isinstance(self.channels, str) else tuple(self.channels)
+        raters = ("any", *(("majority", *self.pairs.raters) if self.pairs.raters else ()))
+        if self.plane not in PLANES:
+            raise BadInputError(f"plane is {self.plane!r}: choose {', '.join(PLANES)}")
+        if len(channels) not in ((1, 3) if names else (0,)) or not set(channels) <= set(names):
+            raise BadInputError(f"channels is {self.channels!r}: choose one or three of {names}")
+        if str(self.rater) not in raters:
+            raise BadInputError(f"rater is {self.rater!r}: choose {', '.join(raters)}")
 
     def list(self, dataset: Dataset) -> Listing:
         """List the slices that hold a class; reads the masks, opens no image."""
-        pairs, exclusions = self.pairs.find(dataset.root, dataset.within)
+        channels = (self.channels,) if isinstance(self.channels, str) else tuple(self.channels)
+        raters = {"any": (), "majority": self.pairs.raters}.get(self.rater, (str(self.rater),))
+        pairs, exclusions = self.pairs.find(dataset.root, dataset.within, channels, raters)
         references = []
         for pair in pairs:
+            path = relative_path(pair.masks[0], dataset)
             try:
-                indices = self._labelled_slices(dataset, pair.masks)
+                areas = self._areas(dataset, pair.masks)
             except BadCaseError as error:
-                exclusions.append(
-                    Exclusion(pair.key, dataset.relative(error), relative_path(pair.masks[0], dataset))
-                )
+                exclusions.append(Exclusion(pair.key, dataset.relative(error), path))
                 continue
-            if not indices:
-                path = relative_path(pair.masks[0], dataset)
-                exclusions.append(Exclusion(pair.key, f"{path}: no labelled pixel in the volume", path))
+            kept = np.flatnonzero(areas.max(axis=0) >= max(self.min_pixels, 1))
+            if not kept.size:
+                few = f"no class has {self.min_pixels} pixels in a slice"
+                reason = few if areas.any() else "no labelled pixel in the volume"
+                exclusions.append(Exclusion(pair.key, f"{path}: {reason}", path))
+            elif self.one_slice:
+                kept = kept[[areas.sum(axis=0)[kept].argmax()]]
             references += [
-                CaseReference(
-                    dataset.name, f"{pair.key}_z{i:03d}", pair.patient, i, (pair.image,), pair.masks
-                )
-                for i in indices
+                CaseReference(dataset.name, f"{pair.key}_z{i:03d}", pair.patient, i, pair.images, pair.masks)
+                for i in kept.tolist()
             ]
         return Listing(references, exclusions)
 
     def load(self, dataset: Dataset, reference: CaseReference) -> Case:
         """Read one slice; the volume is kept until a slice of another one is asked for."""
-        (image_path,) = reference.images
-        image, masks = _read_together(image_path, reference.masks)
-        cut = find_cut(image.values.shape, image.affine, self.plane, image_path)
-        picture = to_rgb(cut.slice(image.values, reference.slice_index), dataset, image_path)
-        united = {name: np.zeros(picture.shape[:2], dtype=bool) for name in dataset.classes}
-        foreground = np.zeros(picture.shape[:2], dtype=bool)
+        images, masks = _read_together(reference.images, reference.masks, self.trust_identity)
+        image, index = images[0], reference.slice_index
+        cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
+        channels = [
+            to_rgb(cut.slice(volume.values, index), dataset, path)
+            for volume, path in zip(images, reference.images, strict=True)
+        ]
+        votes, foreground = [], []
         for path, (mask, soft) in zip(reference.masks, masks, strict=True):
-            values = cut.slice(mask, reference.slice_index)
-            for name, part in class_masks(
-                values, soft, dataset.classes, dataset.mask_threshold, path
-            ).items():
-                united[name] |= part
-                foreground |= part
-            if soft is None:
-                foreground |= values > 0
+            values = cut.slice(mask, index)
+            votes.append(class_masks(values, soft, dataset.classes, dataset.mask_threshold, path))
+            foreground.append(np.any([values > 0 if soft is None else False, *votes[-1].values()], axis=0))
         sizes = nibabel.affines.voxel_sizes(image.affine)
+        known = self.trust_identity or not is_identity(image.affine)
         return Case(
             dataset=dataset.name,
             case_id=reference.case_id,
             patient_id=reference.patient_id,
-            slice_index=reference.slice_index,
-            image=picture,
-            masks=united,
-            foreground=foreground,
+            slice_index=index,
+            image=channels[0] if len(channels) == 1 else np.dstack([c[..., 0] for c in channels]),
+            masks={name: self._decide([vote[name] for vote in votes]) for name in dataset.classes},
+            foreground=None if overlap(dataset.classes) else self._decide(foreground),
             # Headers hold them in single precision: 2.2 would come back as 2.200000047683716.
-            spacing=(round(float(sizes[cut.row_axis]), 6), round(float(sizes[cut.column_axis]), 6)),
+            spacing=tuple(round(float(sizes[axis]), 6) for axis in (cut.row_axis, cut.column_axis))
+            if known
+            else None,
             source=(*reference.images, *reference.masks),
         )
 
-    def _labelled_slices(self, dataset: Dataset, paths: Iterable[Path]) -> list[int]:
-        """Return the indices of the slices in which a class has a pixel."""
-        labelled: set[int] = set()
+    def _decide(self, masks: list[np.ndarray]) -> np.ndarray:
+        """Return the pixels that enough of the masks mark."""
+        if self.rater == "majority":
+            return np.sum(masks, axis=0) > len(masks) / 2
+        return np.logical_or.reduce(masks)
+
+    def _areas(self, dataset: Dataset, paths: Iterable[Path]) -> np.ndarray:
+        """Return how many pixels each class has in each slice, classes x slices.
+
+        Where neither a smallest area nor the largest slice is asked for, 1 stands for any number.
+        """
+        parts = []
         for path in paths:
             volume = read_volume(path)
             cut = find_cut(volume.values.shape, volume.affine, self.plane, path)
             values = tidy_mask(volume.values, path)
             check_labels(values, dataset.classes, dataset.other_labels, path)
             masks = class_masks(values, soft_scale(values), dataset.classes, dataset.mask_threshold, path)
-            for mask in masks.values():
-                labelled.update(np.flatnonzero(mask.any(axis=(cut.row_axis, cut.column_axis))).tolist())
-        return sorted(labelled)
+            parts.append((masks, (cut.row_axis, cut.column_axis)))
+        if len({mask.shape for masks, _ in parts for mask in masks.values()}) > 1:
+            raise BadCaseError(f"{path}: the masks of one image differ in shape: resample them to the image")
+        count = np.count_nonzero if self.one_slice or self.min_pixels > 1 else np.any
+        across = parts[0][1]
+        decided = [self._decide([masks[name] for masks, _ in parts]) for name in dataset.classes]
+        return np.array([count(mask, axis=across) for mask in decided])
 
 
 # The volume read last, so that slices in a row cost one reading; never more than one, so that memory
@@ -198,47 +258,68 @@ _last: dict[tuple, tuple] = {}
 
 
 def _read_together(
-    image_path: Path, mask_paths: tuple[Path, ...]
-) -> tuple[Volume, list[tuple[np.ndarray, float | None]]]:
-    """Read a volume and its masks, each mask with its `soft_scale`, or return the last ones again."""
-    paths = (image_path, *mask_paths)
+    image_paths: tuple[Path, ...], mask_paths: tuple[Path, ...], trust_identity: bool
+) -> tuple[list[Volume], list[tuple[np.ndarray, float | None]]]:
+    """Read the volumes of a case and its masks, or return the last ones again.
+
+    Returns the images, and each mask with its `soft_scale`.
+    Raises BadCaseError unless all of them lie on one grid.
+    """
+    paths = (*image_paths, *mask_paths)
     # With time and size, so that a changed file is read again.
-    key = (paths, stamps_of(paths))
+    key = (paths, stamps_of(paths), trust_identity)
     kept = _last.get(key)
     if kept is None:
         _last.clear()
-        kept = _last[key] = _read_anew(image_path, mask_paths)
+        kept = _last[key] = _read_anew(image_paths, mask_paths, trust_identity)
     return kept
 
 
 def _read_anew(
-    image_path: Path, mask_paths: tuple[Path, ...]
-) -> tuple[Volume, list[tuple[np.ndarray, float | None]]]:
-    """Read a volume and its masks; raises BadCaseError unless they lie on one grid."""
-    image = read_volume(image_path)
-    masks = []
-    for path in mask_paths:
-        mask = read_volume(path)
-        check_same_grid(image, mask, path)
-        values = tidy_mask(mask.values, path)
-        masks.append((values, soft_scale(values)))
-    return image, masks
+    image_paths: tuple[Path, ...], mask_paths: tuple[Path, ...], trust_identity: bool
+) -> tuple[list[Volume], list[tuple[np.ndarray, float | None]]]:
+    """Read volumes and masks, see `_read_together`."""
+    images, masks = [], []
+    for path in (*image_paths, *mask_paths):
+        volume = read_volume(path)
+        if images:
+            what = "image" if path in image_paths else "mask"
+            lost = not trust_identity and (is_identity(images[0].affine) or is_identity(volume.affine))
+            check_same_grid(images[0], volume, path, what, shape_only=lost)
+        if path in image_paths:
+            images.append(volume)
+        else:
+            values = tidy_mask(volume.values, path)
+            masks.append((values, soft_scale(values)))
+    return images, masks
 
 
-def check_same_grid(image: Volume, mask: Volume, path: Path) -> None:
-    """Raise BadCaseError unless both arrays have one shape and lie within half a voxel of each other."""
+def is_identity(affine: np.ndarray) -> bool:
+    """Tell whether an affine has neither direction nor spacing: what is written when the header was lost."""
+    return np.allclose(affine[:3, :3], np.eye(3))
+
+
+def check_same_grid(
+    image: Volume, mask: Volume, path: Path, what: str = "mask", shape_only: bool = False
+) -> None:
+    """Raise BadCaseError unless both arrays have one shape and lie within half a voxel of each other.
+
+    what: how the second one is called.
+    """
     shape = image.values.shape
     if mask.values.shape != shape:
         raise BadCaseError(
-            f"{path}: the mask has {mask.values.shape} voxels, its image {shape}: resample it to its image"
+            f"{path}: the {what} has {mask.values.shape} voxels, its image {shape}: resample it to its image"
         )
+    if shape_only:
+        return
     corners = np.array(
         [[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)]
     )
     apart = np.linalg.norm(corners @ (image.affine - mask.affine).T, axis=1).max()
     if not apart <= 0.5 * nibabel.affines.voxel_sizes(image.affine).min():
         raise BadCaseError(
-            f"{path}: the mask lies up to {apart:.1f} mm beside its image: resample it to its image"
+            f"{path}: the {what} lies up to {apart:.1f} mm beside its image: resample it to its image"
         )
 
 
