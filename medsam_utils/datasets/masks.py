@@ -8,7 +8,7 @@
 | fractions from 0 to 1: a soft mask | the pixels of at least `mask_threshold` / 256 | refused |
 | any of these as JPEG | the pixels of at least `mask_threshold` | refused: JPEG changes values |
 | three equal channels, or an alpha channel | as one channel; alpha is dropped | the same |
-| colours | refused | refused |
+| colours | refused, or every pixel that is not black where the dataset's reader says so | refused |
 | negative numbers, NaN | refused | refused |
 
 `mask_threshold` (128 = half) is on the scale of 8 bits; 16-bit soft masks are compared on their own
@@ -93,6 +93,16 @@ def class_masks(
             # fraction if it is at least 0.5 at the default of 128.
             masks[name] = values >= threshold * soft / 256
     return masks
+
+
+def overlap(classes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Tell whether a pixel can belong to two classes.
+
+    >>> overlap({"grey matter": (1,), "cord": (1, 2)}), overlap({"liver": (1,), "tumour": (2,)})
+    (True, False)
+    """
+    labels = [label for values in classes.values() for label in values]
+    return len(set(labels)) < len(labels) or (len(classes) > 1 and FOREGROUND in classes.values())
 
 
 def check_labels(

@@ -12,12 +12,21 @@ from medsam_utils.case import Exclusion
 
 @dataclass(frozen=True)
 class Pair:
-    """One image and its masks. key: what their names have in common; patient: who is shown."""
+    """Images of one view and their masks. key: what their names have in common; patient: who is shown.
+
+    images: one, or one per channel that was asked for; masks: one per rater that was asked for, or all.
+    """
 
     key: str
     patient: str
-    image: Path
+    images: tuple[Path, ...]
     masks: tuple[Path, ...]
+
+    @property
+    def image(self) -> Path:
+        """Image of a pair that has one."""
+        (image,) = self.images
+        return image
 
 
 @dataclass(frozen=True)
@@ -29,15 +38,27 @@ class Pairs:
     that neither matches are ignored. The group `key` says what belongs together (several groups
     `key1`, `key2` ... are joined by "/"); several masks of one key are united by the reader.
     The images' group `patient`, if there is one, names the patient; otherwise it is the key.
+    channels: the names of the images of one key, each with what the images' group `channel` is for it;
+    raters: what the masks' group `rater` can be. Both are empty where there is one image, or where all
+    masks show the same.
     """
 
     images: str
     masks: str
+    channels: tuple[tuple[str, str], ...] = ()
+    raters: tuple[str, ...] = ()
 
-    def find(self, root: Path, within: tuple[str, ...] = ()) -> tuple[list[Pair], list[Exclusion]]:
+    def find(
+        self,
+        root: Path,
+        within: tuple[str, ...] = (),
+        channels: tuple[str, ...] = (),
+        raters: tuple[str, ...] = (),
+    ) -> tuple[list[Pair], list[Exclusion]]:
         """Return the pairs and the files without a partner, both in natural order of their keys.
 
-        within: the folders below `root` to look into; empty: all of it. No file is opened.
+        within: the folders below `root` to look into; empty: all of it. channels, raters: which ones
+        are wanted, in this order; a key that lacks one is an exclusion. No file is opened.
         """
         image_name, mask_name = (re.compile(f"(?:.*?/)??(?:{p})", re.I) for p in (self.images, self.masks))
         images: dict[str, list[re.Match]] = {}
@@ -48,24 +69,43 @@ class Pairs:
                 masks.setdefault(_key(match), []).append(match)
             elif match := image_name.fullmatch(path):
                 images.setdefault(_key(match), []).append(match)
+        wanted = [(name, dict(self.channels)[name]) for name in channels]
         pairs, exclusions = [], []
         for key in sorted(images.keys() | masks.keys(), key=natural):
             found, partners = images.get(key, []), masks.get(key, [])
             names = ", ".join(match.string for match in found or partners)
-            if not partners:
-                exclusions.append(Exclusion(key, f"image without mask: {names}", found[0].string))
-            elif not found:
-                exclusions.append(Exclusion(key, f"mask without image: {names}", partners[0].string))
-            elif len(found) > 1:
-                reason = (
-                    f"{len(found)} images of one name, which of them the mask belongs to is unknown: {names}"
-                )
-                exclusions.append(Exclusion(key, reason, found[0].string))
-            else:
-                patient = found[0].groupdict().get("patient") or key
-                paths = tuple(root / match.string for match in partners)
-                pairs.append(Pair(key, patient, root / found[0].string, paths))
+            try:
+                if not partners:
+                    raise LookupError("image without mask")
+                if not found:
+                    raise LookupError("mask without image")
+                chosen = _choose(found, "channel", wanted)
+                raters_masks = _choose(partners, "rater", [(name, re.escape(name)) for name in raters])
+                if len(chosen) > max(1, len(channels)):
+                    raise LookupError(
+                        f"{len(found)} images of one name, which of them the mask belongs to is unknown"
+                    )
+            except LookupError as problem:
+                exclusions.append(Exclusion(key, f"{problem}: {names}", (found or partners)[0].string))
+                continue
+            patient = found[0].groupdict().get("patient") or key
+            paths = [tuple(root / match.string for match in files) for files in (chosen, raters_masks)]
+            pairs.append(Pair(key, patient, *paths))
         return pairs, exclusions
+
+
+def _choose(matches: list[re.Match], group: str, wanted: list[tuple[str, str]]) -> list[re.Match]:
+    """Return the one file of each name wanted, in this order; all files if none is wanted.
+
+    wanted: names, each with the expression of its group's text. Raises LookupError, with what is missing.
+    """
+    chosen = []
+    for name, expression in wanted:
+        fitting = [match for match in matches if re.fullmatch(expression, match[group], re.I)]
+        if len(fitting) != 1:
+            raise LookupError(f"{len(fitting)} files of {group} {name}")
+        chosen += fitting
+    return chosen or matches
 
 
 def natural(name: str) -> tuple:

@@ -20,7 +20,7 @@ from medsam_utils.datasets.nrrd_file import read_nrrd
 from medsam_utils.datasets.pairs import Pairs
 
 SUFFIXES = r"\.(?:nii(?:\.gz)?|(?<!\.seg\.)nrrd)"
-"""The file name endings that are read, as a regular expression; .seg.nrrd is another format, see `segments`."""
+"""The file name endings that are read, as a regular expression; .seg.nrrd: see `segments`."""
 
 # For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns.
 # On the screen rows run to inferior or posterior, columns to the left or (sagittal) to posterior,
@@ -133,7 +133,8 @@ def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path)
 class Volumes:
     """Reader of volume files with mask files, slice by slice.
 
-    plane: which slices to cut, "axial" (across the superior-inferior axis), "coronal" or "sagittal".
+    plane: which slices to cut, "axial" (across the superior-inferior axis), "coronal" or "sagittal"; or
+    "stored", for files that hold pictures: their axes are (row, column, slice), upright as they are.
     channels: the name of the image of each case that is read, or three names, shown as red, green and
     blue, each under the intensity rule for itself; see `Pairs.channels`.
     rater: whose masks count, one of `Pairs.raters`; "majority": what more than half of them mark; "any":
@@ -161,8 +162,8 @@ class Volumes:
         names = [name for name, _ in self.pairs.channels]
         channels = (self.channels,) if isinstance(self.channels, str) else tuple(self.channels)
         raters = ("any", *(("majority", *self.pairs.raters) if self.pairs.raters else ()))
-        if self.plane not in PLANES:
-            raise BadInputError(f"plane is {self.plane!r}: choose {', '.join(PLANES)}")
+        if self.plane not in (*PLANES, "stored"):
+            raise BadInputError(f"plane is {self.plane!r}: choose {', '.join(PLANES)} or stored")
         if len(channels) not in ((1, 3) if names else (0,)) or not set(channels) <= set(names):
             raise BadInputError(f"channels is {self.channels!r}: choose one or three of {names}")
         if str(self.rater) not in raters:
