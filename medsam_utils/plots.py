@@ -91,7 +91,7 @@ def _clicks_and_iou(axes: Axes, clicks: int) -> None:
     axes.set(
         xlim=(0.5, clicks + 0.5), ylim=(0, 1), xticks=range(1, clicks + 1), xlabel="clicks", ylabel="IoU"
     )
-    axes.legend(loc="best", frameon=False)
+    axes.legend(loc="best", frameon=False, labelcolor=INK)
 
 
 def example(

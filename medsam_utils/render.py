@@ -158,7 +158,7 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
                 cwd=root,
                 progress_bar=False,
                 store_widget_state=False,
-                extra_arguments=["--log-level=ERROR"],  # else each kernel warns that it listens on localhost
+                extra_arguments=["--log-level=CRITICAL"],  # else each kernel warns that it listens on localhost
             )
         except papermill.PapermillExecutionError as error:
             first_line = error.source.strip().splitlines()[0]

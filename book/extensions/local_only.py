@@ -1,18 +1,18 @@
-"""Sphinx extension: keeps every page of the book free of requests to other machines."""
+"""Sphinx extension: silences sphinx-thebe, which Jupyter Book always loads.
+
+It would put a script on every page that logs an error, and addresses of other machines; no page here is live.
+"""
 
 
-def drop_remote_scripts(app, pagename, templatename, context, doctree):
-    """Leave out sphinx-thebe's scripts, which Jupyter Book always adds and which log an error unused."""
-    for kind in ("script_files", "css_files"):
-        context[kind] = [file for file in context.get(kind, []) if not _unwanted(file)]
-
-
-def _unwanted(file) -> bool:
-    name = str(getattr(file, "filename", file) or "")
-    return name.startswith("http") or "thebe" in name
+def silence_thebe(app, config):
+    """Take away every callback and style sheet that sphinx-thebe registered."""
+    for name, listeners in app.events.listeners.items():
+        kept = [one for one in listeners if not one.handler.__module__.startswith("sphinx_thebe")]
+        app.events.listeners[name] = kept
+    app.registry.css_files = [file for file in app.registry.css_files if "thebe" not in file[0]]
 
 
 def setup(app):
-    """Register late, when all other extensions have added their files."""
-    app.connect("html-page-context", drop_remote_scripts, priority=900)
+    """Wait until the configuration is read: by then every extension has registered."""
+    app.connect("config-inited", silence_thebe, priority=0)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
