@@ -40,14 +40,17 @@ def read_image(path: Path) -> np.ndarray:
     return _one_channel_if_grey(_read(path, resolve_palette=True))
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
     """Read a mask: H x W, bool, integer, or float for a mask of fractions; values as stored.
 
     A palette of colours is taken as the look of a label map, whose values are the palette's indices;
     a palette of greys is resolved. Channels that are equal, or as good as equal in a bright JPEG,
-    are one channel. Raises BadCaseError for a file that cannot be read, and for colours.
+    are one channel. Raises BadCaseError for a file that cannot be read, and for colours, unless
+    `coloured`: then a mask of colours, with or without a palette, is True wherever it is not black.
     """
-    values = _read(path, resolve_palette=False)
+    values = _read(path, resolve_palette=coloured)
+    if coloured and values.ndim == 3:
+        return values.any(axis=2)
     if values.ndim == 3:
         channels = values.astype(np.float64)
         spread = np.ptp(channels, axis=2).max(initial=0)
@@ -69,9 +72,13 @@ def is_lossy(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class ImagePairs:
-    """Reader of image files with mask files; several masks of one image are united per class."""
+    """Reader of image files with mask files; several masks of one image are united per class.
+
+    coloured: whatever is not black in a mask of colours is foreground; else such masks are refused.
+    """
 
     pairs: Pairs
+    coloured: bool = False
 
     def list(self, dataset: Dataset) -> Listing:
         """List the pairs by their names; opens no file."""
@@ -91,7 +98,7 @@ class ImagePairs:
         foreground = np.zeros(shape, dtype=bool)
         found: set = set()
         for path in reference.masks:
-            values = read_mask(path)
+            values = read_mask(path, self.coloured)
             if values.shape != shape:
                 raise BadCaseError(
                     f"{path}: the mask is {_size(values.shape)}, its image {_size(shape)} (rows x columns): "

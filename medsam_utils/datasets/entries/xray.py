@@ -6,6 +6,7 @@ from medsam_utils.datasets.dataset import Dataset, Passport
 from medsam_utils.datasets.images import ImagePairs
 from medsam_utils.datasets.masks import FOREGROUND
 from medsam_utils.datasets.pairs import Pairs
+from medsam_utils.datasets.volumes import Volumes
 from medsam_utils.intensity import EightBit
 
 _CHEST = r"(?P<key>(?:MCUCXR|CHNCXR)_\d+_[01])"
@@ -46,6 +47,43 @@ mask/
                 "Montgomery's left and right lung are two 1-bit files of one name: united",
                 "96 of the 662 Shenzhen images have no mask: listed as left out",
                 "most Shenzhen images have a palette: resolved to grey",
+            ),
+        ),
+    ),
+    Dataset(
+        name="xray_hip",
+        title="Xray-Hip",
+        modality="X-ray",
+        classes={"Femur": (1,), "Ilium": (2,)},
+        reader=Volumes(
+            Pairs(
+                images=r"images/image_(?P<key>\d+)\.nii(?:\.gz)?",
+                masks=r"labels/label_(?P<key>\d+)\.nii(?:\.gz)?",
+            ),
+            plane="stored",
+        ),
+        intensity=EightBit(),
+        folders=("zm6bxzhmfz-1",),
+        passport=Passport(
+            full_name="X-ray images of the hip joints",
+            citation="Gut 2021, doi 10.17632/zm6bxzhmfz.1",
+            home="https://data.mendeley.com/datasets/zm6bxzhmfz/1",
+            licence="CC BY 4.0",
+            registration="none",
+            layout="""\
+images/image_001.nii.gz ... image_140.nii.gz
+labels/label_001.nii.gz ...    0 background, 1 femur, 2 ilium""",
+            count_rule="every image; femur and ilium are two objects",
+            study_images=140,
+            traps=(
+                "pictures in NIfTI files, stored (row, column, 1) and upright so: the usual turn of a volume "
+                "would lay them on their side",
+                "values are floats up to a little above 255: stretched from the image's minimum to its "
+                "maximum",
+                "some labels have strips one pixel wide along the border: kept, at some cost of IoU",
+                "which of the two labels the study calls ilium is told by anatomy, not by its code",
+                "the header's voxel size may say nothing about the film",
+                "the names of its folders are too general to be recognised: put them into DATA/xray_hip",
             ),
         ),
     ),

@@ -20,12 +20,20 @@ from medsam_utils.cache import cache_folder
 from medsam_utils.datasets.dataset import MARKER
 from medsam_utils.datasets.phantoms.mri import write_mri_heart
 from medsam_utils.datasets.phantoms.ultrasound import write_us_breast
+from medsam_utils.datasets.phantoms.ultrasound_limbs import write_us_muscle, write_us_nerve
+from medsam_utils.datasets.phantoms.ultrasound_organs import write_us_kidney, write_us_ovarian
 from medsam_utils.datasets.phantoms.xray import write_xray_chest
+from medsam_utils.datasets.phantoms.xray_hip import write_xray_hip
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "mri_heart": write_mri_heart,
     "us_breast": write_us_breast,
+    "us_kidney": write_us_kidney,
+    "us_muscle": write_us_muscle,
+    "us_nerve": write_us_nerve,
+    "us_ovarian": write_us_ovarian,
     "xray_chest": write_xray_chest,
+    "xray_hip": write_xray_hip,
 }
 
 

@@ -16,6 +16,16 @@ from medsam_utils.datasets.phantoms.drawing import (
 )
 
 
+def b_mode(rng: np.random.Generator, echo: np.ndarray) -> np.ndarray:
+    """Return the 8-bit image of tissue whose echoes are given in dB: speckle, beam width, 50 dB shown."""
+    scatter = rng.standard_normal((2, *echo.shape), np.float32) * 10 ** (echo / 20)
+    wave = gaussian_filter(scatter, (0, rng.uniform(0.9, 1.2), rng.uniform(1.6, 2.4)))
+    level = 20 * np.log10(np.hypot(*wave) + 1e-6)
+    level = gaussian_filter(level, 0.6)
+    white = np.percentile(level, 99.7)
+    return np.rint(np.clip((level - white + 50) / 50, 0, 1) * 245).astype(np.uint8)
+
+
 def draw_breast_ultrasound(
     rng: np.random.Generator, rows: int, columns: int, lesions: tuple[str, ...]
 ) -> Drawing:
@@ -34,8 +44,8 @@ def draw_breast_ultrasound(
     echo += np.choose(tissue, [0, 2.0, 3.5, 1.0, 2.0]) * field(rng, y.shape, (rows / 60, columns / 30))
     fibres = field(rng, y.shape, (rows / 250, columns / 12))
     echo += np.where(tissue == 3, 5, np.where(tissue == 2, 2.5, 0)) * fibres
-    streaks = _streaks(rng, rows, columns, depths)
-    echo += 11 * streaks * (tissue > 0) * (tissue < 3)
+    septa = streaks(rng, rows, columns, depths)
+    echo += 11 * septa * (tissue > 0) * (tissue < 3)
     for border, strength in zip(borders, (6, 7, 12, 18), strict=True):
         echo += strength * np.exp(-(((y - border) * rows / 2.2) ** 2)) * (0.6 + 0.4 * curve(rng, columns, 40))
 
@@ -46,7 +56,7 @@ def draw_breast_ultrasound(
         size = rng.uniform(0.08, 0.17) / len(lesions) ** 0.5
         distance, inside = _lesion(rng, kind, (x - centre_x) * columns / rows, y - centre_y, size)
         masks.append(inside)
-        behind = _behind(inside)
+        behind = beneath(inside)
         if kind == "benign":
             edge = gaussian_filter(inside.astype(np.float32), 1.2)
             echo = echo * (1 - edge) + edge * (rng.uniform(-28, -17) + 1.5 * field(rng, y.shape, (6, 9)))
@@ -66,13 +76,7 @@ def draw_breast_ultrasound(
             )
     echo -= 9 * y**1.5 + 6 * np.abs(2 * x - 1) ** 6  # what the depth gain leaves, and the probe's weak ends
 
-    scatter = rng.standard_normal((2, rows, columns), np.float32) * 10 ** (echo / 20)
-    wave = gaussian_filter(scatter, (0, rng.uniform(0.9, 1.2), rng.uniform(1.6, 2.4)))
-    level = 20 * np.log10(np.hypot(*wave) + 1e-6)
-    level = gaussian_filter(level, 0.6)
-    white = np.percentile(level, 99.7)
-    image = np.clip((level - white + 50) / 50, 0, 1) * 245
-    return Drawing(np.rint(image).astype(np.uint8), tuple(masks))
+    return Drawing(b_mode(rng, echo), tuple(masks))
 
 
 def _lesion(
@@ -94,12 +98,18 @@ def _lesion(
     return distance, distance < 0
 
 
-def _behind(inside: np.ndarray) -> np.ndarray:
+def put(echo: np.ndarray, inside: float | np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Give tissue an echogenicity (dB) in a region, with a border of about two pixels."""
+    share = gaussian_filter(where.astype(np.float32), 1.0)
+    return echo * (1 - share) + inside * share
+
+
+def beneath(inside: np.ndarray) -> np.ndarray:
     """Return 1 below an object (away from the probe), 0 elsewhere, float32."""
     return (np.maximum.accumulate(inside, axis=0) & ~inside).astype(np.float32)
 
 
-def _streaks(rng: np.random.Generator, rows: int, columns: int, depths: np.ndarray) -> np.ndarray:
+def streaks(rng: np.random.Generator, rows: int, columns: int, depths: np.ndarray) -> np.ndarray:
     """Return bright, slightly curved fibrous septa, 0..1."""
     canvas = np.zeros((rows, columns), np.float32)
     for _ in range(rng.integers(14, 26)):
