@@ -20,7 +20,7 @@ chapter: $(READY)  ## a page of the book from your own images: FOLDER= with imag
 	$(BIN)/python -m medsam_utils.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)"
 
 test: $(READY)  ## all tests but those in the browser
-	$(BIN)/python -m pytest --ignore tests/browser
+	$(BIN)/python -m pytest --numprocesses auto --ignore tests/browser
 
 browser: $(READY)  ## tests of the built pages in Chromium (after `make book`)
 	$(BIN)/python -m pytest tests/browser
