@@ -228,9 +228,9 @@ class Volumes:
 
     def _decide(self, masks: list[np.ndarray]) -> np.ndarray:
         """Return the pixels that enough of the masks mark."""
-        if self.rater == "majority":
-            return np.sum(masks, axis=0) > len(masks) / 2
-        return np.logical_or.reduce(masks)
+        needed = len(masks) // 2 + 1 if self.rater == "majority" else 1
+        # One after the other: stacked, arrays in Fortran order would be copied, element by element.
+        return masks[0] if len(masks) == 1 else sum(mask.astype(np.uint8) for mask in masks) >= needed
 
     def _areas(self, dataset: Dataset, paths: Iterable[Path]) -> np.ndarray:
         """Return how many pixels each class has in each slice, classes x slices.
