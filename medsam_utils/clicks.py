@@ -24,7 +24,7 @@ class Protocol:
     label: Literal["object", "foreground"] = "object"
     """A click is positive inside this object, or inside any labelled pixel of the image."""
     mask_choice: Literal["most_confident", "first", "oracle"] = "most_confident"
-    """Which candidate mask counts: highest predicted IoU, the first, or the best against the truth (greedy)."""
+    """Which candidate counts: highest predicted IoU, the first, or the best against the truth (greedy)."""
     distance: Literal["exact", "approximate"] = "exact"
     """Exact Euclidean distance, or OpenCV's 5 x 5 mask approximation (up to 1.9 % off)."""
     ties: Literal["random", "first"] = "random"
@@ -49,7 +49,9 @@ class Protocol:
         """
         if self == RELEASED_CODE:
             return "released-code"
-        changed = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
+        changed = [
+            f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default
+        ]
         return ", ".join(["paper", *changed])
 
 
@@ -103,7 +105,9 @@ def next_click(
     """
     if prediction is None:
         if not truth.any():
-            raise ValueError("an empty object has no first click: leave it out, as Protocol.min_object_pixels does")
+            raise ValueError(
+                "an empty object has no first click: leave it out, as Protocol.min_object_pixels does"
+            )
         error = truth
     else:
         error = truth ^ prediction
