@@ -96,6 +96,18 @@ class Dataset:
             return dict.fromkeys(self.classes, self.title)
         return {name: f"{self.title}: {name}" for name in self.classes}
 
+    def read_with(self, **options: object) -> Dataset:
+        """Return the dataset with options of its reader changed, e.g. plane="coronal" or one_slice=True.
+
+        Which there are stands in the reader's class, for volumes `medsam_utils.datasets.volumes.Volumes`.
+        Raises BadInputError for an option that the reader does not have.
+        """
+        known = [field.name for field in dataclasses.fields(self.reader)]
+        for option in options:
+            if option not in known:
+                raise BadInputError(f"{self.name} has no option {option!r}: choose from {', '.join(known)}")
+        return dataclasses.replace(self, reader=dataclasses.replace(self.reader, **options))
+
     def list(self) -> Listing:
         """List the cases without opening an image; the same files give the same list everywhere.
 
