@@ -70,8 +70,13 @@ def read_pages(root: Path, overrides: dict[str, str]) -> list[Page]:
 def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
     """The page with those overrides that its notebook knows.
 
-    Raises BadInputError for an unknown parameter; papermill alone would go on with the default.
+    Raises BadInputError for a missing notebook, and for an unknown parameter, with which papermill alone
+    would go on with the default.
     """
+    if not (root / page.notebook).is_file():
+        raise BadInputError(
+            f"page {page.page}: {page.notebook} is missing below {root.resolve()}: correct runs.yml"
+        )
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "notebook.ipynb")
         nbformat.write(jupytext.read(root / page.notebook), copy)
@@ -116,11 +121,11 @@ def _data_state(parameters: dict[str, Any]) -> list:
     """Name, size and time of change of every file of data or weights that the parameters name."""
     roots = [parameters.get("folder"), parameters.get("checkpoint")]
     data = parameters.get("data") or os.environ.get("MEDSAM_DATA")
-    if data and parameters.get("dataset"):
-        from .datasets import load_dataset  # only here: it brings NumPy's and nibabel's import time
+    if data and (text := parameters.get("dataset") or parameters.get("datasets")):
+        from .datasets import DATASETS, load_dataset  # only here: it brings NumPy's and nibabel's import time
 
-        dataset = load_dataset(parameters["dataset"], data)
-        roots += [dataset.root] if dataset.level == "measured" else []
+        found = [load_dataset(name, data) for name in (DATASETS if text == "all" else text.split())]
+        roots += sorted({dataset.root for dataset in found if dataset.level == "measured"})
     state = []
     for start in filter(None, roots):
         for folder, folders, files in os.walk(Path(start).expanduser()):
@@ -158,7 +163,9 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
                 cwd=root,
                 progress_bar=False,
                 store_widget_state=False,
-                extra_arguments=["--log-level=CRITICAL"],  # else each kernel warns that it listens on localhost
+                extra_arguments=[
+                    "--log-level=CRITICAL"
+                ],  # else each kernel warns that it listens on localhost
             )
         except papermill.PapermillExecutionError as error:
             first_line = error.source.strip().splitlines()[0]
@@ -202,6 +209,9 @@ def execute_pages(pages: list[Page], root: Path, jobs: int) -> list[str]:
 
 def build_book(root: Path) -> int:
     """Turn the executed pages and the prose into HTML; warnings are errors. Returns the exit status."""
+    for page in (root / "_build/html" / PAGES / "own").glob("*.html"):
+        if not (root / PAGES / "own" / f"{page.stem}.ipynb").is_file():
+            page.unlink()  # Sphinx leaves the page of a chapter that is gone
     program = Path(sys.executable).with_name("jupyter-book")
     command = [program, "build", root, "--builder", "html", "-W", "-n", "--keep-going", "-q"]
     status = subprocess.run(command).returncode
@@ -249,7 +259,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given.command == "chapter":
             page = own_chapter(given.folder, given.title, overrides)
-            failed = execute_pages([checked(page, root, {})], root, 1)
+            if execute_pages([checked(page, root, {})], root, 1):
+                page.path(root).unlink(
+                    missing_ok=True
+                )  # nothing of it is worth keeping; the error is printed
+                return 1
+            failed = []
         else:
             failed = execute_pages(read_pages(root, overrides), root, jobs)
     except BadInputError as error:

@@ -104,6 +104,12 @@ def test_an_unknown_parameter_is_refused_and_the_known_ones_are_listed(root):
     assert not (root / "log.txt").exists()
 
 
+def test_a_missing_notebook_is_named(root):
+    (root / "notebooks/double.py").unlink()
+    with pytest.raises(BadInputError, match=r"page one: notebooks/double.py is missing .*: correct runs.yml"):
+        run(root)
+
+
 def test_a_failing_cell_fails_the_build_with_cell_and_error_and_the_others_are_done(
     root, capsys, monkeypatch
 ):

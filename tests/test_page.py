@@ -1,0 +1,139 @@
+"""page.py: what a page says of its rows, on a folder of three small images."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from PIL import Image
+
+from medsam_utils import PAPER, RELEASED_CODE, load_folder, page
+from medsam_utils.case import BadInputError
+from medsam_utils.models import checkpoints
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two images with a bright square, and a third one whose mask is empty."""
+    root = tmp_path_factory.mktemp("own")
+    (root / "images").mkdir()
+    (root / "masks").mkdir()
+    for name, size in (("a", 12), ("b", 16), ("empty", 0)):
+        mask = np.zeros((40, 48), np.uint8)
+        mask[10 : 10 + size, 14 : 14 + size] = 255
+        noise = np.random.default_rng(size).integers(0, 60, mask.shape)
+        Image.fromarray((mask // 2 + noise).astype(np.uint8)).save(root / f"images/{name}.png")
+        Image.fromarray(mask).save(root / f"masks/{name}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def dataset(folder):
+    return load_folder(folder, name="My <study>")
+
+
+@pytest.fixture(scope="module")
+def evaluated(dataset):
+    return page.evaluate_models(dataset, ["grabcut"], "", None, 0, clicks=3)
+
+
+def read_table(html: str) -> pd.DataFrame:
+    head, *lines = (
+        [cell.text for cell in line(["th", "td"])] for line in BeautifulSoup(html, "html.parser")("tr")
+    )
+    return pd.DataFrame(lines, columns=head)
+
+
+def test_the_answer_is_one_sentence_with_its_numbers_and_level(evaluated):
+    _, tables, _ = evaluated
+    text = re.sub("<.*?>", "", page.answer(page.together(tables)).data)
+    means = tables["grabcut"].groupby("click")["iou"].mean()
+    assert text.startswith(f"grabcut reaches a mean IoU of {means[1]:.2f} (95 % interval ")
+    assert f"with one click and of {means[3]:.2f}" in text
+    assert text.endswith("with 3 (measured on your data).")
+
+
+def test_only_demo_pages_carry_the_banner(dataset, evaluated):
+    models, _, _ = evaluated
+    assert page.banner(dataset, models, []).data == ""
+    demo = page.banner(dataclasses.replace(dataset, level="demo"), models, []).data
+    assert "phantoms" in demo and "admonition warning" in demo
+    assert "My &lt;study&gt;" in demo  # a title is text, never markup
+
+
+def test_the_table_has_every_column_and_its_level(evaluated):
+    table = read_table(page.results_table(page.together(evaluated[1])).data)
+    assert table.columns.tolist() == [
+        *("task", "model", "level", "cases", "patients", "objects", "IoU@1", "IoU@3", "NoC@80 (never)")
+    ]
+    assert table.loc[0, ["model", "level", "cases", "objects"]].tolist() == ["grabcut", "measured", "2", "2"]
+
+
+def test_a_task_of_the_study_has_its_published_lines_labelled(evaluated):
+    rows = page.together(evaluated[1]).assign(task="US-Breast", level="demo")
+    table = read_table(page.results_table(rows).data)
+    assert table["level"].tolist() == ["demo", "published", "published"]
+    assert table["IoU@1"].tolist()[1:] == ["0.469", "0.228"]
+
+
+def test_excluded_cases_are_counted_by_reason_and_listed_below_the_root(dataset, evaluated, folder):
+    shown = page.excluded(dataset, evaluated[1]).data
+    assert "<strong>1 case is</strong> left out" in shown
+    assert "1 × no labelled pixel" in shown
+    assert "<td>images/empty.png</td>" in shown and str(folder) not in shown
+
+
+def test_equal_reasons_count_together(dataset):
+    rows = pd.DataFrame()
+    rows.attrs["excluded"] = [
+        {"case_id": name, "reason": f"masks/{name}.png: is empty", "path": f"masks/{name}.png"}
+        for name in "abc"
+    ]
+    assert "3 × is empty" in page.excluded(dataset, {"m": rows}).data
+
+
+def test_the_page_says_how_it_was_made(evaluated):
+    parameters = {"dataset": "us_breast", "folder": "/my data", "clicks": 3, "device": ""}
+    shown = page.made_by(parameters, evaluated[1], PAPER).data
+    assert "-p folder &#x27;/my data&#x27; \\\n    -p clicks 3" in shown
+    assert "us_breast" not in shown and "-p device" not in shown
+    assert "torch " in shown and "most_confident" in shown
+
+
+def test_a_model_without_weights_is_named_and_the_embedded_ones_stand_in(dataset, monkeypatch, tmp_path):
+    def offline(*arguments, **options):
+        raise OSError("no network")
+
+    monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path))
+    monkeypatch.setattr(checkpoints.pooch, "retrieve", offline)
+    models, tables, notes = page.evaluate_models(dataset, ["sam_vit_b"], "", "cpu", 0, clicks=1)
+    assert list(models) == list(tables) == ["sam_small", "grabcut"]
+    assert "sam_vit_b is not on this page" in notes[0] and "no network" in notes[0]
+    assert "stand in" in notes[1]
+    models, _, notes = page.evaluate_models(dataset, ["sam_vit_b", "grabcut"], "", "cpu", 0, clicks=1)
+    assert list(models) == ["grabcut"] and len(notes) == 1
+
+
+def test_an_unknown_model_is_refused_not_replaced(dataset):
+    with pytest.raises(BadInputError, match="unknown"):
+        page.evaluate_models(dataset, ["sam_vit_x"], "", None, 0, clicks=1)
+
+
+def test_a_missing_gpu_changes_the_device_and_is_said(monkeypatch):
+    monkeypatch.setattr(page.torch.cuda, "is_available", lambda: False)
+    device, notes = page.usable_device("cuda:1")
+    assert device == "cpu" and "cuda:1 was asked for" in notes[0]
+    assert page.usable_device("") == (None, [])
+
+
+def test_the_protocol_table_has_every_field_with_its_meaning_and_marks_differences():
+    shown = page.protocol_table({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE}).data
+    lines = re.findall(r"<tr( class=\"medsam-differs\")?><th><code>(\w+)</code></th>(.*?)</tr>", shown)
+    assert [name for _, name, _ in lines] == [field.name for field in dataclasses.fields(PAPER)]
+    differing = {name for mark, name, _ in lines if mark}
+    assert differing == {f for f in vars(PAPER) if getattr(PAPER, f) != getattr(RELEASED_CODE, f)}
+    assert all(re.search(r"<td>[^<]{10,}</td>$", cells) for _, _, cells in lines)
