@@ -25,7 +25,8 @@ from IPython.display import HTML
 
 from .case import BadInputError
 from .clicks import Protocol
-from .datasets import Dataset
+from .datasets import FOREGROUND, Dataset
+from .datasets.sources import ARCHIVES, HOW
 from .evaluate import evaluate
 from .figures import LEVELS, published
 from .models import Model, load_model
@@ -83,7 +84,7 @@ def banner(dataset: Dataset, models: Mapping[str, Model], notes: list[str]) -> H
     boxes = []
     if dataset.level == "demo":
         boxes.append(
-            _box(
+            box(
                 "warning",
                 "Demo: these are not medical images",
                 "The images of this page are <strong>phantoms</strong>: a program drew and wrote them in "
@@ -94,7 +95,7 @@ def banner(dataset: Dataset, models: Mapping[str, Model], notes: list[str]) -> H
         )
     if "sam_small" in models:
         boxes.append(
-            _box(
+            box(
                 "note",
                 "sam_small is a stand-in",
                 "<code>sam_small</code> has SAM's architecture in small and was trained by this project on "
@@ -102,26 +103,28 @@ def banner(dataset: Dataset, models: Mapping[str, Model], notes: list[str]) -> H
                 '<code>make book MODELS="sam_vit_h"</code>.',
             )
         )
-    boxes += [_box("attention", "Not as asked", escape(note)) for note in notes]
+    boxes += [box("attention", "Not as asked", escape(note)) for note in notes]
     return HTML("".join(boxes))
 
 
-def _box(kind: str, title: str, text: str) -> str:
+def box(kind: str, title: str, text: str) -> str:
+    """An admonition as the theme shows them; text is HTML."""
     return f'<div class="admonition {kind}"><p class="admonition-title">{title}</p><p>{text}</p></div>'
 
 
 def passport(dataset: Dataset) -> HTML:
-    """What the dataset is: source, citation, licence, what counts as an image, its traps and its layout."""
+    """What the dataset is: source, label values, licence, how to get it, what counts, traps, files."""
     card = dataset.passport
     home = f'<a href="{escape(card.home)}">{escape(card.home)}</a>' if card.home else ""
     facts = {
         "Full name": escape(card.full_name),
         "Modality": escape(dataset.modality),
-        "Objects": escape(", ".join(dataset.tasks)),
+        "Objects": escape("; ".join(_labels(dataset))),
         "Cite": escape(card.citation),
         "Home": home,
         "Licence": escape(card.licence),
         "Registration": escape(card.registration),
+        "To get it": "".join(f"<div>{way}</div>" for way in _ways(dataset)),
         "Images in the study": f"{card.study_images:,}" if card.study_images else "",
         "What counts here": escape(card.count_rule),
         "Traps": "".join(f"<div>{escape(trap)}</div>" for trap in card.traps),
@@ -130,6 +133,24 @@ def passport(dataset: Dataset) -> HTML:
     return HTML(
         f'<table class="table medsam-facts"><tbody>{rows}</tbody></table>{_details("Files", card.layout)}'
     )
+
+
+def _labels(dataset: Dataset) -> list[str]:
+    """Each class with the label values that mean it."""
+    return [
+        f"{name} ({', '.join(map(str, labels)) if labels != FOREGROUND else 'what the mask marks'})"
+        for name, labels in dataset.classes.items()
+    ]
+
+
+def _ways(dataset: Dataset) -> list[str]:
+    """How to get the files: by the command, by hand, or each for a part."""
+    ways = []
+    if dataset.name in ARCHIVES:
+        ways.append(f"<code>make fetch NAME={escape(dataset.name)}</code>")
+    if dataset.name in HOW:
+        ways.append(escape(HOW[dataset.name]))
+    return ways
 
 
 def answer(rows: pd.DataFrame) -> HTML:
@@ -190,10 +211,11 @@ def _table(table: pd.DataFrame) -> HTML:
     text = table.to_html(
         index=False, border=0, na_rep="", float_format="%.3f", formatters=counts, classes="table"
     )
-    return _scrolling(text)
+    return scrolling(text)
 
 
-def _scrolling(table: str, kind: str = "") -> HTML:
+def scrolling(table: str, kind: str = "") -> HTML:
+    """A table that scrolls by itself; kind: further CSS classes."""
     return HTML(f'<div class="medsam-table {kind}" tabindex="0" style="overflow-x:auto">{table}</div>')
 
 
@@ -278,4 +300,4 @@ def protocol_table(presets: Mapping[str, Protocol]) -> HTML:
         lines.append(f"<tr{mark}><th><code>{field.name}</code></th>{cells}<td>{meaning}</td></tr>")
     head = "".join(f"<th>{escape(name)}</th>" for name in ("field", *presets, "meaning"))
     table = f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    return _scrolling(table, "medsam-words")
+    return scrolling(table, "medsam-words")

@@ -175,6 +175,11 @@ def _record(doi: str) -> list[tuple[str, str, str]]:
         raise BadInputError(f"{doi} could not be read ({error}): try again later") from error
 
 
+def way_of(name: str) -> str:
+    """Tell whether a program can fetch a dataset: "yes", "partly" (the rest by hand) or "by hand"."""
+    return ("partly" if name in HOW else "yes") if name in ARCHIVES else "by hand"
+
+
 def overview() -> str:
     """Return the table of datasets: name, automatic or by hand, archives, licence, note."""
     rows = [("dataset", "fetched", "verified by", "licence", "note")]
@@ -183,7 +188,7 @@ def overview() -> str:
         by = "published sha256" if all(a.sha256 for a in archives) else "hash of the first download"
         if any(a.url.startswith("doi:") for a in archives):
             by = "the record's md5"
-        way = ("partly" if name in HOW else "yes") if archives else "by hand"
+        way = way_of(name)
         entry = DATASETS.get(name)
         licence = entry.passport.licence if entry else "(no reader yet)"
         rows.append((name, way, by if archives else "-", licence, archives[0].note if archives else ""))

@@ -1,0 +1,127 @@
+"""The table of all datasets and their passports, for the page that lists them; each is HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+from IPython.display import HTML
+
+from .case import BadCaseError, BadInputError, CaseReference
+from .datasets import DATASETS, Dataset, load_dataset
+from .datasets.fetch import way_of
+from .page import box, passport, scrolling
+
+MODALITIES = ("MRI", "X-ray", "Ultrasound", "CT", "PET")
+"""In the order of the study's Table 1."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """What of a dataset is there now. objects: None if its masks were not read; error: why nothing is."""
+
+    level: str
+    images: int = 0
+    patients: int = 0
+    objects: int | None = None
+    error: str = ""
+
+
+def names_of(text: str) -> list[str]:
+    """Return the names in a text, or for "all" every name, by modality, the study's own first.
+
+    Raises BadInputError for an unknown name, when it is loaded.
+    """
+    if text != "all":
+        return text.split()
+    order = {modality: place for place, modality in enumerate(MODALITIES)}
+    return sorted(
+        DATASETS,
+        key=lambda name: (order[DATASETS[name].modality], DATASETS[name].passport.study_images is None),
+    )
+
+
+def count(dataset: Dataset, read_up_to: int) -> Count:
+    """Count images, patients and objects; reads masks if there are at most `read_up_to` cases.
+
+    With masks read, an image counts if an object is in it; else every image that is listed, some of which
+    may turn out to be empty. A dataset that cannot be listed is an error to show, not one that stops.
+    """
+    try:
+        references = dataset.list().references
+    except BadInputError as error:
+        return Count(dataset.level, error=str(error).splitlines()[0])
+    objects = None
+    if len(references) <= read_up_to:
+        held = {reference: _objects(dataset, reference) for reference in references}
+        references = [reference for reference in references if held[reference]]
+        objects = sum(held.values())
+    patients = len({reference.patient_id for reference in references})
+    return Count(dataset.level, len(references), patients, objects)
+
+
+def _objects(dataset: Dataset, reference: CaseReference) -> int:
+    """Number of classes that have a pixel in a case, 0 if it cannot be read."""
+    try:
+        return sum(bool(mask.any()) for mask in dataset.load(reference).masks.values())
+    except BadCaseError:
+        return 0
+
+
+def counts(names: Iterable[str], data: str | None, read_up_to: int) -> dict[str, Count]:
+    """Count every dataset, the real files if they are below `data`, else its phantoms."""
+    return {name: count(load_dataset(name, data), read_up_to) for name in names}
+
+
+def banner(counted: dict[str, Count]) -> HTML:
+    """Says which counts are those of phantoms; empty if none is."""
+    drawn = [name for name, found in counted.items() if found.level == "demo"]
+    if not drawn:
+        return HTML("")
+    return HTML(
+        box(
+            "warning",
+            "Demo: these are not medical images",
+            f"{len(drawn)} of these {len(counted)} datasets are not here: <strong>phantoms</strong>, drawn "
+            "by a program in the same file formats, stand in for them, and it is they that are counted. "
+            "With the real datasets the same page counts those: <code>make book DATA=folder</code>.",
+        )
+    )
+
+
+def table(counted: dict[str, Count]) -> HTML:
+    """The study's Table 1 with our columns: a line for each dataset."""
+    lines = [_line(DATASETS[name], found) for name, found in counted.items()]
+    text = pd.DataFrame(lines).to_html(index=False, border=0, na_rep="", escape=False, classes="table")
+    return scrolling(text, "medsam-words")
+
+
+def _line(entry: Dataset, found: Count) -> dict[str, str]:
+    card = entry.passport
+    # Where masks were not read, the number of images is an upper bound.
+    images = f"{found.images:,}" if found.objects is not None else f"up to {found.images:,}"
+    objects = f"{found.objects:,}" if found.objects is not None else "not counted"
+    here = [found.error, "", ""] if found.error else [images, f"{found.patients:,}", objects]
+    return {
+        "Dataset": f"{escape(entry.title)}<br><code>{entry.name}</code>",
+        "Modality": entry.modality,
+        "Objects": escape(", ".join(entry.classes)),
+        "Images in the study": f"{card.study_images:,}" if card.study_images else "–",
+        "Here": found.level,
+        **dict(zip(("Images", "Patients", "Objects here"), map(escape, here), strict=True)),
+        "Can be fetched": way_of(entry.name),
+        "Licence": escape(card.licence),
+        "What counts as an image": escape(card.count_rule),
+    }
+
+
+def passports(names: Sequence[str]) -> HTML:
+    """The passport of each dataset, closed until it is clicked."""
+    return HTML("".join(_passport(DATASETS[name]) for name in names))
+
+
+def _passport(entry: Dataset) -> str:
+    title = f"<strong>{escape(entry.title)}</strong>: {escape(entry.passport.full_name)}"
+    return f"<details><summary>{title}</summary>{passport(entry).data}</details>"
