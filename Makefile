@@ -7,7 +7,7 @@ READY := .venv/.ready
 # Overrides of runs.yml: make book DATA=/data MODELS="sam_vit_b ritm_h32" DEVICE=cuda JOBS=4
 RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODELS)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help book chapter test browser check bench phantoms lock clean
+.PHONY: help book chapter fetch doctor test browser check bench phantoms lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -18,6 +18,15 @@ book: $(READY)  ## run the notebooks of runs.yml and render the book (DATA=, MOD
 chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=
 	@test -n "$(FOLDER)" || { echo 'say which folder: make chapter FOLDER=/my/data TITLE="My data"'; exit 2; }
 	$(BIN)/python -m medsam_utils.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)"
+
+fetch: $(READY)  ## download a dataset: NAME= into the folder DATA=; without NAME: which can be had
+	$(BIN)/python -m medsam_utils.datasets.fetch $(NAME) $(if $(DATA),--data "$(DATA)")
+
+doctor: $(READY)  ## what is odd about a dataset, NAME=, or your own FOLDER=; writes doctor.html
+	@test -n "$(NAME)$(FOLDER)" || { echo 'say which: make doctor NAME=us_breast, or FOLDER=/my/data'; exit 2; }
+	@# Its status 1 means that it has found something, which is no failure of make.
+	$(BIN)/python -m medsam_utils.doctor "$(or $(NAME),$(FOLDER))" $(if $(DATA),--data "$(DATA)") \
+	    --page doctor.html || [ $$? -eq 1 ]
 
 test: $(READY)  ## all tests but those in the browser
 	$(BIN)/python -m pytest --numprocesses auto --ignore tests/browser
