@@ -13,12 +13,13 @@ import pytest
 from pydicom.uid import JPEG2000Lossless, generate_uid
 
 from medsam_utils.case import BadCaseError
-from medsam_utils.datasets import dicom, phantoms_dicom, rtstruct, scans
+from medsam_utils.datasets import dicom, rtstruct, scans
 from medsam_utils.datasets.dicom import read_pixels, read_series
-from medsam_utils.datasets.entries_dicom import DICOM_ENTRIES
+from medsam_utils.datasets.entries.dicom import ENTRIES as DICOM_ENTRIES
 from medsam_utils.datasets.nrrd_file import read_nrrd, read_segments
-from medsam_utils.datasets.phantoms_dicom import save_segments, save_series, save_structures
-from medsam_utils.datasets.phantoms_scans import drawn_pet
+from medsam_utils.datasets.phantoms import dicom as phantoms_dicom
+from medsam_utils.datasets.phantoms.dicom import save_segments, save_series, save_structures
+from medsam_utils.datasets.phantoms.scans import drawn_pet
 from medsam_utils.datasets.rtstruct import fill, rasterise, read_structures
 from medsam_utils.datasets.volumes import find_cut
 from medsam_utils.intensity import EightBit
@@ -44,7 +45,7 @@ def data(tmp_path_factory):
 
 
 def entry(name, root, **changes):
-    """A dataset of `DICOM_ENTRIES` on files, 8-bit values kept as they are."""
+    """A dataset of `entries.dicom` on files, 8-bit values kept as they are."""
     return dataclasses.replace(ENTRIES[name], root=root, **{"intensity": EightBit(), **changes})
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter
+
+from medsam_utils.datasets.phantoms.drawing import field
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class DrawnScan:
 def draw_prostate(rng: np.random.Generator, shape: tuple[int, int, int], spacing: tuple) -> DrawnScan:
     """Draw a male pelvis in T2-weighted MR: bladder, prostate with its zones, rectum, muscles, bones."""
     x, y, z = _axes(shape, spacing)
-    wobble = [_noise(rng, shape, [14 / s for s in spacing]) for _ in range(3)]
+    wobble = [field(rng, shape, [14 / s for s in spacing]) for _ in range(3)]
     x, y, z = x + 2.2 * wobble[0], y + 2.2 * wobble[1], z + 1.5 * wobble[2]
-    value = np.full(shape, 300, np.float32) + 22 * _noise(rng, shape, [5 / s for s in spacing])  # fat
-    septa = _noise(rng, shape, [2.5 / s for s in spacing])
+    value = np.full(shape, 300, np.float32) + 22 * field(rng, shape, [5 / s for s in spacing])  # fat
+    septa = field(rng, shape, [2.5 / s for s in spacing])
     value -= 90 * np.clip(septa - 1.2, 0, 1)
     for side in (-1, 1):
         muscle = _ellipsoid((x, y, z), (side * 43, 2, 0), (13, 34, 400), tilt=0.35 * side)
@@ -40,7 +42,7 @@ def draw_prostate(rng: np.random.Generator, shape: tuple[int, int, int], spacing
         value = np.where(np.abs(bone - 1) < 0.07, 40, value)
         value = _blend(value, 70, _ellipsoid((x, y, z), (side * 26, 34, -22), (9, 25, 28), tilt=-0.5 * side))
     value = _blend(value, 150, _ellipsoid((x, y, z), (0, -45, -4), (26, 11, 18)))  # pubic symphysis
-    plexus = _noise(rng, shape, [8 / spacing[0], 2 / spacing[1], 2 / spacing[2]])
+    plexus = field(rng, shape, [8 / spacing[0], 2 / spacing[1], 2 / spacing[2]])
     veins = (np.hypot(x / 34, (y - 4) / 28) < 1) & (plexus > 1.3)
     value = np.where(veins, 520, value)
     value = np.where(np.abs(np.hypot(x / 31, (y - 12) / 36) - 1) < 0.05 + 0.02 * plexus, 85, value)  # levator
@@ -54,7 +56,7 @@ def draw_prostate(rng: np.random.Generator, shape: tuple[int, int, int], spacing
     value = np.where(rectum < 1.25, 110, value)
     value = _blend(value, 30 if rng.random() < 0.5 else 210, rectum)
     label = (prostate < 1) & (rectum > 1.3)
-    nodules = _noise(rng, shape, [3.2 / s for s in spacing])
+    nodules = field(rng, shape, [3.2 / s for s in spacing])
     gland = np.where(label, 400 + 35 * nodules, value)  # the peripheral zone is bright
     inner = _ellipsoid(
         (x, y, z), (place[0], place[1] - 0.26 * depth, place[2] + 2), (width * 0.73, depth * 0.75, height)
@@ -63,17 +65,17 @@ def draw_prostate(rng: np.random.Generator, shape: tuple[int, int, int], spacing
     gland = np.where(label & (np.abs(inner - 1) < 0.07), 110, gland)
     gland = np.where(label & (_ellipsoid((x, y, z), place, (2.5, 2.5, 400)) < 1), 380, gland)  # urethra
     gland = np.where((np.abs(prostate - 1) < 0.06) & (rectum > 1.2), 75, gland)  # capsule
-    fibres = _noise(rng, shape, [1.5 / s for s in spacing])
+    fibres = field(rng, shape, [1.5 / s for s in spacing])
     value = gaussian_filter(gland * (1 + 0.10 * fibres + 0.06 * nodules), [0.25, 0.6, 0.6])
     # The coils lie in front of and behind the patient: signal falls off towards the middle.
-    bias = 0.62 + 0.9 * np.exp((np.abs(y) - 75) / 32) + 0.12 * _noise(rng, shape, [40 / s for s in spacing])
+    bias = 0.62 + 0.9 * np.exp((np.abs(y) - 75) / 32) + 0.12 * field(rng, shape, [40 / s for s in spacing])
     return DrawnScan(_rician(rng, value * bias, 11).astype(np.uint16), {"prostate": label}, spacing)
 
 
 def draw_breasts(rng: np.random.Generator, shape: tuple[int, int, int], spacing: tuple) -> DrawnScan:
     """Draw both breasts of a prone patient in fat-suppressed T1 MR before contrast, and the chest behind."""
     x, y, z = _axes(shape, spacing)
-    wobble = [_noise(rng, shape, [18 / s for s in spacing]) for _ in range(3)]
+    wobble = [field(rng, shape, [18 / s for s in spacing]) for _ in range(3)]
     x, y, z = x + 3 * wobble[0], y + 3 * wobble[1], z + 2 * wobble[2]
     value = np.full(shape, 4, np.float32)
     chest = _ellipsoid((x, y, z), (0, 92, 0), (150, 82, 500), power=2.5)
@@ -90,11 +92,11 @@ def draw_breasts(rng: np.random.Generator, shape: tuple[int, int, int], spacing:
         size = rng.uniform(0.92, 1.08)
         whole = _ellipsoid((x, y, z), centre, (54 * size, 62 * size, 44 * size), power=2.2)
         fat = (whole < 1) & (chest > 1)
-        value = np.where(fat, 72 + 7 * _noise(rng, shape, [4 / s for s in spacing]), value)
+        value = np.where(fat, 72 + 7 * field(rng, shape, [4 / s for s in spacing]), value)
         value = np.where((np.abs(whole - 0.97) < 0.05) & (chest > 1), 165, value)  # skin
         breast |= fat
         cone = _ellipsoid((x, y, z), (centre[0], -4, centre[2]), (34 * size, 36 * size, 30 * size))
-        texture = _noise(rng, shape, [3.5 / s for s in spacing]) + 0.5 * _noise(
+        texture = field(rng, shape, [3.5 / s for s in spacing]) + 0.5 * field(
             rng, shape, [9 / s for s in spacing]
         )
         tissue = (texture + 1.15 * (1 - cone) > -0.1) & (cone < 1) & (whole < 0.9) & fat
@@ -106,9 +108,7 @@ def draw_breasts(rng: np.random.Generator, shape: tuple[int, int, int], spacing:
         value = np.where(vessel, 255, value)
     value = gaussian_filter(value, [0.2, 0.55, 0.55])
     # The breast coil is strong where it touches.
-    bias = (
-        0.75 + 0.5 * np.exp(-((y + 40) ** 2) / 70**2) + 0.08 * _noise(rng, shape, [50 / s for s in spacing])
-    )
+    bias = 0.75 + 0.5 * np.exp(-((y + 40) ** 2) / 70**2) + 0.08 * field(rng, shape, [50 / s for s in spacing])
     masks = {"breast": breast, "FGT": dense, "vessels": vessels}
     return DrawnScan(_rician(rng, value * bias, 6).astype(np.uint16), masks, spacing)
 
@@ -134,17 +134,6 @@ def _blend(value: np.ndarray, inside: float, distance: np.ndarray) -> np.ndarray
     """Put a tissue where the distance is below 1, with a narrow soft border."""
     share = np.clip((1.04 - distance) / 0.08, 0, 1)
     return value * (1 - share) + inside * share
-
-
-def _noise(rng: np.random.Generator, shape: tuple, sigma: Sequence[float]) -> np.ndarray:
-    """Return smooth noise of mean 0 and standard deviation 1, float32."""
-    # Coarse noise is drawn on a coarse grid and enlarged, which is many times faster.
-    steps = [max(1, int(s / 2)) for s in sigma]
-    small = [n // step + 2 for n, step in zip(shape, steps, strict=True)]
-    inner = [s / step for s, step in zip(sigma, steps, strict=True)]
-    noise = gaussian_filter(rng.standard_normal(small, np.float32), inner, mode="wrap", truncate=3)
-    noise = zoom(noise, steps, order=1)[tuple(slice(n) for n in shape)]
-    return (noise - noise.mean()) / (noise.std() + 1e-9)
 
 
 def _rician(rng: np.random.Generator, value: np.ndarray, sigma: float) -> np.ndarray:
@@ -241,7 +230,7 @@ def draw_pet_liver(rng: np.random.Generator, lesions: int, drawn_on: str) -> Pet
             hounsfield = np.where(_region(core, None, x, y, z), 28, hounsfield)
     hounsfield = np.where(_ellipsoid((x, y, z), (0, 62, 0), (22, 19, 900)) < 1, 210, hounsfield)
     hounsfield = np.where(_ellipsoid((x, y, z), (0, 90, 0), (9, 8, 900)) < 1, 30, hounsfield)
-    ct = gaussian_filter(hounsfield, [0.2, 0.5, 0.5]) + 9 * _noise(rng, ct_shape, [0, 0.7, 0.7])
+    ct = gaussian_filter(hounsfield, [0.2, 0.5, 0.5]) + 9 * field(rng, ct_shape, [0, 0.7, 0.7])
     ct = np.clip(np.rint(ct), -1024, 3071).astype(np.int16)
 
     x, y, z = _grid(pet_shape, pet_spacing, pet_corner)
@@ -251,7 +240,7 @@ def draw_pet_liver(rng: np.random.Generator, lesions: int, drawn_on: str) -> Pet
         activity = np.where(_region(lesion, core, x, y, z), uptake, activity)
     blurred = gaussian_filter(activity, [9.0 / 2.35 / s for s in pet_spacing])
     # Few positrons per decay of Y-90: the images are noisy, and the noise is smooth.
-    noise = _noise(rng, pet_shape, [8.0 / 2.35 / s for s in pet_spacing])
+    noise = field(rng, pet_shape, [8.0 / 2.35 / s for s in pet_spacing])
     counts = np.clip(blurred + (0.07 + 0.25 * np.sqrt(blurred)) * noise, 0, None) * 2.0e5  # Bq/ml
     slopes = np.array([float(f"{max(float(plane.max()), 1.0) / 32767:.6g}") for plane in counts])
     pet = np.minimum(np.rint(counts / slopes[:, None, None]), 32767).astype(np.uint16)

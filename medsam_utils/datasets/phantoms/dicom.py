@@ -1,6 +1,6 @@
 """Phantoms of the datasets that come as DICOM: drawn images in the files of the real distribution.
 
-What is drawn is anatomy by formula, see `phantoms_scans`. The files hold no name, date or place.
+What is drawn is anatomy by formula, see `scans`. The files hold no name, date or place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from medsam_utils.datasets.phantoms_scans import (
+from medsam_utils.datasets.phantoms.scans import (
     DrawnScan,
     PetPatient,
     draw_breasts,

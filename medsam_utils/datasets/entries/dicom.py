@@ -13,7 +13,7 @@ from medsam_utils.intensity import Percentile
 _I2CVB = r"(?P<key>(?:(?:GE|Siemens)/)?Patient[ _]\d+)"
 _DUKE = r"(?P<key>Breast_MRI_\d+)"
 
-DICOM_ENTRIES = [
+ENTRIES = [
     Dataset(
         name="mri_prostate_i2cvb",
         title="MRI-Prostate (I2CVB)",
