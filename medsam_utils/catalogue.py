@@ -84,18 +84,30 @@ def banner(counted: dict[str, Count]) -> HTML:
         box(
             "warning",
             "Demo: these are not medical images",
-            f"{len(drawn)} of these {len(counted)} datasets are not here: <strong>phantoms</strong>, drawn "
-            "by a program in the same file formats, stand in for them, and it is they that are counted. "
-            "With the real datasets the same page counts those: <code>make book DATA=folder</code>.",
+            "Where a dataset is not here, <strong>phantoms</strong> stand in for it, drawn by a program in the "
+            "same file format, and it is they that are counted. With the real datasets the same page counts "
+            "those: <code>make book DATA=folder</code>.",
         )
     )
+
+
+def answer(counted: dict[str, Count]) -> HTML:
+    """How many of the datasets are here, in one sentence."""
+    here = [found for found in counted.values() if found.level == "measured" and not found.error]
+    images = sum(found.images for found in here)
+    patients = sum(found.patients for found in here)
+    held = f", with {images:,} images of {patients:,} patients" if here else ""
+    missing = sum(found.level == "demo" for found in counted.values())
+    text = f"<strong>{len(here)} of {len(counted)}</strong> datasets are here{held}"
+    text += f"; phantoms stand in for {missing}" if missing else ""
+    return HTML(f'<p class="medsam-answer">{text}.</p>')
 
 
 def table(counted: dict[str, Count]) -> HTML:
     """The study's Table 1 with our columns: a line for each dataset."""
     lines = [_line(DATASETS[name], found) for name, found in counted.items()]
     text = pd.DataFrame(lines).to_html(index=False, border=0, na_rep="", escape=False, classes="table")
-    return scrolling(text, "medsam-words")
+    return scrolling(text, "medsam-words medsam-catalogue")
 
 
 def _line(entry: Dataset, found: Count) -> dict[str, str]:

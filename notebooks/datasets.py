@@ -22,11 +22,13 @@ data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 read_up_to = 300  # masks are read, and objects counted, in datasets of at most so many images
 
 # %% tags=["hide-input"]
+from IPython.display import display
+
 from medsam_utils import catalogue
 
 names = catalogue.names_of(datasets)
 counted = catalogue.counts(names, data or None, read_up_to)
-catalogue.banner(counted)
+display(catalogue.banner(counted), catalogue.answer(counted))
 
 # %% [markdown]
 # The study takes its images from public collections of five modalities. Each comes in its own layout: PNG

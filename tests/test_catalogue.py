@@ -53,10 +53,22 @@ def test_a_folder_without_cases_is_told_and_stops_nothing(tmp_path):
 
 
 def test_phantoms_are_announced_and_real_files_are_not():
-    assert "2 of these 3 datasets are not here" in (
-        catalogue.banner({"a": Count("demo", 1), "b": Count("measured", 1), "c": Count("demo", 1)}).data
+    demo, measured = Count("demo", 1, 1), Count("measured", 1000, 20)
+    assert "not medical images" in catalogue.banner({"a": demo, "b": measured}).data
+    assert catalogue.banner({"a": measured}).data == ""
+
+
+def test_the_answer_counts_what_is_here_and_neither_phantoms_nor_what_cannot_be_read():
+    demo, measured = Count("demo", 7, 7), Count("measured", 1000, 20)
+    broken = Count("measured", error="no case in it")
+    answer = BeautifulSoup(catalogue.answer({"a": demo, "b": measured, "c": broken}).data, "html.parser")
+    assert answer.get_text() == (
+        "1 of 3 datasets are here, with 1,000 images of 20 patients; phantoms stand in for 1."
     )
-    assert catalogue.banner({"a": Count("measured", 1)}).data == ""
+    assert (
+        "0 of 1 datasets are here; phantoms"
+        in BeautifulSoup(catalogue.answer({"a": demo}).data, "html.parser").get_text()
+    )
 
 
 def test_all_datasets_stand_in_the_order_of_the_studys_table():
