@@ -214,10 +214,12 @@ def build_book(root: Path) -> int:
             page.unlink()  # Sphinx leaves the page of a chapter that is gone
     program = Path(sys.executable).with_name("jupyter-book")
     command = [program, "build", root, "--builder", "html", "-W", "-n", "--keep-going", "-q"]
-    status = subprocess.run(command).returncode
-    index = root / "_build/html/index.html"
-    print("the book was not built without fault, see above" if status else f"the book: {index.resolve()}")
-    return status
+    built = subprocess.run(command, stdout=subprocess.PIPE, text=True)  # warnings and errors go to stderr
+    if built.returncode:
+        print(built.stdout, "the book was not built without fault: see above", sep="\n", file=sys.stderr)
+    else:
+        print(f"the book: {(root / '_build/html/index.html').resolve()}")
+    return built.returncode
 
 
 def own_chapter(folder: Path, title: str, options: dict[str, str]) -> Page:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from medsam_utils import render
 from medsam_utils.case import BadInputError
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 HEADER = """# ---
 # jupyter:
 #   kernelspec:
@@ -154,11 +157,15 @@ def test_an_own_chapter_of_a_missing_folder_is_refused(tmp_path, capsys):
     assert "nowhere is missing: give a folder with images/ and masks/" in capsys.readouterr().err
 
 
-def test_the_documented_line_of_plain_papermill_works(root):
-    programs = Path(sys.executable).parent
-    line = (
-        f"'{programs}/jupytext' --to ipynb --output - notebooks/double.py"
-        f" | '{programs}/papermill' - out.ipynb -p number 4"
+def test_the_documented_line_of_plain_papermill_works(tmp_path):
+    (line,) = re.findall(
+        r"^jupytext --to ipynb .*?mri_heart$", (REPOSITORY / "book/run.md").read_text(), re.M | re.S
     )
-    subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=root, check=True, capture_output=True)
-    assert nbformat.read(root / "out.ipynb", as_version=4).cells[-1].outputs[0].text == "8 a\n"
+    line = (
+        line.replace("out.ipynb", f"'{tmp_path}/out.ipynb'") + " -p models grabcut -p max_cases 2 -p clicks 2"
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", "-o", "pipefail", "-c", f"{line} -p store '{tmp_path}/results'"]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, env=os.environ | {"PATH": path})
+    text = (tmp_path / "out.ipynb").read_text()
+    assert "MRI-Heart" in text and "with one click" in text and 'dataset = \\"mri_heart\\"' in text
