@@ -20,6 +20,10 @@ from .statistics import at_percentiles, mean_curves
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "book/published/iou_by_clicks.csv"
 LEVELS = {"demo": "demo", "measured": "measured on your data"}
+BESIDE = {
+    "demo": "Other models on other images: not to be compared with a demo.",
+    "measured": "Other models, on images that were prepared in a way that was not published.",
+}
 METHODS = {"sam": "SAM", "ritm": "RITM"}
 
 
@@ -69,7 +73,7 @@ def _task_curves(task: str, means: pd.DataFrame) -> str:
                     drawing, f"Dashed line plot of the study's IoU against clicks on {task}: {finding}."
                 ),
                 f"<strong>{escape(task)}, published.</strong> The study's own values on its own images, one "
-                f"click to nine: {finding}. Another model on other images: not to be compared with a demo.",
+                f"click to nine: {finding}. {BESIDE[means['level'].iloc[0]]}",
             )
         )
     return row(figures)
