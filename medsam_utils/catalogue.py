@@ -84,9 +84,9 @@ def banner(counted: dict[str, Count]) -> HTML:
         box(
             "warning",
             "Demo: these are not medical images",
-            "Where a dataset is not here, <strong>phantoms</strong> stand in for it, drawn by a program in the "
-            "same file format, and it is they that are counted. With the real datasets the same page counts "
-            "those: <code>make book DATA=folder</code>.",
+            "Where a dataset is not here, <strong>phantoms</strong> stand in for it, drawn in the "
+            "same file format by a program, and it is they that are counted. With the real datasets the "
+            "same page counts those: <code>make book DATA=folder</code>.",
         )
     )
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.entries import mri, ultrasound, xray
+from medsam_utils.datasets.entries import dicom, mri, ultrasound, xray
 
-ENTRIES = {entry.name: entry for module in (mri, ultrasound, xray) for entry in module.ENTRIES}
+ENTRIES = {entry.name: entry for module in (mri, dicom, xray, ultrasound) for entry in module.ENTRIES}

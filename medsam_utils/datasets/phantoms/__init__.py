@@ -18,6 +18,7 @@ from pathlib import Path
 
 from medsam_utils.cache import cache_folder
 from medsam_utils.datasets.dataset import MARKER
+from medsam_utils.datasets.phantoms.dicom import write_mri_breast, write_mri_prostate_i2cvb, write_pet_liver
 from medsam_utils.datasets.phantoms.mri import write_mri_heart
 from medsam_utils.datasets.phantoms.ultrasound import write_us_breast
 from medsam_utils.datasets.phantoms.ultrasound_limbs import write_us_muscle, write_us_nerve
@@ -26,7 +27,10 @@ from medsam_utils.datasets.phantoms.xray import write_xray_chest
 from medsam_utils.datasets.phantoms.xray_hip import write_xray_hip
 
 WRITERS: dict[str, Callable[[Path], None]] = {
+    "mri_breast": write_mri_breast,
     "mri_heart": write_mri_heart,
+    "mri_prostate_i2cvb": write_mri_prostate_i2cvb,
+    "pet_liver": write_pet_liver,
     "us_breast": write_us_breast,
     "us_kidney": write_us_kidney,
     "us_muscle": write_us_muscle,
