@@ -4,15 +4,18 @@ import dataclasses
 import pickle
 import shutil
 import tracemalloc
+import warnings
 from contextlib import nullcontext
+from pathlib import Path
 
 import nrrd
 import numpy as np
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless, generate_uid
 
-from medsam_utils.case import BadCaseError
+from medsam_utils.case import BadCaseError, BadInputError
 from medsam_utils.datasets import dicom, rtstruct, scans
 from medsam_utils.datasets.dicom import read_pixels, read_series
 from medsam_utils.datasets.entries.dicom import ENTRIES as DICOM_ENTRIES
@@ -163,6 +166,28 @@ def test_a_series_lies_where_its_header_says(tmp_path):
     # To the right, anterior, superior: the first two are turned round from DICOM's left and posterior.
     np.testing.assert_allclose(series.affine @ [0, 0, 0, 1], [10, 20, 30, 1])
     np.testing.assert_allclose(series.affine @ [3, 2, 4, 1], [10 - 4 * 1.5, 20 - 2 * 2, 30 + 3 * 4, 1])
+
+
+@pytest.mark.parametrize("options", [{}, {"prone": True}, {"tilt": 0.3}, {"corner": (7.0, -8.0, 9.0)}])
+def test_the_affine_agrees_with_nibabel(tmp_path, options):
+    with warnings.catch_warnings(action="ignore"):
+        # It calls itself experimental.
+        from nibabel.nicom.dicomwrappers import wrapper_from_file
+    series = read_series(save(tmp_path, **options))
+    for index, path in enumerate(series.paths):
+        # Its axes are rows and columns of one slice, its world is DICOM's.
+        other = dicom.TO_RAS @ wrapper_from_file(path).affine
+        np.testing.assert_allclose(series.affine[:, [1, 2]], other[:, [0, 1]], atol=1e-4)
+        np.testing.assert_allclose(series.affine @ [index, 0, 0, 1], other[:, 3], atol=1e-4)
+
+
+def test_a_scanner_s_own_file_is_read():
+    """A CT slice that pydicom brings along."""
+    path = Path(get_testdata_file("CT_small.dcm"))
+    volume = read_pixels(read_series([path]))
+    original = pydicom.dcmread(path)
+    np.testing.assert_array_equal(volume.values[0], original.pixel_array.astype(int) - 1024)
+    assert np.linalg.norm(volume.affine[:3], axis=0)[:3] == pytest.approx([5, 0.661468, 0.661468])
 
 
 def test_sagittal_slices_are_cut_from_an_axial_series(tmp_path):
@@ -350,8 +375,7 @@ def test_masks_anywhere_else_exclude_the_patient(tmp_path):
 
 def test_masks_whose_positions_are_wrong_everywhere_can_be_flipped(tmp_path):
     dataset = prostate(tmp_path, MASK[::-1])
-    flipping = dataclasses.replace(dataset.reader, flip_masks=True)
-    assert_is_mask(loaded_masks(dataclasses.replace(dataset, reader=flipping)))
+    assert_is_mask(loaded_masks(dataset.read_with(flip_masks=True)))
 
 
 def test_a_patient_with_a_mask_slice_too_few_is_excluded_by_count(tmp_path):
@@ -367,6 +391,22 @@ def test_a_patient_without_masks_and_one_without_images_are_listed(tmp_path):
     assert list(reasons) == ["GE/Patient 10", "Siemens/Patient 9"]
     assert "no mask" in reasons["GE/Patient 10"]
     assert "no image" in reasons["Siemens/Patient 9"]
+
+
+def test_a_plane_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(BadInputError, match="choose sagittal, coronal, axial"):
+        prostate(tmp_path).read_with(plane="oblique")
+
+
+def test_small_areas_and_all_but_the_largest_slice_can_be_left_out(tmp_path):
+    dataset = prostate(tmp_path)
+
+    def indices(**options):
+        return [reference.slice_index for reference in dataset.read_with(**options).list().references]
+
+    assert indices() == [1, 2]  # one pixel, two pixels
+    assert indices(min_pixels=2) == indices(one_slice=True) == [2]
+    assert "no class has 3 pixels in a slice" in excluded(dataset.read_with(min_pixels=3))["GE/Patient 7"]
 
 
 def test_an_empty_mask_is_listed(tmp_path):
@@ -734,8 +774,7 @@ def test_a_segmentation_on_another_grid_is_listed(tmp_path):
 
 def test_patients_known_to_be_annotated_wrongly_are_listed(tmp_path):
     dataset = breast(tmp_path)
-    leaving_out = dataclasses.replace(dataset.reader, leave_out=("Breast_MRI_005", "Breast_MRI_006"))
-    reasons = excluded(dataclasses.replace(dataset, reader=leaving_out))
+    reasons = excluded(dataset.read_with(leave_out=("Breast_MRI_005", "Breast_MRI_006")))
     assert reasons == {"Breast_MRI_005": "its annotation is known to be wrong"}
 
 

@@ -139,7 +139,6 @@ class DicomStructures(ScanReader):
 
     rois: tuple[tuple[str, str], ...]
     modality: str = "PT"
-    plane: str = "axial"
 
     def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:
         """Return one scan per structure set; reads the header of every DICOM file."""

@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 import nibabel
 import numpy as np
 
-from medsam_utils.case import BadCaseError, Case, CaseReference, Exclusion
+from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
 from medsam_utils.datasets.dicom import Series, read_pixels, read_series
 from medsam_utils.datasets.masks import class_masks, soft_scale, tidy_mask
 from medsam_utils.datasets.pairs import natural, walk
-from medsam_utils.datasets.volumes import Volume, check_same_grid, find_cut, relative_path, stamps_of
+from medsam_utils.datasets.volumes import PLANES, Volume, check_same_grid, find_cut, relative_path, stamps_of
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,23 @@ class Scan:
     masks: tuple[Path, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
 class ScanReader(ABC):
     """What readers of DICOM images have in common: scans, cut into slices one at a time.
 
-    A case is a slice with at least one pixel of a class. Its id is the scan's key and the slice index,
-    counted from 0 in the order of `dicom.arrange`: along the normal of the slices.
+    plane, min_pixels, one_slice: as in `volumes.Volumes`. A case is a slice with at least one pixel of a
+    class. Its id is the scan's key and the slice index, counted from 0 in the order of `dicom.arrange`:
+    along the normal of the slices.
     """
 
-    plane: str
+    plane: str = "axial"
+    min_pixels: int = 1
+    one_slice: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise BadInputError for a plane that does not exist."""
+        if self.plane not in PLANES:
+            raise BadInputError(f"plane is {self.plane!r}: choose {', '.join(PLANES)}")
 
     @abstractmethod
     def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:
@@ -67,12 +76,17 @@ class ScanReader(ABC):
                 exclusions.append(Exclusion(scan.key, dataset.relative(error), path))
                 continue
             across = (cut.row_axis, cut.column_axis)
-            labelled = np.logical_or.reduce([mask.any(axis=across) for mask in masks.values()])
-            if not labelled.any():
-                exclusions.append(Exclusion(scan.key, f"{path}: no labelled pixel in the volume", path))
+            areas = np.stack([np.count_nonzero(mask, axis=across) for mask in masks.values()])
+            kept = np.flatnonzero(areas.max(axis=0) >= max(self.min_pixels, 1))
+            if not kept.size:
+                few = f"no class has {self.min_pixels} pixels in a slice"
+                reason = few if areas.any() else "no labelled pixel in the volume"
+                exclusions.append(Exclusion(scan.key, f"{path}: {reason}", path))
+            elif self.one_slice:
+                kept = kept[[areas.sum(axis=0)[kept].argmax()]]
             references += [
                 CaseReference(dataset.name, f"{scan.key}_z{i:03d}", scan.patient, i, grid.paths, scan.masks)
-                for i in np.flatnonzero(labelled).tolist()
+                for i in kept.tolist()
             ]
         return Listing(references, sorted(exclusions, key=lambda exclusion: natural(exclusion.case_id)))
 
@@ -169,7 +183,6 @@ class DicomMasks(ScanReader):
 
     images: str
     masks: str
-    plane: str = "axial"
     flip_masks: bool = False
 
     def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:

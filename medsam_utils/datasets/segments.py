@@ -37,7 +37,6 @@ class DicomSegments(ScanReader):
     segments: tuple[tuple[str, str, str], ...]
     mapping: str
     original: str = "pre"
-    plane: str = "axial"
     leave_out: tuple[str, ...] = ()
 
     def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:

@@ -40,7 +40,7 @@ Siemens/                         3 T
                 "masks are DICOM series: paired with the images by position, not by name or number",
                 "the authors' own program reverses the masks along the slice axis: a mask series that runs "
                 "on where the images end is read reversed, with a warning; whether positions that do agree "
-                "are right cannot be told from the headers (if outlines do not fit: flip_masks=True)",
+                "are right cannot be told from headers (if outlines do not fit: read_with(flip_masks=True))",
                 "one patient (428260) lacks a mask slice: such patients are left out and listed",
                 "the study cites this set, but its images come very probably from the six-site one",
                 "this layout is taken from programs that read the set; not checked on the files themselves",
@@ -70,8 +70,9 @@ any folders with DICOM files of any name:
             count_rule="every PET slice with a voxel whose centre lies in a tumour's contour",
             traps=(
                 "how its files are laid out is not established: what belongs together is told by UIDs",
-                "which regions are tumours is told by their names: the expression of the entry is a guess; a "
-                "patient without such a region is left out, with the names that there are",
+                "which regions are tumours is told by their names, and the expression for them is a guess: a "
+                "patient without such a region is left out, with the names that there are; another "
+                'expression: read_with(rois=(("tumour", "..."),))',
                 "contours drawn on the CT are filled there; a PET voxel then takes what holds at its centre",
                 "a contour inside another one of the same region and plane is a hole",
                 "how the study came to 16 images is not published, and its later results leave the set out",
