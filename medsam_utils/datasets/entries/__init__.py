@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.entries import dicom, mri, ultrasound, xray
+from medsam_utils.datasets.entries import ct, dicom, mri, pet, ultrasound, xray
 
-ENTRIES = {entry.name: entry for module in (mri, dicom, xray, ultrasound) for entry in module.ENTRIES}
+_MODULES = (mri, ct, pet, dicom, xray, ultrasound)
+
+ENTRIES = {entry.name: entry for module in _MODULES for entry in module.ENTRIES}

@@ -32,7 +32,7 @@ FDG-PET-CT-Lesions/
     <study>/SEG.nii.gz              0 background, 1 lesion, on the grid of SUV
     <study>/CT.nii.gz, CTres.nii.gz, PET.nii.gz     not used""",
             count_rule=(
-                "every axial slice with a lesion pixel; 513 of the 1014 studies have no lesion: left out, listed"
+                "every axial slice with a lesion pixel; 513 of 1014 studies have none: left out, listed"
             ),
             traps=(
                 "some patients have several studies: cases are named by both, patients counted once",

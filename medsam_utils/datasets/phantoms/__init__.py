@@ -18,8 +18,20 @@ from pathlib import Path
 
 from medsam_utils.cache import cache_folder
 from medsam_utils.datasets.dataset import MARKER
+from medsam_utils.datasets.phantoms.ct import (
+    write_ct_colon,
+    write_ct_hepaticvessel,
+    write_ct_liver,
+    write_ct_organ,
+    write_ct_pancreas,
+    write_ct_spleen,
+)
 from medsam_utils.datasets.phantoms.dicom import write_mri_breast, write_mri_prostate_i2cvb, write_pet_liver
 from medsam_utils.datasets.phantoms.mri import write_mri_heart
+from medsam_utils.datasets.phantoms.mri_brain import write_mri_brain
+from medsam_utils.datasets.phantoms.mri_prostate import write_mri_prostate
+from medsam_utils.datasets.phantoms.mri_spine import write_mri_spine
+from medsam_utils.datasets.phantoms.pet import write_pet_wholebody
 from medsam_utils.datasets.phantoms.ultrasound import write_us_breast
 from medsam_utils.datasets.phantoms.ultrasound_limbs import write_us_muscle, write_us_nerve
 from medsam_utils.datasets.phantoms.ultrasound_organs import write_us_kidney, write_us_ovarian
@@ -27,10 +39,20 @@ from medsam_utils.datasets.phantoms.xray import write_xray_chest
 from medsam_utils.datasets.phantoms.xray_hip import write_xray_hip
 
 WRITERS: dict[str, Callable[[Path], None]] = {
+    "ct_colon": write_ct_colon,
+    "ct_hepaticvessel": write_ct_hepaticvessel,
+    "ct_liver": write_ct_liver,
+    "ct_organ": write_ct_organ,
+    "ct_pancreas": write_ct_pancreas,
+    "ct_spleen": write_ct_spleen,
+    "mri_brain": write_mri_brain,
     "mri_breast": write_mri_breast,
     "mri_heart": write_mri_heart,
+    "mri_prostate": write_mri_prostate,
     "mri_prostate_i2cvb": write_mri_prostate_i2cvb,
+    "mri_spine": write_mri_spine,
     "pet_liver": write_pet_liver,
+    "pet_wholebody": write_pet_wholebody,
     "us_breast": write_us_breast,
     "us_kidney": write_us_kidney,
     "us_muscle": write_us_muscle,

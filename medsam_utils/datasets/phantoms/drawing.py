@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,9 @@ class Drawing:
 
 @dataclass(frozen=True)
 class DrawnVolume:
-    """What was drawn, upright. image: int16, label: uint8; both (slice to superior, row to posterior,
-    column to the patient's left); spacing: (slice, row, column) in mm.
+    """What was drawn, upright. image: int16 or float32, label: uint8; spacing: in mm.
+
+    All three: (slice to superior, row to posterior, column to the patient's left).
     """
 
     image: np.ndarray
@@ -70,8 +72,48 @@ def wide_blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)
 
 
-def save_nifti(path: Path, upright: np.ndarray, spacing: tuple[float, float, float]) -> None:
-    """Save (slice to superior, row to posterior, column to left) as NIfTI with RAS axes."""
-    values = upright.transpose(2, 1, 0)[::-1, ::-1]
-    affine = np.diag([*spacing[::-1], 1.0])
-    nibabel.Nifti1Image(np.ascontiguousarray(values), affine).to_filename(path)
+def save_nifti(
+    path: Path,
+    upright: np.ndarray,
+    spacing: tuple[float, float, float],
+    axes: str = "RAS",
+    lost: bool = False,
+) -> None:
+    """Save (slice to superior, row to posterior, column to left) as NIfTI; a fourth axis may follow.
+
+    axes: where the file's axes run to; lost: with an identity affine, as if nothing were known of it.
+    """
+    values = np.moveaxis(upright, (0, 1, 2), (2, 1, 0))[::-1, ::-1]
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(axes)
+    )
+    affine = np.diag([*spacing[::-1], 1.0]) @ nibabel.orientations.inv_ornt_aff(turn, values.shape[:3])
+    values = nibabel.apply_orientation(values, turn)
+    nibabel.Nifti1Image(np.ascontiguousarray(values), np.eye(4) if lost else affine).to_filename(path)
+
+
+def save_decathlon(
+    root: Path, volumes: dict[str, DrawnVolume], modality: str, classes: tuple[str, ...]
+) -> None:
+    """Write a task of the Decathlon: pairs of one name, unlabelled test images, macOS's leftovers.
+
+    classes: the names of the labels 1, 2 ..., as dataset.json has them.
+    """
+    for name in ("imagesTr", "labelsTr", "imagesTs"):
+        (root / name).mkdir(parents=True)
+    for name, volume in volumes.items():
+        for part, values in (("imagesTr", volume.image.astype(np.float32)), ("labelsTr", volume.label)):
+            save_nifti(root / part / f"{name}.nii.gz", values, volume.spacing)
+            (root / part / f"._{name}.nii.gz").write_bytes(b"\x00\x05\x16\x07 written by macOS, not a volume")
+    test = f"{name.rsplit('_', 1)[0]}_999.nii.gz"
+    save_nifti(root / "imagesTs" / test, volume.image[:4].astype(np.float32), volume.spacing)
+    content = {
+        "name": root.name.split("_")[1],
+        "modality": {"0": modality},
+        "labels": {str(value): name for value, name in enumerate(("background", *classes))},
+        "numTraining": len(volumes),
+        "numTest": 1,
+        "training": [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in volumes],
+        "test": [f"./imagesTs/{test}"],
+    }
+    (root / "dataset.json").write_text(json.dumps(content, indent=1))

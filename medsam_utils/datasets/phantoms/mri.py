@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from medsam_utils.datasets.phantoms.drawing import (
-    DrawnVolume,
-    field,
-    save_nifti,
-)
+from medsam_utils.datasets.phantoms.drawing import DrawnVolume, field, save_decathlon
+from medsam_utils.datasets.phantoms.solids import Space
+
+
+def scan_mr(space: Space, value: np.ndarray, noise: float, bias: float = 0.15) -> np.ndarray:
+    """Return what an MR scanner makes of tissues' signals: int16.
+
+    noise: standard deviation in each of the two channels; bias: how uneven the coil is.
+    """
+    rng = space.rng
+    value = value * (1 + 0.03 * field(rng, space.shape, (0.3, 0.7, 0.7)))
+    value = gaussian_filter(value, (0.2, 0.7, 0.7)) * np.exp(bias * space.noise(50))
+    return np.rint(
+        np.hypot(
+            value + noise * rng.standard_normal(space.shape, np.float32),
+            noise * rng.standard_normal(space.shape, np.float32),
+        )
+    ).astype(np.int16)
 
 
 def draw_heart_volume(rng: np.random.Generator, shape: tuple[int, int, int] = (24, 160, 160)) -> DrawnVolume:
@@ -113,23 +125,5 @@ def mri_heart_volumes() -> dict[str, DrawnVolume]:
 
 
 def write_mri_heart(folder: Path) -> None:
-    """Write Decathlon Task02: NIfTI pairs of one name, unlabelled test images, macOS's leftovers."""
-    root = folder / "Task02_Heart"
-    for name in ("imagesTr", "labelsTr", "imagesTs"):
-        (root / name).mkdir(parents=True)
-    volumes = mri_heart_volumes()
-    for name, volume in volumes.items():
-        for part, values in (("imagesTr", volume.image.astype(np.float32)), ("labelsTr", volume.label)):
-            save_nifti(root / part / f"{name}.nii.gz", values, volume.spacing)
-            (root / part / f"._{name}.nii.gz").write_bytes(b"\x00\x05\x16\x07 written by macOS, not a volume")
-    save_nifti(root / "imagesTs" / "la_001.nii.gz", volume.image[:4].astype(np.float32), volume.spacing)
-    content = {
-        "name": "LeftAtrium",
-        "modality": {"0": "MRI"},
-        "labels": {"0": "background", "1": "left atrium"},
-        "numTraining": len(volumes),
-        "numTest": 1,
-        "training": [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in volumes],
-        "test": ["./imagesTs/la_001.nii.gz"],
-    }
-    (root / "dataset.json").write_text(json.dumps(content, indent=1))
+    """Write Decathlon Task02."""
+    save_decathlon(folder / "Task02_Heart", mri_heart_volumes(), "MRI", ("left atrium",))
