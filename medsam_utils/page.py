@@ -216,7 +216,8 @@ def _table(table: pd.DataFrame) -> HTML:
 
 def scrolling(table: str, kind: str = "") -> HTML:
     """A table that scrolls by itself; kind: further CSS classes."""
-    return HTML(f'<div class="medsam-table {kind}" tabindex="0" style="overflow-x:auto">{table}</div>')
+    attributes = f'class="medsam-table {kind}" role="region" aria-label="table" tabindex="0"'
+    return HTML(f'<div {attributes} style="overflow-x:auto">{table}</div>')
 
 
 def excluded(dataset: Dataset, rows_of_models: Mapping[str, pd.DataFrame]) -> HTML:

@@ -213,7 +213,8 @@ def build_book(root: Path) -> int:
         if not (root / PAGES / "own" / f"{page.stem}.ipynb").is_file():
             page.unlink()  # Sphinx leaves the page of a chapter that is gone
     program = Path(sys.executable).with_name("jupyter-book")
-    command = [program, "build", root, "--builder", "html", "-W", "-n", "--keep-going", "-q"]
+    # --all takes a second more and repeats a warning until its cause is gone
+    command = [program, "build", root, "--all", "--builder", "html", "-W", "-n", "--keep-going", "-q"]
     built = subprocess.run(command, stdout=subprocess.PIPE, text=True)  # warnings and errors go to stderr
     if built.returncode:
         print(built.stdout, "the book was not built without fault: see above", sep="\n", file=sys.stderr)
