@@ -57,13 +57,11 @@ def write_ct_liver(folder: Path) -> None:
     """Write LiTS: numbers without zeros, uncompressed, mixed orientations, lost headers, test images."""
     for name, volume in ct_liver_volumes().items():
         place = folder / f"Training Batch {1 + (name == '28')}"
-        place.mkdir(parents=True, exist_ok=True)
         axes = {"0": "RAS", "9": "LPS", "28": "RAS"}[name]
         lost = name == "28"
         image = volume.image[..., np.newaxis] if lost else volume.image
         save_nifti(place / f"volume-{name}.nii", image, volume.spacing, axes, lost)
         save_nifti(place / f"segmentation-{name}.nii", volume.label, volume.spacing, axes, lost)
-    (folder / "Test").mkdir()
     save_nifti(folder / "Test" / "test-volume-0.nii", volume.image[:2, ..., :], volume.spacing)
 
 

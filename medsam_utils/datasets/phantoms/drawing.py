@@ -81,6 +81,7 @@ def save_nifti(
 ) -> None:
     """Save (slice to superior, row to posterior, column to left) as NIfTI; a fourth axis may follow.
 
+    The folder is made if need be.
     axes: where the file's axes run to; lost: with an identity affine, as if nothing were known of it.
     """
     values = np.moveaxis(upright, (0, 1, 2), (2, 1, 0))[::-1, ::-1]
@@ -89,6 +90,7 @@ def save_nifti(
     )
     affine = np.diag([*spacing[::-1], 1.0]) @ nibabel.orientations.inv_ornt_aff(turn, values.shape[:3])
     values = nibabel.apply_orientation(values, turn)
+    path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.Nifti1Image(np.ascontiguousarray(values), np.eye(4) if lost else affine).to_filename(path)
 
 
@@ -99,8 +101,6 @@ def save_decathlon(
 
     classes: the names of the labels 1, 2 ..., as dataset.json has them.
     """
-    for name in ("imagesTr", "labelsTr", "imagesTs"):
-        (root / name).mkdir(parents=True)
     for name, volume in volumes.items():
         for part, values in (("imagesTr", volume.image.astype(np.float32)), ("labelsTr", volume.label)):
             save_nifti(root / part / f"{name}.nii.gz", values, volume.spacing)

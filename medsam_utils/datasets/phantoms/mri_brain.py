@@ -38,8 +38,8 @@ _CASES = {
 
 def draw_brain_volumes(rng: np.random.Generator, enhancing: int) -> dict[str, DrawnVolume]:
     """Draw a brain in each sequence; labels: 1 core, 2 oedema, and `enhancing` the enhancing tumour."""
-    spacing = (10.0, 1.6, 1.6)
-    space = Space(rng, (6, 120, 120), spacing, (0, 0, 10), bend=2.5, wave=16)
+    spacing = (13.0, 1.6, 1.6)
+    space = Space(rng, (5, 120, 120), spacing, (0, 0, 10), bend=2.5, wave=16)
     x, y = space.x, space.y
     brain = space.ellipsoid((0, 0, 0), (67, 83, 62), 2.2)
     folds = space.noise(5)
@@ -65,7 +65,7 @@ def draw_brain_volumes(rng: np.random.Generator, enhancing: int) -> dict[str, Dr
     lump = 0.22 * space.noise(7)
     mass = np.sqrt(space.ellipsoid(centre, rng.uniform((15, 17, 13), (21, 25, 17)))) + lump
     spread = (
-        np.sqrt(space.ellipsoid(centre + np.array([0, 5, 2]), rng.uniform((27, 32, 18), (33, 42, 23))))
+        np.sqrt(space.ellipsoid(centre + np.array([0, 5, 2]), rng.uniform((27, 32, 16), (33, 42, 20))))
         + 1.6 * lump
     )
     # Oedema follows the white matter.
@@ -97,7 +97,6 @@ def write_mri_brain(folder: Path) -> None:
     for name, volumes in mri_brain_volumes().items():
         above, joint, sequences, suffix, _ = _CASES[name]
         place = folder / above / name
-        place.mkdir(parents=True)
         for sequence, volume in zip(sequences, volumes.values(), strict=True):
             save_nifti(place / f"{name}{joint}{sequence}{suffix}", volume.image, volume.spacing, "LPS")
         odd = name == "BraTS20_Training_355"

@@ -76,7 +76,6 @@ def write_mri_prostate(folder: Path) -> None:
     """Write the six sites; in one of them the masks' names have a capital letter."""
     for name, volume in mri_prostate_volumes().items():
         path = folder / name
-        path.parent.mkdir(exist_ok=True)
         suffix = "_Segmentation" if name.startswith("BMC") else "_segmentation"
         axes = _VOLUMES[name][1]
         save_nifti(path.with_name(f"{path.name}.nii.gz"), volume.image, volume.spacing, axes)

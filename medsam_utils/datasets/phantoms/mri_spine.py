@@ -92,7 +92,6 @@ def write_mri_spine(folder: Path) -> None:
     for name, (volume, labels) in mri_spine_volumes().items():
         is_test = int(name[-2:]) > 10
         place = folder / ("test" if is_test else "train")
-        place.mkdir(exist_ok=True)
         save_nifti(place / f"{name}-image.nii.gz", volume.image, volume.spacing)
         (place / f"{name}-levels.txt").write_text("".join(f"{i},4\n" for i in range(len(volume.image))))
         if not is_test:

@@ -46,11 +46,10 @@ def write_pet_wholebody(folder: Path) -> None:
     """Write AutoPET: a folder per patient and study, each with SUV, SEG, PET and CT on two grids."""
     for name, (volume, ct) in pet_wholebody_volumes().items():
         place = folder / "FDG-PET-CT-Lesions" / name
-        place.mkdir(parents=True)
         becquerels = (volume.image * 4200).astype(np.float32)
-        finer = np.repeat(np.repeat(ct[::4], 2, axis=1), 2, axis=2)
+        finer = np.repeat(np.repeat(ct[::11], 2, axis=1), 2, axis=2)
         files = {"SUV": volume.image, "SEG": volume.label, "PET": becquerels, "CTres": ct}
         for file, values in files.items():
             save_nifti(place / f"{file}.nii.gz", values, volume.spacing, "LAS")
         z, y, x = volume.spacing
-        save_nifti(place / "CT.nii.gz", finer, (4 * z, y / 2, x / 2), "LAS")
+        save_nifti(place / "CT.nii.gz", finer, (11 * z, y / 2, x / 2), "LAS")
