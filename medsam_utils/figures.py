@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import chain
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -39,14 +41,16 @@ def published(task: str) -> pd.DataFrame:
 def curves(rows: pd.DataFrame) -> HTML:
     """Mean IoU against clicks, a figure per task; the study's curve stands beside it, on axes of its own."""
     means = mean_curves(rows)
-    return HTML("".join(_task_curves(task, of_task) for task, of_task in means.groupby("task", sort=False)))
+    panels = [_task_curves(task, of_task) for task, of_task in means.groupby("task", sort=False)]
+    return HTML(row(list(chain.from_iterable(panels))))
 
 
-def _task_curves(task: str, means: pd.DataFrame) -> str:
+def _task_curves(task: str, means: pd.DataFrame) -> list[str]:
+    """Our curves of one task, and the study's if it has the task."""
     drawing, axes = plots.new_figure(3.6, 2.8)
     plots.curves(axes, means)
     level = LEVELS[means["level"].iloc[0]]
-    axes.set_title(f"{task} · {level}", loc="left", fontsize=10)
+    axes.set_title(fill(f"{task} · {level}", 44), loc="left", fontsize=10)
     last = means["click"].max()
     gains = []
     for model, curve in means.groupby("model", sort=False):
@@ -76,7 +80,7 @@ def _task_curves(task: str, means: pd.DataFrame) -> str:
                 f"click to nine: {finding}. {BESIDE[means['level'].iloc[0]]}",
             )
         )
-    return row(figures)
+    return figures
 
 
 def figure(picture: str, caption: str, width: int = 300) -> str:

@@ -238,10 +238,10 @@ def excluded(dataset: Dataset, rows_of_models: Mapping[str, pd.DataFrame]) -> HT
 
 
 def _reason(entry: Mapping[str, str]) -> str:
-    """The reason without the file or case that it begins with, so that equal reasons count together."""
-    subject, colon, reason = entry["reason"].partition(": ")
+    """The reason without the parts that name the file or case, so that equal reasons count together."""
     names = (entry["case_id"], Path(entry["path"]).name)
-    return reason if colon and any(name in subject for name in names) else entry["reason"]
+    parts = [part for part in entry["reason"].split(": ") if not any(name in part for name in names)]
+    return ": ".join(parts) or entry["reason"]
 
 
 def made_by(

@@ -63,7 +63,13 @@ def curves(axes: Axes, means: pd.DataFrame) -> None:
         colour = COLOURS[i % len(COLOURS)]
         axes.fill_between(curve["click"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
         axes.plot(
-            curve["click"], curve["iou"], color=colour, marker=MARKERS[i % len(MARKERS)], label=model, ms=5
+            curve["click"],
+            curve["iou"],
+            color=colour,
+            marker=MARKERS[i % len(MARKERS)],
+            label=model,
+            ms=5,
+            clip_on=False,
         )
     _clicks_and_iou(axes, int(means["click"].max()))
 

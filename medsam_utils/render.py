@@ -91,11 +91,10 @@ def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
 def source(page: Page, root: Path) -> nbformat.NotebookNode:
     """The notebook that is executed: its text, with the page's title as first heading."""
     notebook = jupytext.read(root / page.notebook)
+    title = re.sub(r"([\\`*_{}\[\]<>#|$])", r"\\\1", page.title)  # a title is text, not Markdown
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and re.search(r"^# ", cell.source, re.MULTILINE):
-            cell.source = re.sub(
-                r"^# .*", lambda _: f"# {page.title}", cell.source, count=1, flags=re.MULTILINE
-            )
+            cell.source = re.sub(r"^# .*", lambda _: f"# {title}", cell.source, count=1, flags=re.MULTILINE)
             return notebook
     raise BadInputError(
         f"{page.notebook} has no heading `# ...` to carry the title of page {page.page}: add one"

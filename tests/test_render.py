@@ -152,6 +152,12 @@ def test_an_own_chapter_is_kept_and_outlives_its_folder(root, capsys):
     assert "stays as it is" in capsys.readouterr().out
 
 
+def test_a_title_is_text_and_not_markup(root):
+    titled = render.Page("one", "notebooks/double.py", "<b>T1</b> [x] *y* \\1", {})
+    heading = render.source(titled, root).cells[0].source.splitlines()[0]
+    assert heading == r"# \<b\>T1\</b\> \[x\] \*y\* \\1"
+
+
 def test_an_own_chapter_of_a_missing_folder_is_refused(tmp_path, capsys):
     assert render.main(["--root", str(tmp_path), "chapter", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is missing: give a folder with images/ and masks/" in capsys.readouterr().err
