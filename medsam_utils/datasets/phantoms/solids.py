@@ -14,7 +14,7 @@ class Space:
     """Coordinates of the voxels in mm: x to the patient's left, y to posterior, z to superior.
 
     shape and spacing: (slice, row, column); centre: (x, y, z) of the volume's middle; bend: by how many
-    mm the solids are bent, in waves of `wave` mm: nobody is made of ellipsoids.
+    mm the solids are bent, in waves of `wave` mm: nobody is made of ellipsoids. `axes` are not bent.
     """
 
     def __init__(
@@ -27,12 +27,12 @@ class Space:
         wave: float = 18,
     ):
         self.rng, self.shape, self.spacing = rng, shape, spacing
-        axes = [
+        self.axes = [
             (np.arange(n, dtype=np.float32) - (n - 1) / 2) * step + middle
             for n, step, middle in zip(shape, spacing, centre[::-1], strict=True)
         ]
         self.z, self.y, self.x = (
-            axis + np.float32(bend) * self.noise(wave) for axis in np.meshgrid(*axes, indexing="ij")
+            axis + np.float32(bend) * self.noise(wave) for axis in np.meshgrid(*self.axes, indexing="ij")
         )
 
     def noise(self, size: float) -> np.ndarray:

@@ -91,8 +91,10 @@ def draw_torso(
     paint("fat", (shape[0] < 1) & below_neck)
     paint("muscle", ((shape[1] < 1) & below_neck) | neck | (head < 1))
     paint("fat", (shape[2] < 1) & (z < 240))
-    bed = y - 128 * size + 0.0009 * x**2
-    paint("table", ((np.abs(bed) < 2.6) | (np.abs(bed - 22) < 2.6)) & (np.abs(x) < 170))
+    _, rows, columns = space.axes
+    bed = rows[:, np.newaxis] - 128 * size + 0.0009 * columns**2
+    table = ((np.abs(bed) < 3.4) | (np.abs(bed - 24) < 3.4)) & (np.abs(columns) < 170)
+    paint("table", np.broadcast_to(table, space.shape))
 
     _paint_chest_and_head(space, size, head, paint)
     _paint_abdomen(space, rng, paint)
