@@ -6,6 +6,7 @@ Nothing is read that tells who is shown, or when and where: only the attributes 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ import pydicom
 
 from medsam_utils.case import BadCaseError
 from medsam_utils.datasets.volumes import Volume
+
+# Its warnings about odd values quote them, and would stand on a page.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 FILE = r"(?:[^/]+\.(?:dcm|ima)|[^/.]+|[\d.]+)"
 """Names that DICOM files go by, as a regular expression: with a suffix, without one, or a UID."""
@@ -46,6 +50,8 @@ TAGS = (
 # What pydicom raises for files that are cut off, damaged or of another kind.
 UNREADABLE = (
     pydicom.errors.InvalidDicomError,
+    pydicom.errors.BytesLengthException,
+    struct.error,
     OSError,
     EOFError,
     ValueError,
@@ -235,7 +241,7 @@ def _read_slice(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, float, f
         raise
     except UNREADABLE as error:
         syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-        if syntax is not None and syntax.is_compressed:
+        if syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed:
             raise BadCaseError(
                 f"{path}: its pixels are compressed ({syntax.name}): pip install pylibjpeg[all], or "
                 "decompress the files with gdcmconv --raw"

@@ -92,7 +92,7 @@ def _affine(header: dict, path: Path) -> np.ndarray:
             "origin): export it with its orientation"
         )
     vectors = [vector for vector in directions if _is_vector(vector)]
-    if len(vectors) != 3:
+    if len(vectors) != 3 or len(directions) != len(header["sizes"]):
         raise BadCaseError(f"{path}: it has {len(vectors)} axes in space: save one volume of three axes")
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack(vectors)

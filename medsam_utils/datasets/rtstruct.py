@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pydicom
 from scipy.ndimage import affine_transform
 
 from medsam_utils.case import BadCaseError, Exclusion
@@ -57,7 +58,8 @@ def read_structures(path: Path) -> StructureSet:
         for roi in dataset.get("ROIContourSequence") or ():
             items = roi.get("ContourSequence") or ()
             closed = all(item.ContourGeometricType == "CLOSED_PLANAR" for item in items)
-            points = (np.array(item.ContourData, dtype=float).reshape(-1, 3) for item in items)
+            # Programs leave contours of a point or two where someone clicked by mistake.
+            points = [_points(item) for item in items if len(item.ContourData or ()) >= 9]
             contours[int(roi.ReferencedROINumber)] = tuple(points) if closed else None
         rois = tuple(
             (str(roi.ROIName), contours.get(int(roi.ROINumber), ()))
@@ -68,6 +70,14 @@ def read_structures(path: Path) -> StructureSet:
             f"{path}: damaged structure set ({type(error).__name__}): export it again"
         ) from None
     return StructureSet(series, rois)
+
+
+def _points(contour: pydicom.Dataset) -> np.ndarray:
+    """Return a contour's points, N x 3; raises ValueError if there are other than finite numbers."""
+    points = np.array(contour.ContourData, dtype=float).reshape(-1, 3)
+    if not np.isfinite(points).all():
+        raise ValueError("not finite")
+    return points
 
 
 def rasterise(contours: Sequence[np.ndarray], series: Series, path: Path) -> np.ndarray:
