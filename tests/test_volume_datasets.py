@@ -292,7 +292,7 @@ def test_brain_sequences_on_different_grids_are_refused(tmp_path):
     for sequence in ("t1", "t2"):
         small(tmp_path, {f"a/a_{sequence}.nii.gz": None, "b/b_seg.nii.gz": np.ones((1, 3, 3), np.uint8)})
     dataset = at(tmp_path, "mri_brain", channels=("flair", "t1", "t2"))
-    with pytest.raises(BadCaseError, match=r"a_t1\.nii\.gz: the image has \(3, 3, 1\) voxels, its image"):
+    with pytest.raises(BadCaseError, match=r"a_t1\.nii\.gz: the channel has \(3, 3, 1\) voxels, its image"):
         dataset.load(dataset.list().references[0])
 
 

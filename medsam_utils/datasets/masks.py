@@ -130,7 +130,8 @@ def distinct(values: np.ndarray) -> np.ndarray:
     """Return the sorted distinct values; fast where they are small integers."""
     peak = values.max(initial=0)
     if values.dtype.kind in "bu" and peak <= 16:
-        return np.array([value for value in range(int(peak) + 1) if (values == value).any()])
+        low, between = values.min(initial=peak), range(1, int(peak))
+        return np.unique([low, *(value for value in between if (values == value).any()), peak])
     if values.dtype.kind == "u" and values.dtype.itemsize == 1:
         # "K": a volume's array is in Fortran order, which ravel would copy.
         return np.flatnonzero(np.bincount(values.ravel("K")))

@@ -18,7 +18,15 @@ from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
 from medsam_utils.datasets.dicom import Series, read_pixels, read_series
 from medsam_utils.datasets.masks import class_masks, soft_scale, tidy_mask
 from medsam_utils.datasets.pairs import natural, walk
-from medsam_utils.datasets.volumes import PLANES, Volume, check_same_grid, find_cut, relative_path, stamps_of
+from medsam_utils.datasets.volumes import (
+    PLANES,
+    Volume,
+    check_same_grid,
+    choose_slices,
+    find_cut,
+    relative_path,
+    stamps_of,
+)
 
 
 @dataclass(frozen=True)
@@ -72,21 +80,15 @@ class ScanReader(ABC):
                 grid = read_series(scan.images)
                 masks = self.read_masks(scan, grid, dataset.classes, dataset.mask_threshold)
                 cut = find_cut(grid.shape, grid.affine, self.plane, scan.images[0])
+                across = (cut.row_axis, cut.column_axis)
+                areas = np.stack([np.count_nonzero(mask, axis=across) for mask in masks.values()])
+                kept = choose_slices(areas, self.min_pixels, self.one_slice, scan.masks[0])
             except BadCaseError as error:
                 exclusions.append(Exclusion(scan.key, dataset.relative(error), path))
                 continue
-            across = (cut.row_axis, cut.column_axis)
-            areas = np.stack([np.count_nonzero(mask, axis=across) for mask in masks.values()])
-            kept = np.flatnonzero(areas.max(axis=0) >= max(self.min_pixels, 1))
-            if not kept.size:
-                few = f"no class has {self.min_pixels} pixels in a slice"
-                reason = few if areas.any() else "no labelled pixel in the volume"
-                exclusions.append(Exclusion(scan.key, f"{path}: {reason}", path))
-            elif self.one_slice:
-                kept = kept[[areas.sum(axis=0)[kept].argmax()]]
             references += [
                 CaseReference(dataset.name, f"{scan.key}_z{i:03d}", scan.patient, i, grid.paths, scan.masks)
-                for i in kept.tolist()
+                for i in kept
             ]
         return Listing(references, sorted(exclusions, key=lambda exclusion: natural(exclusion.case_id)))
 

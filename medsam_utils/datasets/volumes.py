@@ -179,19 +179,13 @@ class Volumes:
             path = relative_path(pair.masks[0], dataset)
             try:
                 areas = self._areas(dataset, pair.masks)
+                kept = choose_slices(areas, self.min_pixels, self.one_slice, pair.masks[0])
             except BadCaseError as error:
                 exclusions.append(Exclusion(pair.key, dataset.relative(error), path))
                 continue
-            kept = np.flatnonzero(areas.max(axis=0) >= max(self.min_pixels, 1))
-            if not kept.size:
-                few = f"no class has {self.min_pixels} pixels in a slice"
-                reason = few if areas.any() else "no labelled pixel in the volume"
-                exclusions.append(Exclusion(pair.key, f"{path}: {reason}", path))
-            elif self.one_slice:
-                kept = kept[[areas.sum(axis=0)[kept].argmax()]]
             references += [
                 CaseReference(dataset.name, f"{pair.key}_z{i:03d}", pair.patient, i, pair.images, pair.masks)
-                for i in kept.tolist()
+                for i in kept
             ]
         return Listing(references, exclusions)
 
@@ -253,6 +247,18 @@ class Volumes:
         return np.array([count(mask, axis=across) for mask in decided])
 
 
+def choose_slices(areas: np.ndarray, min_pixels: int, one_slice: bool, path: Path) -> list[int]:
+    """Return the indices of the slices that are cases, see `Volumes`.
+
+    areas: pixels of each class in each slice, classes x slices. Raises BadCaseError if there is none.
+    """
+    kept = np.flatnonzero(areas.max(axis=0) >= max(min_pixels, 1))
+    if not kept.size:
+        few = f"no class has {min_pixels} pixels in a slice"
+        raise BadCaseError(f"{path}: {few if areas.any() else 'no labelled pixel in the volume'}")
+    return [int(kept[areas.sum(axis=0)[kept].argmax()])] if one_slice else kept.tolist()
+
+
 # The volume read last, so that slices in a row cost one reading; never more than one, so that memory
 # does not grow with the dataset.
 _last: dict[tuple, tuple] = {}
@@ -284,7 +290,7 @@ def _read_anew(
     for path in (*image_paths, *mask_paths):
         volume = read_volume(path)
         if images:
-            what = "image" if path in image_paths else "mask"
+            what = "channel" if path in image_paths else "mask"
             lost = not trust_identity and (is_identity(images[0].affine) or is_identity(volume.affine))
             check_same_grid(images[0], volume, path, what, shape_only=lost)
         if path in image_paths:
