@@ -740,7 +740,7 @@ def assert_is_breast(dataset):
     assert [case.slice_index for case in cases] == [1, 2]
     for case in cases:
         np.testing.assert_array_equal(case.image[..., 0], UPRIGHT[case.slice_index])
-        np.testing.assert_array_equal(case.masks["breast"], BREAST[case.slice_index] == 1)
+        np.testing.assert_array_equal(case.masks["Breast"], BREAST[case.slice_index] == 1)
         np.testing.assert_array_equal(case.masks["FGT"], DENSE[case.slice_index])
         assert case.foreground is None
 
@@ -801,7 +801,7 @@ def test_segments_under_other_names_are_listed_with_the_names_there_are(tmp_path
 def test_a_missing_segmentation_file_is_listed(tmp_path):
     dataset = breast(tmp_path)
     next(tmp_path.rglob("*_Breast.seg.nrrd")).unlink()
-    assert "no file of 'breast'" in excluded(dataset)["Breast_MRI_005"]
+    assert "no file of 'Breast'" in excluded(dataset)["Breast_MRI_005"]
 
 
 def test_a_segmentation_on_another_grid_is_listed(tmp_path):

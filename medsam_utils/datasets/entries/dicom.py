@@ -83,12 +83,12 @@ any folders with DICOM files of any name:
         name="mri_breast",
         title="MRI-Breast",
         modality="MRI",
-        classes={"breast": FOREGROUND, "FGT": FOREGROUND},
+        classes={"Breast": FOREGROUND, "FGT": FOREGROUND},
         reader=DicomSegments(
             images=rf"{_DUKE}/[^/]+/[^/]+/{FILE}",
             masks=rf"{_DUKE}/Segmentation_(?P=key)_(?:Breast|Dense_and_Vessels)\.seg\.nrrd",
             segments=(
-                ("breast", r"_Breast\.seg\.nrrd", r".*"),
+                ("Breast", r"_Breast\.seg\.nrrd", r".*"),
                 ("FGT", r"_Dense_and_Vessels\.seg\.nrrd", r"dense.*"),
             ),
             mapping=r".*filepath_filename-mapping\.csv",

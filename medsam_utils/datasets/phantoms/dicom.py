@@ -377,7 +377,7 @@ def write_mri_breast(folder: Path, seed: int = 23) -> None:
         place = folder / f"PKG - {supplement}" / supplement / "Segmentation_Masks_NRRD" / key
         header = {"Segment0_Name": "Breast", "Segment0_LabelValue": "1", "Segment0_Layer": "0"}
         save_segments(
-            place / f"Segmentation_{key}_Breast.seg.nrrd", [scan.masks["breast"]], scan.spacing, header
+            place / f"Segmentation_{key}_Breast.seg.nrrd", [scan.masks["Breast"]], scan.spacing, header
         )
         dense, vessels = scan.masks["FGT"], scan.masks["vessels"]
         values = {"Vessels": (1, 2, 1)[number], "Dense": (2, 1, 1)[number]}

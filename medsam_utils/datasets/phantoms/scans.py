@@ -109,7 +109,7 @@ def draw_breasts(rng: np.random.Generator, shape: tuple[int, int, int], spacing:
     value = gaussian_filter(value, [0.2, 0.55, 0.55])
     # The breast coil is strong where it touches.
     bias = 0.75 + 0.5 * np.exp(-((y + 40) ** 2) / 70**2) + 0.08 * field(rng, shape, [50 / s for s in spacing])
-    masks = {"breast": breast, "FGT": dense, "vessels": vessels}
+    masks = {"Breast": breast, "FGT": dense, "vessels": vessels}
     return DrawnScan(_rician(rng, value * bias, 6).astype(np.uint16), masks, spacing)
 
 
