@@ -34,9 +34,8 @@ number = 1  # what is doubled
 models = "a"  # names
 
 # %%
-from pathlib import Path
-log = Path("log.txt")
-log.write_text((log.read_text() if log.exists() else "") + f"{number} ")
+with open("log.txt", "a") as log:  # pages run at the same time: append, do not rewrite
+    log.write(f"{number} ")
 
 # %%
 assert number != 13, "unlucky"
@@ -46,8 +45,11 @@ print(2 * number, models)
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path, monkeypatch):
     """A book of one page, one cell of which notes every execution in log.txt."""
+    package = tmp_path / "package"  # not the real one, which someone may be editing while the tests run
+    package.mkdir()
+    monkeypatch.setattr(render, "PACKAGE", package)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks/double.py").write_text(NOTEBOOK)
     write_runs(tmp_path, one={"number": 3})
@@ -96,6 +98,13 @@ def test_a_changed_notebook_override_or_data_file_is_a_reason_to_execute_again(r
     assert page(root, "one").cells[-1].outputs[0].text == "9 b\n"
     changed = render.fingerprint(render.read_pages(root, {})[0], root)
     assert changed != page(root, "one").metadata["medsam"]["key"]  # an override is not remembered
+
+
+def test_a_changed_package_is_a_reason_to_execute_again(root):
+    (page_of_runs,) = render.read_pages(root, {})
+    before = render.fingerprint(page_of_runs, root)
+    (root / "package/new.py").write_text("x = 1")
+    assert render.fingerprint(page_of_runs, root) != before
 
 
 def test_an_unknown_parameter_is_refused_and_the_known_ones_are_listed(root):
