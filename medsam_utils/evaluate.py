@@ -148,21 +148,13 @@ def simulate(
             yield {"task": target.task, "click": n, **click, **target.scores}
 
 
-def replay(dataset: Dataset, model: Model, rows: pd.DataFrame, click: int) -> np.ndarray:
-    """Mask of one stored row again, bool H x W: one encode and one decode of the stored clicks.
+def replay(case: Case, model: Model, rows: pd.DataFrame, click: int) -> np.ndarray:
+    """Mask of a stored row again, bool H x W: one encode, and one decode of the stored clicks.
 
-    rows: all rows of one object. click: which of them, from 1.
-    Raises KeyError if the dataset no longer has the case.
+    rows: all rows of one object of the case under this model. click: which of them, from 1.
     """
-    rows = rows.sort_values("click")
-    wanted = rows["case_id"].iloc[0]
-    references = {reference.case_id: reference for reference in dataset.list().references}
-    case = dataset.load(references[wanted])
-    given = rows[(rows["click"] <= click) & (rows["row"] >= 0)]
-    prompts = [
-        Click(*values)
-        for values in given[["row", "col", "positive", "distance", "ties"]].itertuples(index=False)
-    ]
+    given = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
+    prompts = [Click(*values) for values in given[list(_NO_CLICK)].itertuples(index=False)]
     prediction = model.predict(model.encode(case.image), [prompts])
     return prediction.mask(0, int(rows.loc[rows["click"] == click, "mask_index"].iloc[0]))
 

@@ -13,6 +13,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from . import plots
+from .case import Case
 from .clicks import Click
 from .datasets import Dataset
 from .evaluate import replay
@@ -103,14 +104,16 @@ def _group(title: str, figures: list[str]) -> str:
 
 def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) -> HTML:
     """Images at the quartiles of IoU after one click, per task and model: the study's figures 2 and 3."""
+    references = {reference.case_id: reference for reference in dataset.list().references}
+    class_of = {task: name for name, task in dataset.tasks.items()}
     blocks = []
     for (task, model), of_model in rows.groupby(["task", "model"], sort=False):
         figures = []
         for percentile, (case_id, value) in at_percentiles(of_model).items():
             of_object = of_model[of_model["case_id"] == case_id]
-            picture = _example(
-                dataset, models[model], of_object, f"{model} on {task}, {percentile}th percentile"
-            )
+            case = dataset.load(references[case_id])
+            title = f"{model} on {task}, {percentile}th percentile"
+            picture = _example(case, case.masks[class_of[task]], models[model], of_object, title)
             caption = f"<strong>{percentile}th percentile</strong><br>IoU {value:.2f} · {escape(case_id)}"
             figures.append(figure(picture, caption, width=200))
         level = LEVELS[of_model["level"].iloc[0]]
@@ -118,16 +121,13 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
     return HTML("".join(blocks))
 
 
-def _example(dataset: Dataset, model: Model, of_object: pd.DataFrame, title: str) -> str:
+def _example(case: Case, truth: np.ndarray, model: Model, of_object: pd.DataFrame, title: str) -> str:
     """Image, truth, prediction after one click and that click, as SVG."""
     first = of_object[of_object["click"] == 1].iloc[0]
-    reference = next(r for r in dataset.list().references if r.case_id == first["case_id"])
-    case = dataset.load(reference)
-    class_name = next(name for name, task in dataset.tasks.items() if task == first["task"])
-    prediction = replay(dataset, model, of_object, click=1)
+    prediction = replay(case, model, of_object, click=1)
     click = Click(*first[["row", "col", "positive", "distance", "ties"]])
     drawing, axes = plots.new_picture(case.image)
-    plots.example(axes, case.image, case.masks[class_name], prediction, [click])
+    plots.example(axes, case.image, truth, prediction, [click])
     return plots.svg(
         drawing,
         f"{title}: IoU {first['iou']:.2f}; image with true contour, predicted contour and first click.",

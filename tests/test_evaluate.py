@@ -100,10 +100,11 @@ def test_a_row_s_iou_is_that_of_the_mask_it_replays(dataset):
     rows = evaluate(dataset, model, clicks=3, max_cases=2)
     by_id = {reference.case_id: reference for reference in dataset.list().references}
     for (case_id, task), of_object in rows.groupby(["case_id", "task"]):
-        truth = dataset.load(by_id[case_id]).masks[task.removeprefix("own: ")]
+        case = dataset.load(by_id[case_id])
+        truth = case.masks[task.removeprefix("own: ")]
         for click in (1, 3):
             stored = of_object.loc[of_object["click"] == click, "iou"].item()
-            assert iou(replay(dataset, model, of_object, click), truth) == pytest.approx(stored, abs=1e-3)
+            assert iou(replay(case, model, of_object, click), truth) == pytest.approx(stored, abs=1e-3)
 
 
 def test_the_second_run_reads_everything_and_computes_nothing(dataset, grabcut, tmp_path):
