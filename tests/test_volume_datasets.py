@@ -555,6 +555,22 @@ def test_a_damaged_checksum_is_noticed(noise):
         read_volume(path)
 
 
+def test_a_damaged_byte_raises_no_other_error(noise):
+    path, _ = noise
+    content = gzip.decompress(path.read_bytes())
+    refused = 0
+    for position in range(352):
+        damaged = bytearray(content)
+        damaged[position] ^= 255
+        path.write_bytes(gzip.compress(damaged, 1))
+        try:
+            assert read_volume(path).values.ndim == 3
+        except BadCaseError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ")
+    assert 10 < refused < 352
+
+
 def test_memory_does_not_grow_with_the_number_of_volumes(tmp_path):
     label = np.ones((8, 64, 64), np.uint8)
     image = np.random.default_rng(0).integers(0, 999, label.shape, np.int16)

@@ -138,5 +138,6 @@ def walk(root: Path, within: tuple[str, ...]) -> list[str]:
                 continue
             seen.add(real)
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            files += [Path(folder, name).relative_to(root).as_posix() for name in names if name[0] != "."]
+            below = Path(folder).relative_to(root)
+            files += [f"{below.as_posix()}/{name}".removeprefix("./") for name in names if name[0] != "."]
     return sorted(files)
