@@ -38,7 +38,7 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
         affine = _affine(header, path)
         packed = header.get("encoding") not in ("raw", "ascii", "text", "txt")
         declared = float(np.prod(np.asarray(header["sizes"], dtype=float)))
-        # Deflate cannot compress by more than 1032 to 1: see volumes.read_volume.
+        # Deflate cannot compress by more than 1032 to 1: see volume_files.read_volume.
         if "data file" not in header and declared > path.stat().st_size * (1032 if packed else 1):
             sizes = tuple(int(n) for n in header["sizes"])
             raise BadCaseError(

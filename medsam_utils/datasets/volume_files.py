@@ -1,0 +1,179 @@
+"""Files of volumes, NIfTI and NRRD: their values, where these lie, and how to cut upright slices."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import apply_read_scaling
+
+from medsam_utils.case import BadCaseError
+from medsam_utils.datasets.nrrd_file import read_nrrd
+
+# For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns.
+# On the screen rows run to inferior or posterior, columns to the left or (sagittal) to posterior,
+# so each in-plane axis runs against its world axis: the radiological convention.
+PLANES = {"sagittal": (0, 2, 1), "coronal": (1, 2, 0), "axial": (2, 1, 0)}
+
+# What nibabel raises for files that are cut off, damaged or of another kind.
+UNREADABLE = (OSError, EOFError, ValueError, MemoryError, zlib.error, ImageFileError, HeaderDataError)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume as it lies in its file. values: three axes; affine: 4 x 4, voxel to world in mm (RAS+)."""
+
+    values: np.ndarray
+    affine: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How to cut upright slices out of a file's array: which array axis is which, and what to flip."""
+
+    slice_axis: int
+    row_axis: int
+    column_axis: int
+    flip_rows: bool
+    flip_columns: bool
+
+    def slice(self, values: np.ndarray, index: int) -> np.ndarray:
+        """Return one slice, (row, col), as a view; index counts along the file's own axis."""
+        upright = values.transpose(self.slice_axis, self.row_axis, self.column_axis)[index]
+        return upright[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI or NRRD file: values of the dtype stored (float only where the header scales), three axes.
+
+    Trailing axes of length 1 are dropped, and an image of two axes gets a third of length 1.
+    Raises BadCaseError for a file that cannot be read, has more axes, or declares more than it can hold.
+    """
+    if path.suffix.lower() == ".nrrd":
+        values, affine, _ = read_nrrd(path)
+        if values.ndim != 3 or 0 in values.shape:
+            raise BadCaseError(f"{path}: its shape is {values.shape}: save one volume of three axes")
+        return Volume(values, affine)
+    try:
+        proxy, affine = _open(path)
+        shape = proxy.shape
+        declared = float(np.prod(shape, dtype=float)) * proxy.dtype.itemsize
+        # Deflate cannot compress by more than 1032 to 1: a larger claim is a damaged header, and
+        # believing it would fill the memory.
+        if declared > path.stat().st_size * (1032 if path.suffix == ".gz" else 1):
+            raise BadCaseError(
+                f"{path}: the header declares {shape} voxels, the file is too small: copy it again"
+            )
+        if 0 in shape or len([n for n in shape[3:] if n != 1]) or len(shape) < 2:
+            raise BadCaseError(f"{path}: its shape is {shape}: save one volume of three axes")
+        values = _values(proxy, path)
+    except BadCaseError:
+        raise
+    except UNREADABLE as error:
+        # The error's text can quote the header, which may name a patient: only its type is told.
+        raise BadCaseError(
+            f"{path}: cannot be read ({type(error).__name__}): copy or export it again"
+        ) from None
+    return Volume(values.reshape((*shape, 1)[:3] if len(shape) == 2 else shape[:3]), affine)
+
+
+def _open(path: Path) -> tuple[ArrayProxy, np.ndarray]:
+    """Read a file's header: its values, not read yet, and its affine.
+
+    Of a NIfTI-1 file in .gz its 348 bytes are enough: listing a dataset of small masks took mostly what
+    nibabel.load does besides.
+    """
+    if path.suffix == ".gz":
+        with open(path, "rb") as file:
+            head = zlib.decompressobj(wbits=31).decompress(file.read(1024), 348)
+        if head[344:] == b"n+1\0":
+            header = nibabel.Nifti1Header(head)
+            return ArrayProxy(path, header), header.get_best_affine()
+    image = nibabel.load(path)
+    return image.dataobj, image.affine
+
+
+def _values(proxy: ArrayProxy, path: Path) -> np.ndarray:
+    """Return a file's values with its scale factors applied.
+
+    A .gz file is inflated in one go, in half the time of nibabel's reading in pieces; where that does not
+    work out (several gzip members, a damaged file) it is left to nibabel.
+    """
+    if path.suffix == ".gz":
+        needed = proxy.offset + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
+        inflate = zlib.decompressobj(wbits=31)
+        content = inflate.decompress(path.read_bytes(), needed)
+        # Its checksum is compared where the stream ends.
+        if len(content) == needed and not inflate.decompress(inflate.unconsumed_tail, 1) and inflate.eof:
+            values = np.frombuffer(content, proxy.dtype, offset=proxy.offset)
+            return apply_read_scaling(values.reshape(proxy.shape, order="F"), proxy.slope, proxy.inter)
+    return np.asarray(proxy)
+
+
+def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path) -> Cut:
+    """Return how to cut slices of a plane ("axial", "coronal", "sagittal", "stored") out of an array.
+
+    The affine says which array axis runs along which axis of the body; an oblique one counts as the
+    nearest. An array with exactly one axis of length 1 is one image, whatever its plane. "stored"
+    takes the axes as (row, column, slice) whatever the affine says.
+    Raises BadCaseError for an affine that does not say it.
+    """
+    if plane == "stored":
+        return Cut(slice_axis=2, row_axis=0, column_axis=1, flip_rows=False, flip_columns=False)
+    orientation = _orientation(affine)
+    if np.isnan(orientation).any():
+        raise BadCaseError(
+            f"{path}: its affine does not place the three axes: set the orientation and save again"
+        )
+    world = orientation[:, 0].astype(int).tolist()
+    single = [axis for axis in range(3) if shape[axis] == 1]
+    slice_world = world[single[0]] if len(single) == 1 else PLANES[plane][0]
+    axes = next([world.index(w) for w in axes] for axes in PLANES.values() if axes[0] == slice_world)
+    flips = (orientation[axes[1:], 1] > 0).tolist()
+    return Cut(*axes, *flips)
+
+
+def _orientation(affine: np.ndarray) -> np.ndarray:
+    """Return nibabel's io_orientation, which takes its time, at once where no axis is oblique."""
+    directions = affine[:3, :3]
+    if not np.isfinite(affine).all():
+        return np.full((3, 2), np.nan)
+    straight = directions != 0
+    if straight.sum() == 3 and straight.any(axis=0).all() and straight.any(axis=1).all():
+        return np.stack([straight.argmax(axis=0), np.sign(directions.sum(axis=0))], axis=1)
+    return nibabel.io_orientation(affine)
+
+
+def is_identity(affine: np.ndarray) -> bool:
+    """Tell whether an affine has neither direction nor spacing: what is written when the header was lost."""
+    return np.allclose(affine[:3, :3], np.eye(3))
+
+
+def check_same_grid(
+    image: Volume, mask: Volume, path: Path, what: str = "mask", shape_only: bool = False
+) -> None:
+    """Raise BadCaseError unless both arrays have one shape and lie within half a voxel of each other.
+
+    what: how the second one is called.
+    """
+    shape = image.values.shape
+    if mask.values.shape != shape:
+        raise BadCaseError(
+            f"{path}: the {what} has {mask.values.shape} voxels, its image {shape}: resample it to its image"
+        )
+    if shape_only:
+        return
+    corners = np.array(
+        [[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)]
+    )
+    apart = np.linalg.norm(corners @ (image.affine - mask.affine).T, axis=1).max()
+    if not apart <= 0.5 * nibabel.affines.voxel_sizes(image.affine).min():
+        raise BadCaseError(
+            f"{path}: the {what} lies up to {apart:.1f} mm beside its image: resample it to its image"
+        )
