@@ -12,10 +12,10 @@ from medsam_utils.datasets.phantoms.drawing import DrawnVolume, save_nifti
 from medsam_utils.datasets.phantoms.torso import Torso, draw_torso
 
 _STUDIES = {
-    "PETCT_0011f3deaf/03-23-2003-NA-PET-CT whole body-56839": 6,
-    "PETCT_0011f3deaf/09-14-2003-NA-PET-CT whole body-08741": 3,
+    "PETCT_0011f3deaf/03-23-2003-NA-PET-CT whole body-56839": 9,
+    "PETCT_0011f3deaf/09-14-2003-NA-PET-CT whole body-08741": 5,
     "PETCT_01140d52d8/08-13-2005-NA-PET-CT whole body-07303": 0,
-    "PETCT_f5e1c7a2b0/11-02-2004-NA-PET-CT whole body-21457": 5,
+    "PETCT_f5e1c7a2b0/11-02-2004-NA-PET-CT whole body-21457": 9,
 }
 
 
@@ -32,7 +32,7 @@ def scan_pet(rng: np.random.Generator, torso: Torso) -> np.ndarray:
 def draw_pet(seed: int, lesions: int) -> tuple[DrawnVolume, np.ndarray]:
     """Draw a PET with its lesions as label 1, and the CT of the same body on the same grid."""
     rng = np.random.default_rng([31, seed])
-    torso = draw_torso(rng, 22, -268, 420, side=120, tumours=lesions > 0, lesions=lesions)
+    torso = draw_torso(rng, 22, -268, 420, side=100, tumours=lesions > 0, lesions=lesions)
     label = torso.mask("lesion", "liver tumour", "pancreas tumour", "colon tumour").astype(np.uint8)
     return DrawnVolume(scan_pet(rng, torso), label, torso.space.spacing), scan_ct(rng, torso)
 
