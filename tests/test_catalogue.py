@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from medsam_utils import catalogue
+from medsam_utils import catalogue, render
 from medsam_utils.catalogue import Count
 from medsam_utils.datasets import DATASETS, load_dataset
 from medsam_utils.datasets.sources import ARCHIVES, HOW
@@ -114,3 +114,14 @@ def test_counting_reads_no_image_of_a_large_dataset(nerves, monkeypatch):
     dataset = load_dataset("us_nerve", nerves)
     monkeypatch.setattr(type(dataset), "load", lambda *_: pytest.fail("an image was read"))
     assert catalogue.count(dataset, 0).images == 4
+
+
+def test_the_page_is_made_again_when_files_of_any_dataset_arrive(nerves):
+    def state():
+        return render._data_state({"datasets": "all", "data": str(nerves)})
+
+    first = state()
+    assert state() == first
+    (nerves / "us_kidney" / "mask").mkdir(parents=True)
+    (nerves / "us_kidney" / "mask" / "1.png").touch()
+    assert state() != first

@@ -5,9 +5,9 @@ import dataclasses
 import nibabel
 import numpy as np
 import pytest
+from cases import read_all
 from PIL import Image
 
-from medsam_utils.case import BadCaseError
 from medsam_utils.datasets import DATASETS, load_dataset
 from medsam_utils.datasets.images import read_mask
 from medsam_utils.datasets.phantoms import (
@@ -30,15 +30,7 @@ def data(tmp_path_factory):
 
 def read(name, data, **changes):
     """Read all cases of a dataset: (by case id, messages of what was left out)."""
-    dataset = dataclasses.replace(load_dataset(name, data), **changes)
-    listing = dataset.list()
-    cases, excluded = {}, [exclusion.reason for exclusion in listing.exclusions]
-    for reference in listing.references:
-        try:
-            cases[reference.case_id] = dataset.load(reference)
-        except BadCaseError as error:
-            excluded.append(str(error))
-    return cases, excluded
+    return read_all(dataclasses.replace(load_dataset(name, data), **changes))
 
 
 def touch(root, *names):
