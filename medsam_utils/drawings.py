@@ -8,7 +8,6 @@ means of variety are noise at all scales and choices among a few strengths, one 
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 MIN_PIXELS = 24  # smaller objects are not targets
 
@@ -60,6 +59,8 @@ class Drawings:
 
 def _noise(rng, shape, scale):
     """Smooth noise float32 H x W of about unit variance, with features about `scale` pixels wide."""
+    if scale == 1:
+        return rng.standard_normal(shape, dtype=np.float32)
     coarse = rng.standard_normal([int(np.ceil(n / scale)) + 3 for n in shape], dtype=np.float32)
     field = cv2.resize(coarse, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     top, left = (rng.integers(0, max(1, f - n + 1)) for f, n in zip(field.shape, shape, strict=True))
@@ -77,7 +78,7 @@ def _somewhere(rng, shape, margin=0.05):
     return rng.uniform(margin, 1 - margin, 2) * shape[::-1]
 
 
-def _radius(rng, shape, low=0.02, high=0.3):
+def _radius(rng, shape, low=0.03, high=0.33):
     return np.exp(rng.uniform(np.log(low), np.log(high))) * min(shape)
 
 
@@ -85,6 +86,16 @@ def _fill(shape, outline):
     mask = np.zeros(shape, np.uint8)
     cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 1)
     return mask.astype(bool)
+
+
+def _without_holes(mask):
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED).astype(bool)
+
+
+def _largest_component(mask):
+    _, parts, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    return parts == 1 + np.argmax(facts[1:, cv2.CC_STAT_AREA]) if mask.any() else mask
 
 
 def _line(mask, start, end, radius):
@@ -158,7 +169,7 @@ def _bone(rng, shape):
     return mask.astype(bool)
 
 
-SHAPES = {_blob: 0.46, _ring: 0.14, _pair: 0.1, _vessel: 0.08, _bone: 0.1, _many: 0.12}
+SHAPES = {_blob: 0.48, _ring: 0.16, _pair: 0.1, _vessel: 0.07, _bone: 0.12, _many: 0.07}
 
 
 # Label maps: int H x W, 0 is the background.
@@ -202,9 +213,11 @@ def _label_map(rng, shape):
         drawn = rng.choice(list(SHAPES), p=list(SHAPES.values()))(rng, shape)
         labels[drawn] = labels.max() + 1
         if rng.random() < 0.15:
-            labels[ndimage.binary_erosion(drawn, iterations=int(rng.integers(2, 9)))] = labels.max() + 1
+            labels[cv2.erode(drawn.astype(np.uint8), None, iterations=int(rng.integers(2, 9))) > 0] = (
+                labels.max() + 1
+            )
         elif rng.random() < 0.5:
-            labels[ndimage.binary_fill_holes(drawn) & ~drawn] = labels.max() + 1
+            labels[_without_holes(drawn) & ~drawn] = labels.max() + 1
     return labels
 
 
@@ -224,12 +237,11 @@ def _targets(rng, labels, view):
     masks = []
     for label in rng.permutation(present)[:8]:
         mask = (labels == label) & view
-        kind = rng.choice(["label", "component", "filled", "union"], p=[0.45, 0.3, 0.1, 0.15])
+        kind = rng.choice(["label", "component", "filled", "union"], p=[0.35, 0.48, 0.09, 0.08])
         if kind == "component":
-            parts, count = ndimage.label(mask)
-            mask = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]) if count else mask
+            mask = _largest_component(mask)
         elif kind == "filled":
-            mask = ndimage.binary_fill_holes(mask)
+            mask = _without_holes(mask)
         elif kind == "union":
             mask |= (labels == rng.choice(present)) & view
         if MIN_PIXELS <= mask.sum() <= 0.7 * mask.size:
@@ -243,9 +255,9 @@ def _targets(rng, labels, view):
 def _paint(rng, labels):
     """Mean, rim and texture of every label."""
     count = int(labels.max()) + 1
-    spread = rng.choice([0.05, 0.12, 0.3])  # small: neighbours of low contrast, as soft tissues are
+    spread = rng.choice([0.08, 0.2, 0.35])  # small: neighbours of low contrast, as soft tissues are
     means = rng.uniform(0.2, 0.8) + spread * rng.normal(size=count)
-    odd = rng.random(count) < rng.choice([0.1, 0.4])  # air, fluid, bone, contrast medium
+    odd = rng.random(count) < rng.choice([0.15, 0.5])  # air, fluid, bone, contrast medium
     means = np.where(odd, rng.uniform(-0.2, 1.2, count), means)
     air = rng.random() < 0.4  # nothing but noise round the body
     means[0] *= not air
@@ -255,7 +267,7 @@ def _paint(rng, labels):
         depth = cv2.distanceTransform((labels == label).astype(np.uint8), cv2.DIST_L2, 3)
         image += rng.normal() * 0.35 * ((depth > 0) & (depth <= rng.uniform(1, 6)))
     image = _blur(image, rng.choice([0.4, 0.8, 1.5, 3]))
-    busy = rng.choice([0.2, 0.5, 1])  # how much texture against how much contrast
+    busy = rng.choice([0.1, 0.3, 0.8])  # how much texture against how much contrast
     for scale in (1, rng.uniform(1.5, 4), rng.uniform(4, 12), rng.uniform(15, 50)):
         strength = np.abs(rng.normal(size=count)) * rng.choice([0, 0.03, 0.06, 0.12]) * busy
         strength[0] *= not air
@@ -266,21 +278,18 @@ def _paint(rng, labels):
 def _degrade(rng, image):
     """Faint shapes that are no objects, stripes, shadows, bias field, speckle, noise and blur."""
     shape = image.shape
-    for _ in range(rng.integers(0, 4)):  # folds, catheters, vessels in front
+    for _ in range(rng.integers(0, 3)):  # folds, catheters, vessels in front
         faint = rng.choice([_blob, _vessel, _bone, _ring])(rng, shape)
-        image = image + rng.normal() * 0.12 * _blur(faint, rng.uniform(0.5, 4))
+        image = image + rng.normal() * 0.08 * _blur(faint, rng.uniform(0.5, 4))
     if rng.random() < 0.15:  # ribs
         rows = np.arange(shape[0])[:, None] + 12 * _noise(rng, shape, 70)
         image = image + 0.12 * rng.normal() * (
             np.sin(rows * 2 * np.pi / rng.uniform(10, 40)) > rng.uniform(-0.3, 0.6)
         )
-    if (
-        rng.random() < 0.2
-    ):  # shadows or bright bands from some depth on, as behind bone or fluid in ultrasound
-        behind = (_noise(rng, (1, shape[1]), rng.uniform(8, 30)) > 0.9) & (
-            np.arange(shape[0])[:, None] > rng.uniform(0.1, 0.7) * shape[0]
-        )
-        image = image * np.where(_blur(behind, 2) > 0.3, rng.choice([0.3, 0.6, 1.4]), 1)
+    if rng.random() < 0.15:  # shadow or bright bands behind bone or fluid, as in ultrasound
+        columns = _noise(rng, (1, shape[1]), rng.uniform(8, 30)) > 0.9
+        behind = columns & (np.arange(shape[0])[:, None] > rng.uniform(0.1, 0.7) * shape[0])
+        image = image * (1 + rng.uniform(-0.8, 0.4) * _blur(behind, rng.uniform(1, 5)))
     if rng.random() < 0.6:
         image = image * np.exp(rng.choice([0.1, 0.25, 0.5]) * _noise(rng, shape, rng.uniform(60, 200)))
     if rng.random() < 0.25:  # speckle: multiplies, and is coarser across the beam

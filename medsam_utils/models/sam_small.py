@@ -93,10 +93,23 @@ class ConvEncoder(nn.Module):
         return self.neck(embedding)
 
 
+def _tie(attention: nn.Module) -> None:
+    """Start an attention with equal queries and keys, and an output that undoes its values.
+
+    So a click's token reads its own place in the image, and a pixel attends to the click whose place and
+    features are like its own, from the first step on. Afterwards all weights are trained freely.
+    """
+    nn.init.orthogonal_(attention.k_proj.weight, gain=1.5)
+    nn.init.orthogonal_(attention.v_proj.weight)
+    with torch.no_grad():
+        attention.q_proj.weight.copy_(attention.k_proj.weight)
+        attention.out_proj.weight.copy_(attention.v_proj.weight.T)
+
+
 def build_sam_small() -> Sam:
     """Build the small SAM with random weights.
 
-    256 x 256 input, 32 x 32 embedding of 64 channels, 128 x 128 mask logits, about 2.5 million parameters.
+    256 x 256 input, 32 x 32 embedding of 64 channels, 128 x 128 mask logits, 2.3 million parameters.
     It runs in `segment_anything.SamPredictor` like any other Sam (Kirillov et al. 2023).
     """
     cells = IMAGE_SIZE // STRIDE
@@ -113,6 +126,10 @@ def build_sam_small() -> Sam:
         transformer=TwoWayTransformer(depth=2, embedding_dim=CHANNELS, num_heads=4, mlp_dim=4 * CHANNELS),
         iou_head_hidden_dim=128,
     )
+    for layer in mask_decoder.transformer.layers:
+        _tie(layer.cross_attn_token_to_image)
+        _tie(layer.cross_attn_image_to_token)
+    _tie(mask_decoder.transformer.final_attn_token_to_image)
     # The same layer with the same two parameters, computed in one pass.
     mask_decoder.output_upscaling[1] = ChannelNorm(CHANNELS // 4, eps=1e-6)
     sam = Sam(ConvEncoder(), prompt_encoder, mask_decoder)

@@ -1,0 +1,109 @@
+"""The embedded small SAM: it is a Sam, its weights are its own, and they have learned something."""
+
+import contextlib
+from pathlib import Path
+
+import cv2
+import jupytext
+import numpy as np
+import pytest
+import torch
+from segment_anything import SamPredictor
+
+import medsam_utils
+from medsam_utils.drawings import draw
+from medsam_utils.models.sam_small import build_sam_small
+
+WEIGHTS = Path(medsam_utils.__file__).parent / "models/weights/sam_small.pt"
+NOTEBOOK = Path(__file__).parents[1] / "notebooks/train_sam_small.py"
+
+
+@pytest.fixture(scope="module")
+def trained():
+    sam = build_sam_small()
+    state = torch.load(WEIGHTS, weights_only=True)
+    sam.load_state_dict({key: value.float() for key, value in state.items()})
+    return sam
+
+
+def iou_after_clicks(sam, clicks, drawings):
+    """Mean IoU of the most confident mask after clicks at the maxima of the exact distance transform."""
+    predictor, ious = SamPredictor(sam), []
+    for i in range(drawings):
+        image, masks = draw(np.random.default_rng([999, i]))
+        predictor.set_image(np.repeat(image[..., None], 3, axis=2))
+        truth, prediction, points, labels = masks[0], np.zeros(image.shape, bool), [], []
+        for _ in range(clicks):
+            error = np.pad(truth ^ prediction, 1).astype(np.uint8)
+            distance = cv2.distanceTransform(error, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+            row, col = np.unravel_index(distance.argmax(), distance.shape)
+            points.append((col, row))
+            labels.append(int(truth[row, col]))
+            candidates, confidences, _ = predictor.predict(np.array(points, float), np.array(labels))
+            prediction = candidates[confidences.argmax()]
+        ious.append((truth & prediction).sum() / (truth | prediction).sum())
+    return np.mean(ious)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (37, 91), (300, 217), (1, 50)])
+def test_it_fits_sam_predictor_on_odd_shapes(shape):
+    predictor = SamPredictor(build_sam_small())
+    predictor.set_image(np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
+    masks, confidences, logits = predictor.predict(np.array([[0.0, 0.0]]), np.array([1]))
+    assert masks.shape == (3, *shape) and masks.dtype == bool
+    assert confidences.shape == (3,) and logits.shape == (3, 128, 128)
+
+
+def test_the_weights_are_this_architectures_in_float16_and_small():
+    state, expected = torch.load(WEIGHTS, weights_only=True), build_sam_small().state_dict()
+    assert {key: value.shape for key, value in state.items()} == {
+        key: value.shape for key, value in expected.items()
+    }
+    assert all(value.dtype == torch.float16 and value.isfinite().all() for value in state.values())
+    assert WEIGHTS.stat().st_size < 8e6
+
+
+def test_it_segments_drawings_it_was_not_trained_on(trained):
+    torch.manual_seed(0)
+    assert iou_after_clicks(trained, clicks=3, drawings=40) > 0.4
+    assert iou_after_clicks(build_sam_small(), clicks=3, drawings=10) < 0.2
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def train(folder, killed_after=None):
+    """Run the training notebook for 3 tiny steps and return its checkpoint."""
+    parameters = {"steps": 3, "batch": 2, "objects": 1, "workers": 0, "threads": 1, "save_every": 1}
+    cells = [cell for cell in jupytext.read(NOTEBOOK).cells if cell.cell_type == "code"]
+    assert cells[0].metadata["tags"] == ["parameters"]
+    names = {}
+    exec(cells[0].source, names)
+    assert parameters.keys() <= names.keys()
+    names |= parameters | {"folder": str(folder)}
+    for cell in cells[1:-1]:
+        exec(cell.source, names)
+    save_all = names["save_all"]
+
+    def save_and_perhaps_die(step):
+        save_all(step)
+        if step == killed_after:
+            raise KilledError
+
+    names["save_all"] = save_and_perhaps_die
+    with pytest.raises(KilledError) if killed_after else contextlib.nullcontext():
+        exec(cells[-1].source, names)
+    return torch.load(folder / "checkpoint.pt", weights_only=True)
+
+
+def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path):
+    whole = train(tmp_path / "whole")
+    stopped = train(tmp_path / "parts", killed_after=2)
+    resumed = train(tmp_path / "parts")
+    assert (stopped["step"], resumed["step"], whole["step"]) == (2, 3, 3)
+    for weights in ("model", "average"):
+        assert all(torch.equal(whole[weights][key], resumed[weights][key]) for key in whole[weights])
+    assert any(not torch.equal(stopped["model"][key], resumed["model"][key]) for key in whole["model"])
+    exported = torch.load(tmp_path / "parts/sam_small.pt", weights_only=True)
+    assert all(torch.equal(exported[key], value.half()) for key, value in resumed["average"].items())
