@@ -18,8 +18,8 @@
 # notebook trains it from nothing, or goes on from a checkpoint; so does
 # `python notebooks/train_sam_small.py`.
 #
-# The weights in the repository come from 3,600 steps of 8 drawings on two shared processor cores, with the
-# learning rate falling over the last fifth. The recipe grew on the way: Muon came after 800 steps, the affinity
+# The weights in the repository come from 3,600 steps of 8 drawings on two shared processor cores; the
+# learning rate fell over the last fifth. The recipe grew on the way: Muon came after 800 steps, the affinity
 # loss after 1,500, the present start of the decoder's attention after 1,900, when prompt encoder and mask
 # decoder began anew. So this notebook trains such a model, not bit for bit the same one.
 
