@@ -131,9 +131,4 @@ def _line(entry: Dataset, found: Count) -> dict[str, str]:
 
 def passports(names: Sequence[str]) -> HTML:
     """The passport of each dataset, closed until it is clicked."""
-    return HTML("".join(_passport(DATASETS[name]) for name in names))
-
-
-def _passport(entry: Dataset) -> str:
-    title = f"<strong>{escape(entry.title)}</strong>: {escape(entry.passport.full_name)}"
-    return f"<details><summary>{title}</summary>{passport(entry).data}</details>"
+    return HTML("".join(passport(DATASETS[name]).data for name in names))

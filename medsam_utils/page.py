@@ -113,7 +113,7 @@ def box(kind: str, title: str, text: str) -> str:
 
 
 def passport(dataset: Dataset) -> HTML:
-    """What the dataset is: source, label values, licence, how to get it, what counts, traps, files."""
+    """What the dataset is, closed until it is clicked: source, label values, licence, what counts, files."""
     card = dataset.passport
     home = f'<a href="{escape(card.home)}">{escape(card.home)}</a>' if card.home else ""
     facts = {
@@ -130,9 +130,9 @@ def passport(dataset: Dataset) -> HTML:
         "Traps": "".join(f"<div>{escape(trap)}</div>" for trap in card.traps),
     }
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items() if fact)
-    return HTML(
-        f'<table class="table medsam-facts"><tbody>{rows}</tbody></table>{_details("Files", card.layout)}'
-    )
+    title = f"<strong>{escape(dataset.title)}</strong>: {escape(card.full_name)}"
+    table = f'<table class="table medsam-facts"><tbody>{rows}</tbody></table>'
+    return HTML(f"<details><summary>{title}</summary>{table}{_details('Files', card.layout)}</details>")
 
 
 def _labels(dataset: Dataset) -> list[str]:

@@ -55,7 +55,7 @@ loaded, tables, missing = page.evaluate_models(
     max_cases=max_cases or None,
 )
 rows = page.together(tables)
-display(page.banner(subject, loaded, notes + missing), page.answer(rows))
+display(page.banner(subject, loaded, notes + missing), page.answer(rows), page.passport(subject))
 
 # %% [markdown]
 # ## IoU against clicks
@@ -94,9 +94,6 @@ page.results_table(rows)
 # of what is still wrong, and says whether that pixel belongs to the object. This is [Algorithm 1 of the
 # study](#the-protocol). A dataset with several classes is several tasks, each with one binary object per
 # image.
-
-# %% tags=["hide-input"]
-page.passport(subject)
 
 # %% [markdown]
 # ### Left out
