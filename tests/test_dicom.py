@@ -21,7 +21,7 @@ from medsam_utils.datasets.dicom import read_header, read_pixels, read_series
 from medsam_utils.datasets.entries.dicom import ENTRIES as DICOM_ENTRIES
 from medsam_utils.datasets.nrrd_file import read_nrrd, read_segments
 from medsam_utils.datasets.phantoms import dicom as phantoms_dicom
-from medsam_utils.datasets.phantoms.dicom import save_segments, save_series, save_structures
+from medsam_utils.datasets.phantoms.dicom_files import save_segments, save_series, save_structures
 from medsam_utils.datasets.phantoms.scans import drawn_pet
 from medsam_utils.datasets.rtstruct import fill, rasterise, read_structures
 from medsam_utils.datasets.volumes import find_cut
