@@ -877,6 +877,14 @@ def test_an_nrrd_file_without_orientation_is_refused(tmp_path):
         read_nrrd(tmp_path / "a.nrrd")
 
 
+def test_a_segmentation_is_the_same_bytes_whenever_it_is_written(tmp_path):
+    save_segments(tmp_path / "a.seg.nrrd", [BREAST], SPACING, {"Segment0_Name": "Breast"})
+    content = (tmp_path / "a.seg.nrrd").read_bytes()
+    assert content.startswith(b"NRRD")
+    assert b"#" not in content.partition(b"\n\n")[0]
+    np.testing.assert_array_equal(nrrd.read(str(tmp_path / "a.seg.nrrd"))[0], BREAST.transpose(2, 1, 0))
+
+
 def test_a_segmentation_whose_header_names_nothing_is_refused(tmp_path):
     save_segments(tmp_path / "a.seg.nrrd", [BREAST], SPACING, {})
     with pytest.raises(BadCaseError, match="names no segments"):

@@ -162,6 +162,10 @@ def save_segments(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     nrrd.write(str(path), values.astype(np.uint8), content, compression_level=6)
+    # Its comments tell the time of writing: the same drawing is to give the same bytes.
+    header_text, _, pixels = path.read_bytes().partition(b"\n\n")
+    lines = [line for line in header_text.split(b"\n") if not line.startswith(b"#")]
+    path.write_bytes(b"\n".join(lines) + b"\n\n" + pixels)
 
 
 def middle_corner(shape: tuple, spacing: tuple) -> tuple[float, ...]:
