@@ -40,7 +40,8 @@ display(catalogue.banner(counted), catalogue.answer(counted))
 catalogue.table(counted)
 
 # %% [markdown]
-# "Images in the study" is the number in the study's Table 1; a dash marks what came with its later version.
+# "Images in the study" is the number in the study's Table 1; a dash marks what is not in
+# it, mostly what came with its later version.
 # "Here" tells whether the real files were found (measured) or phantoms stand in (demo), and the three columns
 # after it count them. The study did not publish which slices of a volume it took, so our counts of volumes'
 # slices differ from its own; what we count is said in the last column. A dataset can be fetched by `make
