@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-# Overrides of runs.yml: make book DATA=/data MODELS="sam_vit_b ritm_h32" DEVICE=cuda JOBS=4
+# Overrides of runs.yml: make book DATA=/data MODELS="sam_vit_b grabcut" DEVICE=cuda JOBS=4
 RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODELS)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS))
 
 .PHONY: help book chapter fetch doctor test browser check bench phantoms lock clean

@@ -6,10 +6,11 @@ import sys
 import nibabel
 import numpy as np
 import pytest
+from cases import read_all
 from PIL import Image
 
 from medsam_utils.cache import cache_folder
-from medsam_utils.case import BadCaseError, BadInputError
+from medsam_utils.case import BadInputError
 from medsam_utils.datasets import DATASETS, load_dataset, phantoms
 from medsam_utils.datasets.phantoms import mri, ultrasound, xray
 
@@ -24,16 +25,8 @@ def data(tmp_path_factory):
 
 
 def read(name, data):
-    """Read all cases of a phantom dataset: (by case id, what was left out)."""
-    dataset = load_dataset(name, data)
-    listing = dataset.list()
-    cases, excluded = {}, list(listing.exclusions)
-    for reference in listing.references:
-        try:
-            cases[reference.case_id] = dataset.load(reference)
-        except BadCaseError as error:
-            excluded.append(str(error))
-    return cases, excluded
+    """Read all cases of a phantom dataset: (by case id, the messages of what was left out)."""
+    return read_all(load_dataset(name, data))
 
 
 def test_there_are_phantoms_of_every_dataset():
@@ -93,7 +86,7 @@ def test_xray_chest_comes_back_as_drawn(data):
     for name, case in cases.items():
         np.testing.assert_array_equal(case.image, np.stack([drawings[name].image] * 3, axis=2))
         np.testing.assert_array_equal(case.masks["lungs"], drawings[name].masks[0] | drawings[name].masks[1])
-    assert {exclusion.reason.split(":")[0] for exclusion in excluded} == {"image without mask"}
+    assert {reason.split(":")[0] for reason in excluded} == {"image without mask"}
 
 
 def test_xray_chest_files_are_as_distributed(data):
