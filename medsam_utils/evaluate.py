@@ -192,21 +192,25 @@ def _evaluate_batch(
     records, excluded = [], []
     for reference in references:
         try:
-            case = dataset.load(reference)
+            views = list(dataset.views(reference))
         except BadCaseError as error:
             excluded.append(Exclusion(reference.case_id, str(error), _path(dataset, reference)))
             continue
         constant = {
             "dataset": dataset.name,
-            "case_id": case.case_id,
-            "patient_id": case.patient_id,
-            "slice_index": case.slice_index,
+            "case_id": reference.case_id,
+            "patient_id": reference.patient_id,
+            "slice_index": reference.slice_index,
             "model": model.name,
             "weights": model.weights,
             "protocol": protocol.name,
             "level": dataset.level,
         }
-        of_case = [constant | record for record in simulate(case, dataset.tasks, model, protocol, clicks)]
+        of_case = [
+            constant | record
+            for case in views
+            for record in simulate(case, dataset.tasks, model, protocol, clicks)
+        ]
         if not of_case:
             reason = f"no object of at least {protocol.min_object_pixels} pixels"
             excluded.append(Exclusion(reference.case_id, reason, _path(dataset, reference)))
@@ -235,7 +239,9 @@ def _run(function: Any, tasks: Iterator[tuple], executor: Executor | None) -> It
 def _under(dataset: Dataset, protocol: Protocol) -> Dataset:
     """The dataset as the protocol reads it: mask threshold, and intensities where it overrules the entry."""
     dataset = replace(dataset, mask_threshold=protocol.mask_threshold)
-    return replace(dataset, intensity=MaxScaling()) if protocol.intensity == "max" else dataset
+    if protocol.intensity == "max":
+        dataset = replace(dataset, intensity=MaxScaling(), class_intensity={})
+    return dataset
 
 
 def _spread(references: Sequence[CaseReference], limit: int | None) -> list[CaseReference]:

@@ -111,7 +111,7 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
         figures = []
         for percentile, (case_id, value) in at_percentiles(of_model).items():
             of_object = of_model[of_model["case_id"] == case_id]
-            case = dataset.load(references[case_id])
+            case = dataset.load(references[case_id], class_of[task])
             title = f"{model} on {task}, {percentile}th percentile"
             picture = _example(case, case.masks[class_of[task]], models[model], of_object, title)
             caption = f"<strong>{percentile}th percentile</strong><br>IoU {value:.2f} · {escape(case_id)}"

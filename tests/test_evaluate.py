@@ -20,6 +20,7 @@ import pytest
 from medsam_utils import PAPER, RELEASED_CODE, evaluate, iou, load_folder, load_model
 from medsam_utils.case import BadInputError
 from medsam_utils.evaluate import replay
+from medsam_utils.intensity import Window
 from medsam_utils.models import Prediction
 from medsam_utils.results import ROW_TYPES
 
@@ -215,6 +216,25 @@ def test_small_objects_are_left_out_where_the_protocol_says_so(dataset, grabcut)
     largest = max(mask.sum() for mask in dataset.load(dataset.list().references[0]).masks.values())
     rows = evaluate(dataset, grabcut, replace(PAPER, min_object_pixels=int(largest)), clicks=1, max_cases=1)
     assert len(rows) == 1
+
+
+def test_each_class_is_clicked_on_under_its_own_intensity_rule(dataset):
+    seen = []
+
+    class Looking(Scripted):
+        def encode(self, image):
+            seen.append(int(image.max()))
+            return super().encode(image)
+
+    truth = dataset.load(dataset.list().references[0]).masks["label 1"]
+    model = Looking(np.stack([truth]), [0.5])
+    two_windows = replace(dataset, class_intensity={"label 2": Window(centre=1000, width=100)})
+    one = evaluate(two_windows, model, clicks=1, max_cases=1)
+    assert set(one["task"]) == {"own: label 1", "own: label 2"}
+    assert seen == [255, 0]
+    seen.clear()
+    evaluate(two_windows, model, RELEASED_CODE, clicks=1, max_cases=1)
+    assert seen == [255], "the released code has one rule for all"
 
 
 def test_the_released_code_runs_to_the_end(dataset, grabcut):

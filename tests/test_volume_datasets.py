@@ -417,9 +417,23 @@ def test_organ_an_unknown_label_is_listed(organs):
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if DATASETS[name].modality == "CT"])
-def test_ct_is_shown_in_one_window_that_the_settings_tell(name):
+def test_ct_is_shown_in_a_soft_tissue_window_that_the_settings_tell(name):
     assert DATASETS[name].intensity == Window(40, 400)
     assert DATASETS[name].settings()["intensity"] == {"type": "Window", "centre": 40, "width": 400}
+
+
+def test_organ_lungs_and_bones_have_windows_of_their_own(data):
+    dataset = load_dataset("ct_organ", data)
+    volumes = drawn("ct_organ")
+    reference = dataset.list().references[0]
+    values = volumes[reference.patient_id].image[reference.slice_index]
+    views = {tuple(case.masks): case.image for case in dataset.views(reference)}
+    assert list(views) == [("Liver", "Bladder", "Kidney"), ("Lung",), ("Bone",)]
+    for names, window in zip(views, (Window(40, 400), Window(-600, 1500), Window(400, 1800)), strict=True):
+        np.testing.assert_array_equal(views[names], window(values))
+        np.testing.assert_array_equal(dataset.load(reference, names[0]).image, window(values))
+    shown = dataset.settings()["class_intensity"]
+    assert shown["Lung"] == {"type": "Window", "centre": -600, "width": 1500} and "Liver" not in shown
 
 
 # ---- the Decathlon

@@ -68,4 +68,5 @@ def _prepared(entry: Dataset, root: Path) -> Dataset:
             "give a folder per class to load_folder, or masks with the label values"
         )
     classes = dict.fromkeys(entry.classes, FOREGROUND) if binary else entry.classes
-    return replace(entry, root=root, reader=folder.reader, intensity=folder.intensity, classes=classes)
+    shown = {"intensity": folder.intensity, "class_intensity": {}}
+    return replace(entry, root=root, reader=folder.reader, classes=classes, **shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -61,7 +61,8 @@ class Dataset:
     title: name in figures and tables, as in the study; modality: MRI, X-ray, Ultrasound, CT or PET.
     classes: class name -> label values, or `masks.FOREGROUND` for whatever a binary mask marks.
     other_labels: label values that occur but belong to no class; None: any value may occur.
-    intensity: raw values -> 8-bit RGB, see `medsam_utils.intensity`.
+    intensity: raw values -> 8-bit RGB, see `medsam_utils.intensity`; class_intensity: class name -> the
+    rule that shows this class instead, such as a CT window for lungs.
     mask_threshold: 1..255, from which value on a pixel of a soft mask counts, see `datasets.masks`.
     folders: the distribution's own top folders, by whose names the dataset is recognised;
     companions: further ones, whose names are too general for that; within: the ones of all these
@@ -79,6 +80,7 @@ class Dataset:
     folders: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     other_labels: tuple[int, ...] | None = ()
+    class_intensity: Mapping[str, object] = dataclasses.field(default_factory=dict)
     mask_threshold: int = 128
     root: Path | None = None
     within: tuple[str, ...] = ()
@@ -129,12 +131,28 @@ class Dataset:
             )
         return listing
 
-    def load(self, reference: CaseReference) -> Case:
-        """Read one case, upright and as 8-bit RGB; raises BadCaseError if it cannot be used."""
+    def load(self, reference: CaseReference, class_name: str | None = None) -> Case:
+        """Read one case, upright and as 8-bit RGB, under the intensity rule of a class if one is named.
+
+        Raises BadCaseError if it cannot be used.
+        """
+        shown = dataclasses.replace(self, intensity=self.class_intensity.get(class_name, self.intensity))
         try:
-            return self.reader.load(self, reference)
+            return self.reader.load(shown, reference)
         except BadCaseError as error:
             raise BadCaseError(self.relative(error)) from None
+
+    def views(self, reference: CaseReference) -> Iterator[Case]:
+        """Read one case once per intensity rule, each time with the classes that the rule shows.
+
+        A dataset without `class_intensity` has one view. Raises BadCaseError if it cannot be used.
+        """
+        shown = {}
+        for name in self.classes:
+            shown.setdefault(self.class_intensity.get(name, self.intensity), []).append(name)
+        for names in shown.values():
+            case = self.load(reference, names[0])
+            yield dataclasses.replace(case, masks={name: case.masks[name] for name in names})
 
     def relative(self, error: BadCaseError) -> str:
         """Return the error's text with paths below the root: a page is the same on every machine."""
@@ -152,6 +170,7 @@ class Dataset:
             "other_labels": None if self.other_labels is None else list(self.other_labels),
             "mask_threshold": self.mask_threshold,
             "intensity": _describe(self.intensity),
+            "class_intensity": {name: _describe(rule) for name, rule in self.class_intensity.items()},
             "reader": _describe(self.reader),
         }
 

@@ -8,10 +8,12 @@ from medsam_utils.datasets.pairs import Pairs
 from medsam_utils.datasets.volumes import Volumes
 from medsam_utils.intensity import Window
 
-# The study publishes no window. All tasks of a dataset share one, as they share the image.
+# The study publishes no window. These are the usual ones of a reading room.
 _SOFT_TISSUE = Window(centre=40, width=400)
+_LUNG = Window(centre=-600, width=1500)
+_BONE = Window(centre=400, width=1800)
 _WINDOW_TRAP = (
-    "shown in one window for all classes, -160 to 240 HU; the study's is not published; another one: "
+    "shown in a soft-tissue window, -160 to 240 HU; the study's is not published; another one: "
     "dataclasses.replace(dataset, intensity=Window(centre, width))"
 )
 
@@ -107,6 +109,7 @@ Task03_Liver/imagesTr/liver_0.nii.gz, labelsTr/liver_0.nii.gz ...""",
             trust_identity=False,
         ),
         intensity=_SOFT_TISSUE,
+        class_intensity={"Lung": _LUNG, "Bone": _BONE},
         passport=Passport(
             full_name="CT-ORG: CT volumes with multiple organ segmentations",
             citation=(
@@ -128,7 +131,9 @@ labels: 1 liver, 2 bladder, 3 lungs, 4 kidneys, 5 bone, 6 brain""",
                 "lungs, kidneys and bones are one object each, with several parts",
                 "131 of the volumes are those of LiTS, with its traps: identity affines, mixed orientations",
                 "how the study came to 4776 slices is not published",
-                _WINDOW_TRAP,
+                "lungs are shown from -1350 to 150 HU, bones from -500 to 1300, the other organs from -160 to 240; "
+                "the study's windows are not published; others: "
+                "dataclasses.replace(dataset, class_intensity={'Lung': Window(centre, width)})",
             ),
         ),
     ),
