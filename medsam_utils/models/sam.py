@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..case import BadInputError
 from ..clicks import Click
 from . import Prediction, load_model_once
 from .checkpoints import Checkpoint, load_state_dict
+from .devices import choose_device, choose_dtype
 from .sam_small import build_sam_small
 
 ARCHITECTURES = {
@@ -24,6 +26,27 @@ ARCHITECTURES = {
     "vit_l": segment_anything.sam_model_registry["vit_l"],
     "vit_h": segment_anything.sam_model_registry["vit_h"],
 }
+
+
+def architecture_of(path: Path) -> str:
+    """Name of the architecture that a weights file fits, by the names and shapes of its tensors.
+
+    Raises BadInputError if it fits none.
+    """
+    found = {name: tuple(tensor.shape) for name, tensor in load_state_dict(path, device="meta").items()}
+    differences = {}
+    for architecture, build in ARCHITECTURES.items():
+        with torch.device("meta"):  # shapes alone: nothing is computed
+            expected = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+        differences[architecture] = sorted(dict(found.items() ^ expected.items()))
+        if not differences[architecture]:
+            return architecture
+    nearest = min(differences, key=lambda architecture: len(differences[architecture]))
+    raise BadInputError(
+        f"{path} fits no SAM of {', '.join(ARCHITECTURES)}: from the nearest, {nearest}, "
+        f"{len(differences[nearest])} of its {len(found)} tensors differ ({differences[nearest][0]}, ...): "
+        "give weights of segment-anything's own modules, not of another library or model"
+    )
 
 
 @dataclass(frozen=True)
@@ -42,31 +65,33 @@ class Sam:
         self,
         name: str,
         checkpoint: Checkpoint,
-        architecture: str,
+        architecture: str | None,
+        recipe: tuple,
         device: str | None = None,
         exact: bool = False,
+        dtype: str = "float32",
     ) -> None:
-        """Keep the recipe; `network` is built and its weights are read on first use."""
-        self.name, self.checkpoint, self.architecture, self.exact = name, checkpoint, architecture, exact
-        self.requested_device = device
+        """Keep the recipe; `network` is built and its weights are read on first use.
+
+        name: what the rows say. architecture: one of ARCHITECTURES, None for whichever the weights fit.
+        recipe: arguments of `load_model` that give this model. dtype: of the image encoder.
+        """
+        self.name, self.checkpoint, self.recipe, self.exact = name, checkpoint, recipe, exact
+        self.device, self.dtype = choose_device(device), choose_dtype(dtype)
         self.weights = checkpoint.sha256
+        self.architecture = architecture or architecture_of(checkpoint.path())
 
     def __reduce__(self) -> tuple:
         """Pickle the recipe instead of the weights: a worker process loads them once."""
-        given = str(self.checkpoint.location) if self.checkpoint.known_sha256 is None else None
-        return load_model_once, (self.name, given, self.requested_device, self.exact)
+        return load_model_once, self.recipe
 
     def settings(self) -> dict[str, Any]:
-        """Architecture and decoding mode."""
-        return {"architecture": self.architecture, "exact": self.exact}
-
-    @functools.cached_property
-    def device(self) -> torch.device:
-        """The device asked for, else CUDA, Apple's MPS or the CPU, whichever is there first."""
-        if self.requested_device:
-            return torch.device(self.requested_device)
-        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(best)
+        """Architecture, decoding mode and the encoder's number format."""
+        return {
+            "architecture": self.architecture,
+            "exact": self.exact,
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
 
     @functools.cached_property
     def network(self) -> segment_anything.modeling.Sam:
@@ -84,7 +109,10 @@ class Sam:
                 f"{path} does not fit SAM {self.architecture} ({fact}): "
                 f"choose the model of its size, one of {', '.join(ARCHITECTURES)}"
             ) from error
-        return network.eval().to(self.device)
+        network = network.eval().to(self.device)
+        # Clicks need more digits than half precision has, and prompts and decoder take hardly any time.
+        network.image_encoder.to(self.dtype)
+        return network
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> SamEmbedding:
@@ -92,7 +120,10 @@ class Sam:
         encoder = self.network.image_encoder
         resized = ResizeLongestSide(encoder.img_size).apply_image(image)
         pixels = torch.as_tensor(resized, device=self.device).permute(2, 0, 1).contiguous()[None]
-        return SamEmbedding(encoder(self.network.preprocess(pixels)), resized.shape[:2], image.shape[:2])
+        features = encoder(self.network.preprocess(pixels).to(self.dtype)).float()
+        if self.dtype == torch.float16 and not features.isfinite().all():
+            raise BadInputError(f"{self.name} overflows on an image: float16 ends at 65504, take bfloat16")
+        return SamEmbedding(features, resized.shape[:2], image.shape[:2])
 
     @torch.inference_mode()
     def predict(self, embedding: SamEmbedding, clicks: Sequence[Sequence[Click]]) -> Prediction:
