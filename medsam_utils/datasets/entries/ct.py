@@ -131,7 +131,7 @@ labels: 1 liver, 2 bladder, 3 lungs, 4 kidneys, 5 bone, 6 brain""",
                 "lungs, kidneys and bones are one object each, with several parts",
                 "131 of the volumes are those of LiTS, with its traps: identity affines, mixed orientations",
                 "how the study came to 4776 slices is not published",
-                "lungs are shown from -1350 to 150 HU, bones from -500 to 1300, the other organs from -160 to "
+                "lungs are shown from -1350 to 150 HU, bones from -500 to 1300, the others from -160 to "
                 "240; the study's windows are not published; others: dataclasses.replace(dataset, "
                 "class_intensity={'Lung': Window(centre, width), 'Bone': Window(centre, width)})",
             ),
