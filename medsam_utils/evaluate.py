@@ -26,7 +26,7 @@ from .case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from .clicks import PAPER, Click, Protocol, click_rng, next_click
 from .datasets import Dataset
 from .intensity import MaxScaling
-from .metrics import dice, iou
+from .metrics import components, dice, iou
 from .models import Model, Prediction
 from .results import ROW_TYPES, Store, as_rows
 
@@ -112,6 +112,7 @@ class _Object:
 
     task: str
     truth: np.ndarray
+    size: dict[str, Any]
     clicks: list[Click] = field(default_factory=list)
     prediction: np.ndarray | None = None
     scores: dict[str, Any] = field(default_factory=dict)
@@ -127,7 +128,7 @@ def simulate(
     large_enough = {
         name: mask for name, mask in case.masks.items() if mask.sum() >= protocol.min_object_pixels
     }
-    objects = [_Object(tasks[name], mask) for name, mask in large_enough.items()]
+    objects = [_Object(tasks[name], mask, _size(mask)) for name, mask in large_enough.items()]
     if not objects:
         return
     embedding = model.encode(case.image)
@@ -145,7 +146,7 @@ def simulate(
                 target.prediction, target.scores = _chosen(prediction, i, target.truth, protocol)
         for target in objects:
             click = asdict(target.clicks[-1]) if target in clicked else _NO_CLICK
-            yield {"task": target.task, "click": n, **click, **target.scores}
+            yield {"task": target.task, **target.size, "click": n, **click, **target.scores}
 
 
 def replay(case: Case, model: Model, rows: pd.DataFrame, click: int) -> np.ndarray:
@@ -161,6 +162,11 @@ def replay(case: Case, model: Model, rows: pd.DataFrame, click: int) -> np.ndarr
 
 _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0}
 _VERSIONS = ("medsam-utils", "torch", "segment-anything", "numpy", "opencv-python-headless", "pillow")
+
+
+def _size(truth: np.ndarray) -> dict[str, Any]:
+    """What the rows say of the true object itself."""
+    return {"area_share": float(truth.mean()), "components": components(truth)}
 
 
 def _chosen(

@@ -1,4 +1,4 @@
-"""Overlap of a predicted and a true mask."""
+"""Overlap of a predicted and a true mask, and what size and shape tell of an object."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     """
     intersection, total = _areas(prediction, truth)
     return 2 * intersection / total if total else float("nan")
+
+
+def components(mask: np.ndarray) -> int:
+    """Number of connected regions of a bool mask H x W; diagonal neighbours belong together.
+
+    >>> components(np.array([[True, False, False], [False, True, False], [False, False, False]]))
+    1
+    >>> components(np.array([[True, False, True]]))
+    2
+    """
+    return cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
 
 
 def _areas(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int]:

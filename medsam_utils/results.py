@@ -26,6 +26,8 @@ ROW_TYPES = {
     "weights": "string",
     "protocol": "string",
     "level": "string",
+    "area_share": "float64",
+    "components": "int64",
     "click": "int64",
     "row": "int64",
     "col": "int64",
@@ -41,9 +43,11 @@ ROW_TYPES = {
 }
 """Columns of the rows and their types, one row per (object, click).
 
-row, col: the click in pixels, -1 where there was none because the mask was already perfect.
-distance, ties: as in `clicks.Click`. mask_index: the candidate that counted. iou, dice: of that
-candidate against the truth. *_0 to *_2: every candidate's predicted and true IoU, NaN if it has fewer.
+area_share, components: of the true object: its part of the image's pixels, 0..1, and the number of its
+regions (diagonal neighbours belong together). row, col: the click in pixels, -1 where there was none because
+the mask was already perfect. distance, ties: as in `clicks.Click`. mask_index: the candidate that counted.
+iou, dice: of that candidate against the truth. *_0 to *_2: every candidate's predicted and true IoU, NaN if
+it has fewer.
 """
 
 

@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 from medsam_utils import PAPER, RELEASED_CODE, evaluate, iou, load_folder, load_model
-from medsam_utils.case import BadInputError
-from medsam_utils.evaluate import replay
+from medsam_utils.case import BadInputError, Case
+from medsam_utils.evaluate import replay, simulate
 from medsam_utils.intensity import Window
 from medsam_utils.models import Prediction
 from medsam_utils.results import ROW_TYPES
@@ -196,6 +196,16 @@ def test_a_perfect_mask_stops_the_clicks_and_carries_its_iou_forward(dataset):
     assert disk["row"].tolist()[1:] == [-1] * 3 and not disk["positive"].iloc[1:].any()
     square = rows[rows["task"] == "own: label 2"]
     assert (square["row"] >= 0).all() and (square["iou"] == 0).all()
+
+
+def test_rows_tell_the_size_and_the_regions_of_the_true_object():
+    truth = np.zeros((10, 20), bool)
+    truth[1:5, 1:6] = truth[6:8, 10:20] = True
+    case = Case("own", "a", "p", None, np.zeros((10, 20, 3), np.uint8), {"label 1": truth})
+    model = Scripted(truth[None], [0.5])
+    first, second = simulate(case, {"label 1": "own"}, model, PAPER, clicks=2)
+    assert (first["area_share"], first["components"]) == (0.2, 2)
+    assert (second["area_share"], second["components"], second["row"]) == (0.2, 2, -1)
 
 
 @pytest.mark.parametrize(("choice", "index"), [("most_confident", 1), ("first", 0), ("oracle", 2)])
