@@ -42,8 +42,8 @@ class Prediction:
 class Model(Protocol):
     """A promptable model: an image is encoded once, then clicks are answered cheaply.
 
-    weights is the checkpoint's sha256, or empty for a model without weights; settings tells what else,
-    besides name and weights, decides a prediction.
+    name is what the rows say (see `name_in_rows`). weights is the checkpoint's sha256, or empty for a model
+    without weights; settings tells what else, besides name and weights, decides a prediction.
     """
 
     name: str
@@ -61,7 +61,10 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One line of the registry: what a model is, the class that runs it, and where its weights are."""
+    """One line of the registry: what a model is, the class that runs it, and where its weights are.
+
+    by_hand: for weights that only a person can get, where they are; `load_model` then asks for the file.
+    """
 
     title: str
     adapter: str
@@ -69,20 +72,37 @@ class ModelEntry:
     checkpoint: Checkpoint | None
     licence: str
     citation: str
+    by_hand: str = ""
 
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _KIRILLOV = "Kirillov et al., Segment Anything, ICCV 2023, arXiv 2304.02643"
+_SOFIIUK = (
+    "Sofiiuk, Petrov and Konushin, Reviving iterative training with mask guidance for interactive "
+    "segmentation, ICIP 2022, arXiv 2102.06583"
+)
 
 
-def _released_sam(size: str, file: str, sha256: str) -> ModelEntry:
+def _released_sam(size: str, file: str, sha256: str, length: int) -> ModelEntry:
     return ModelEntry(
-        title=f"SAM {size.replace('vit_', 'ViT-').upper().replace('VIT', 'ViT')}",
+        title=f"SAM ViT-{size[-1].upper()}",
         adapter="sam.Sam",
         options={"architecture": size},
-        checkpoint=Checkpoint(f"https://dl.fbaipublicfiles.com/segment_anything/{file}", sha256),
+        checkpoint=Checkpoint(f"https://dl.fbaipublicfiles.com/segment_anything/{file}", sha256, length),
         licence="Apache-2.0",
         citation=_KIRILLOV,
+    )
+
+
+def _released_ritm(architecture: str) -> ModelEntry:
+    releases = "https://github.com/saic-vul/ritm_interactive_segmentation/releases/download"
+    return ModelEntry(
+        title=f"RITM HRNet-{architecture[1:]}, COCO and LVIS",
+        adapter="ritm.Ritm",
+        options={"architecture": architecture},
+        checkpoint=Checkpoint(f"{releases}/v1.0/coco_lvis_{architecture}_itermask.pth"),
+        licence="MIT",
+        citation=_SOFIIUK,
     )
 
 
@@ -96,14 +116,43 @@ MODELS: dict[str, ModelEntry] = {
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
     ),
     "sam_vit_b": _released_sam(
-        "vit_b", "sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
+        "vit_b",
+        "sam_vit_b_01ec64.pth",
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        375_042_383,
     ),
     "sam_vit_l": _released_sam(
-        "vit_l", "sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"
+        "vit_l",
+        "sam_vit_l_0b3195.pth",
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        1_249_524_607,
     ),
     "sam_vit_h": _released_sam(
-        "vit_h", "sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"
+        "vit_h",
+        "sam_vit_h_4b8939.pth",
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        2_564_550_879,
     ),
+    "medsam_vit_b": ModelEntry(
+        title="MedSAM ViT-B",
+        adapter="sam.Sam",
+        options={"architecture": "vit_b"},
+        checkpoint=None,
+        licence="Apache-2.0",
+        citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) 654",
+        by_hand="download medsam_vit_b.pth as github.com/bowang-lab/MedSAM tells "
+        "(it was trained with boxes, so clicks are new to it)",
+    ),
+    "sam": ModelEntry(
+        title="SAM of any size, your own weights",
+        adapter="sam.Sam",
+        options={"architecture": None},
+        checkpoint=None,
+        licence="that of the weights",
+        citation=f"Architecture: {_KIRILLOV}",
+        by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H or sam_small",
+    ),
+    **{f"ritm_{architecture}": _released_ritm(architecture) for architecture in ("h18s", "h18", "h32")},
     "grabcut": ModelEntry(
         title="GrabCut",
         adapter="grabcut.GrabCut",
@@ -115,25 +164,70 @@ MODELS: dict[str, ModelEntry] = {
 }
 
 
-def load_model(
-    name: str, checkpoint: str | Path | None = None, device: str | None = None, exact: bool = False
-) -> Model:
-    """Model of the registry by its name; weights are read, or downloaded, when they are first needed.
+def find_entry(name: str) -> ModelEntry:
+    """Entry of the registry.
 
-    checkpoint: a weights file to use instead of the registry's. device: "cpu", "cuda", "cuda:1", "mps";
-    None takes the best there is. exact: one object at a time, bit-equal to the reference predictor,
-    instead of all objects of an image in one batch.
-    Raises BadInputError for an unknown name (it lists the known ones) and for a missing checkpoint file.
+    Raises BadInputError for an unknown name; it lists the known ones.
     """
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise BadInputError(f"model {name!r} is unknown: {hint}the registry has {', '.join(MODELS)}")
-    entry = MODELS[name]
-    weights = Checkpoint(Path(checkpoint)) if checkpoint else entry.checkpoint
+    return MODELS[name]
+
+
+def load_model(
+    name: str,
+    checkpoint: str | Path | None = None,
+    device: str | None = None,
+    exact: bool = False,
+    dtype: str = "float32",
+) -> Model:
+    """Model of the registry by its name; weights are read, or downloaded, when they are first needed.
+
+    checkpoint: a weights file to use instead of the registry's; with the name "sam", of whatever size.
+    device: "cpu", "cuda", "cuda:1", "mps"; None takes the best there is. exact: one object at a time,
+    bit-equal to the reference predictor, instead of all objects of an image in one batch. dtype: what the
+    image is encoded in, "float32", "bfloat16" or "float16"; a model without a network has no choice.
+
+    Raises BadInputError for an unknown name (it lists the known ones), for weights that are missing, do not
+    fit, or cannot be had, and for a device that this machine does not have.
+    """
+    entry = find_entry(name)
+    weights = Checkpoint(Path(checkpoint).expanduser()) if checkpoint else entry.checkpoint
+    if weights is None and entry.by_hand:
+        raise BadInputError(
+            f"{name} needs a weights file, {entry.by_hand}: give its path as `checkpoint`, as in "
+            f'load_model("{name}", checkpoint="/data/weights.pth")'
+        )
     module, adapter = entry.adapter.split(".")
     build = getattr(importlib.import_module(f".{module}", __package__), adapter)
-    return build(name, weights, device=device, exact=exact, **entry.options)
+    return build(
+        name_in_rows(name, weights if checkpoint else None, dtype),
+        weights,
+        recipe=(name, str(checkpoint) if checkpoint else None, device, exact, dtype),
+        device=device,
+        exact=exact,
+        dtype=dtype,
+        **entry.options,
+    )
+
+
+def name_in_rows(name: str, given: Checkpoint | None, dtype: str) -> str:
+    """The registry's name, and what sets this model apart from it: rows of two models never share a mean.
+
+    That is a weights file that is not the registered one, and a dtype other than float32:
+    "sam (my_weights)", "sam_vit_b (bfloat16)".
+    """
+    entry = MODELS[name]
+    apart = []
+    if given:
+        file = Path(given.location).stem
+        registered = entry.checkpoint and entry.checkpoint.expected_sha256
+        apart += [file] if (given.sha256 != registered if entry.checkpoint else file != name) else []
+    if dtype != "float32" and (entry.checkpoint or entry.by_hand):
+        apart.append(dtype)
+    return f"{name} ({', '.join(apart)})" if apart else name
 
 
 @functools.lru_cache(maxsize=4)

@@ -31,8 +31,10 @@ class GrabCut:
 
     name: str
     checkpoint: None = None
+    recipe: tuple = ()
     device: str | None = None
     exact: bool = False
+    dtype: str = "float32"
     side: int = 128
     disk: int = 2
     reach: float = 0.2
@@ -40,8 +42,8 @@ class GrabCut:
     weights: str = ""
 
     def __reduce__(self) -> tuple:
-        """Pickle the registry's name."""
-        return load_model_once, (self.name,)
+        """Pickle the arguments of `load_model`."""
+        return load_model_once, self.recipe
 
     def settings(self) -> dict[str, Any]:
         """Working size, seeds and iterations."""
