@@ -16,6 +16,7 @@ import numpy as np
 from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
 from medsam_utils.datasets.dicom import Series, read_pixels, read_series
+from medsam_utils.datasets.listings import kept
 from medsam_utils.datasets.masks import class_masks, soft_scale, tidy_mask
 from medsam_utils.datasets.pairs import natural, walk
 from medsam_utils.datasets.volumes import (
@@ -70,6 +71,7 @@ class ScanReader(ABC):
     ) -> dict[str, np.ndarray]:
         """Return the bool mask of each class on the images' grid; raises BadCaseError."""
 
+    @kept
     def list(self, dataset: Dataset) -> Listing:
         """List the slices that hold a class; reads headers and masks, no pixel of an image."""
         scans, exclusions = self.find(dataset)

@@ -11,6 +11,7 @@ import numpy as np
 
 from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
+from medsam_utils.datasets.listings import kept
 from medsam_utils.datasets.masks import check_labels, class_masks, overlap, soft_scale, tidy_mask
 from medsam_utils.datasets.pairs import Pairs
 from medsam_utils.datasets.volume_files import (
@@ -66,6 +67,7 @@ class Volumes:
         if str(self.rater) not in raters:
             raise BadInputError(f"rater is {self.rater!r}: choose {', '.join(raters)}")
 
+    @kept
     def list(self, dataset: Dataset) -> Listing:
         """List the slices that hold a class; reads the masks, opens no image."""
         channels = (self.channels,) if isinstance(self.channels, str) else tuple(self.channels)

@@ -1,0 +1,133 @@
+"""Listings that are kept: while no file has changed, listing a dataset again opens none of them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from medsam_utils.cache import cache_folder
+from medsam_utils.case import CaseReference, Exclusion
+from medsam_utils.datasets.dataset import Dataset, Listing
+from medsam_utils.datasets.pairs import walk
+
+LONGEST = 100
+"""So many listings are kept, the newest."""
+
+SETTLED = 2.0
+"""Seconds that files must have been left alone for: within a clock tick a second change shows no new time."""
+
+# What may be otherwise the next time with the same files: memory, a network, a decoder to be installed.
+_PASSING = re.compile(r"cannot be read|damaged|compressed")
+
+
+def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
+    """Decorate a reader's `list`, so that its listing is kept in the cache folder and read from there.
+
+    It holds for the dataset's folder and settings, the names, sizes and times of all files in the folder,
+    and this package's code; whatever differs, the cases are listed anew. One with a file that could not be
+    read is not kept. Warnings are given again. A damaged entry, or a cache that cannot be written, costs
+    time and nothing else.
+    """
+
+    @functools.wraps(list_cases)
+    def list_kept(reader: object, dataset: Dataset) -> Listing:
+        entry, stamp, newest = _identify(dataset)
+        found = _read(entry, stamp, dataset)
+        if found is None:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                listing = list_cases(reader, dataset)
+            found = listing, [warning.message for warning in caught]
+            # Judged by a time before the files were looked at: later changes have a later one.
+            if newest < -SETTLED and not any(_PASSING.search(e.reason) for e in listing.exclusions):
+                _write(entry, stamp, dataset, *found)
+        listing, messages = found
+        for message in messages:
+            warnings.warn(message, stacklevel=2)
+        return listing
+
+    return list_kept
+
+
+def _identify(dataset: Dataset) -> tuple[Path, str, float]:
+    """Return the entry, the hash of all that its content depends on, and minus the newest file's age."""
+    settings = {key: value for key, value in dataset.settings().items() if "intensity" not in key}
+    key = json.dumps([str(dataset.root), dataset.within, settings])
+    entry = cache_folder() / "listings" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    # Readers look for tables beside the folders that a dataset is restricted to, too.
+    beside = (found.name for found in os.scandir(dataset.root) if found.is_file()) if dataset.within else ()
+    newest, digest, now = -np.inf, hashlib.sha256(_code().encode()), time.time()
+    for name in sorted({*walk(dataset.root, dataset.within), *beside}):
+        try:
+            stat = os.stat(f"{dataset.root}/{name}")
+        except OSError:  # a link to nothing
+            stat = os.lstat(f"{dataset.root}/{name}")
+        newest = max(newest, stat.st_mtime, stat.st_ctime)
+        digest.update(f"{name}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
+    return entry, digest.hexdigest(), newest - now
+
+
+@functools.cache
+def _code() -> str:
+    """Return the hash of the code that lists, and of the time when a library was last installed."""
+    digest = hashlib.sha256(str(Path(np.__file__).parents[1].stat().st_mtime_ns).encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, list[str]] | None:
+    """Return a kept listing and its warnings; None if there is none, it is of another state, or damaged."""
+    try:
+        check, _, content = entry.read_bytes().partition(b"\n")
+        if check.decode() != hashlib.sha256(content).hexdigest():
+            return None
+        stored = json.loads(content)
+    except (OSError, ValueError):
+        return None
+    if stored.get("stamp") != stamp:
+        return None
+    references = []
+    for patient, images, masks, cases in stored["volumes"]:
+        paths = [tuple(dataset.root / name for name in names) for names in (images, masks)]
+        references += [CaseReference(dataset.name, case, patient, index, *paths) for case, index in cases]
+    return Listing(references, [Exclusion(*e) for e in stored["exclusions"]]), stored["warnings"]
+
+
+def _write(entry: Path, stamp: str, dataset: Dataset, listing: Listing, messages: list[Warning]) -> None:
+    """Keep a listing, in place of one of another state, and the newest `LONGEST` in all."""
+
+    def names(paths: tuple[Path, ...]) -> list[str]:
+        return [path.relative_to(dataset.root).as_posix() for path in paths]
+
+    volumes = [
+        [patient, names(images), names(masks), [[r.case_id, r.slice_index] for r in cases]]
+        for (patient, images, masks), cases in groupby(
+            listing.references, key=lambda r: (r.patient_id, r.images, r.masks)
+        )
+    ]
+    exclusions = [[e.case_id, e.reason, e.path] for e in listing.exclusions]
+    texts = [str(message) for message in messages if type(message) is UserWarning]
+    stored = {"stamp": stamp, "volumes": volumes, "exclusions": exclusions, "warnings": texts}
+    content = json.dumps(stored).encode()
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        # Renamed when complete: a reader sees the old or the new one, of several writers the last one's.
+        with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
+            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        os.replace(file.name, entry)
+        for old in sorted(entry.parent.iterdir(), key=os.path.getmtime)[:-LONGEST]:
+            old.unlink(missing_ok=True)
+    except OSError:
+        pass
