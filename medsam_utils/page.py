@@ -29,7 +29,8 @@ from .datasets import FOREGROUND, Dataset
 from .datasets.sources import ARCHIVES, HOW
 from .evaluate import evaluate
 from .figures import LEVELS, published
-from .models import Model, load_model
+from .models import Model, find_entry, load_model
+from .models.devices import choose_device, choose_dtype
 from .statistics import iou_by_click, mean_curves, summary
 
 EMBEDDED = ("sam_small", "grabcut")
@@ -37,38 +38,51 @@ EMBEDDED = ("sam_small", "grabcut")
 
 def usable_device(device: str) -> tuple[str | None, list[str]]:
     """The device to compute on, None for the best there is, and a note where it is not the one asked for."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        return "cpu", [f"{device} was asked for and this machine has no usable GPU: computed on the CPU."]
+    try:
+        choose_device(device)
+    except BadInputError as error:
+        return "cpu", [f"{error}. This page was computed on the CPU."]
     return device or None, []
 
 
 def evaluate_models(
-    dataset: Dataset, names: Sequence[str], checkpoint: str, device: str | None, workers: int, **options: Any
+    dataset: Dataset,
+    names: Sequence[str],
+    checkpoint: str,
+    device: str | None,
+    workers: int,
+    dtype: str = "float32",
+    **options: Any,
 ) -> tuple[dict[str, Model], dict[str, pd.DataFrame], list[str]]:
-    """Models and rows by model name, and a note for each model that could not be had.
+    """Models and rows by the models' names in the rows, and a note for each model that could not be had.
 
     checkpoint: weights file of the first model, empty for the registry's. workers: processes, 0 for this
-    one. options: what else `evaluate` takes. If no model of `names` can be had, such as without a
-    network, the embedded ones stand in, and a note says so.
-    Raises BadInputError for an unknown model, and if the embedded ones cannot do it either.
+    one. dtype: of the models. options: what else `evaluate` takes. If no model of `names` can be had, such
+    as without a network, the embedded ones stand in, and a note says so.
+    Raises BadInputError for an unknown model or dtype, and if the embedded ones cannot do it either.
     """
+    choose_dtype(dtype)
+    for name in names:
+        find_entry(name)
+    models: dict[str, Model] = {}
+    tables: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
-    models = {name: load_model(name, checkpoint if not i else None, device) for i, name in enumerate(names)}
     pool = (
         ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) if workers else None
     )
     with pool or nullcontext():
-        tables = {}
-        for name, model in models.items():
+        for name in names:
             try:
-                tables[name] = evaluate(dataset, model, executor=pool, **options)
+                model = load_model(name, checkpoint if name == names[0] else None, device, dtype=dtype)
+                tables[model.name] = evaluate(dataset, model, executor=pool, **options)
+                models[model.name] = model
             except BadInputError as error:
                 notes.append(f"{name} is not on this page: {error}")
         if not tables:
             models = {name: load_model(name, device=device) for name in EMBEDDED}
             tables = {name: evaluate(dataset, models[name], executor=pool, **options) for name in EMBEDDED}
             notes.append(f"No model that was asked for could be had: {' and '.join(EMBEDDED)} stand in.")
-    return {name: models[name] for name in tables}, tables, notes
+    return models, tables, notes
 
 
 def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -93,7 +107,7 @@ def banner(dataset: Dataset, models: Mapping[str, Model], notes: list[str]) -> H
                 "the same page measures it: <code>make book DATA=folder</code>.",
             )
         )
-    if "sam_small" in models:
+    if any(name.startswith("sam_small") for name in models):
         boxes.append(
             box(
                 "note",

@@ -26,6 +26,7 @@ protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases, spread evenly; 0: all
 device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
+dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
 workers = 0  # processes to compute on; 0: this one
 store = "results"  # folder of stored rows: what is there is not computed again
 title = ""  # what your own data is called; empty: the folder's name
@@ -36,7 +37,7 @@ from IPython.display import display
 from medsam_utils import figures, load_dataset, load_folder, page
 from medsam_utils.clicks import PROTOCOLS
 
-names = "dataset folder data models checkpoint protocol clicks max_cases device workers store title"
+names = "dataset folder data models checkpoint protocol clicks max_cases device dtype workers store title"
 parameters = {name: globals()[name] for name in names.split()}
 if protocol not in PROTOCOLS:
     raise ValueError(f"protocol {protocol!r} is unknown: choose {' or '.join(PROTOCOLS)}")
@@ -49,6 +50,7 @@ loaded, tables, missing = page.evaluate_models(
     checkpoint,
     usable_device,
     workers,
+    dtype,
     protocol=PROTOCOLS[protocol],
     clicks=clicks,
     store=store,

@@ -125,10 +125,23 @@ def test_an_unknown_model_is_refused_not_replaced(dataset):
         page.evaluate_models(dataset, ["sam_vit_x"], "", None, 0, clicks=1)
 
 
+def test_a_page_calls_a_model_what_its_rows_call_it(dataset):
+    models, tables, notes = page.evaluate_models(dataset, ["sam_small"], "", "cpu", 0, "bfloat16", clicks=1)
+    assert list(models) == list(tables) == ["sam_small (bfloat16)"] and notes == []
+    assert tables["sam_small (bfloat16)"]["model"].unique().tolist() == ["sam_small (bfloat16)"]
+    assert "stand-in" in page.banner(dataset, models, []).data
+
+
+def test_a_weights_file_that_is_missing_changes_the_page_and_does_not_break_it(dataset):
+    models, _, notes = page.evaluate_models(dataset, ["sam", "grabcut"], "none.pth", "cpu", 0, clicks=1)
+    assert list(models) == ["grabcut"]
+    assert "sam is not on this page: none.pth is missing" in notes[0]
+
+
 def test_a_missing_gpu_changes_the_device_and_is_said(monkeypatch):
-    monkeypatch.setattr(page.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(page.torch.cuda, "device_count", lambda: 0)
     device, notes = page.usable_device("cuda:1")
-    assert device == "cpu" and "cuda:1 was asked for" in notes[0]
+    assert device == "cpu" and "'cuda:1' is not on this machine" in notes[0]
     assert page.usable_device("") == (None, [])
 
 
