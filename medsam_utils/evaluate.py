@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import inspect
@@ -58,7 +59,7 @@ def evaluate(
     listing = dataset.list()
     references = _spread(listing.references, max_cases)
     settings = _settings(dataset, model, protocol, clicks)
-    fingerprints = {reference: _fingerprint(settings, dataset, reference) for reference in references}
+    fingerprints = _fingerprints(settings, dataset, references)
 
     kept = Store(store, dataset.name, model.name, protocol.name) if store else None
     tables = [kept.read(fingerprints.values())] if kept else []
@@ -282,11 +283,19 @@ def _settings(dataset: Dataset, model: Model, protocol: Protocol, clicks: int) -
     }
 
 
-def _fingerprint(settings: dict[str, Any], dataset: Dataset, reference: CaseReference) -> str:
-    """Hash of the settings and of the case's files (name, size, time of change)."""
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in dataset.files(reference)]
-    key = json.dumps([settings, reference.case_id, files], sort_keys=True, default=str)
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+def _fingerprints(
+    settings: dict[str, Any], dataset: Dataset, references: Sequence[CaseReference]
+) -> dict[CaseReference, str]:
+    """Hash of the settings and of the files of each case (name, size, time of change)."""
+    common = json.dumps(settings, sort_keys=True, default=str)
+
+    @functools.cache  # the slices of a volume share their files, which may be hundreds
+    def state(files: tuple[Path, ...]) -> str:
+        stats = [(path.name, path.stat()) for path in files]
+        return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+    keys = {r: json.dumps([common, r.case_id, state(tuple(dataset.files(r)))]) for r in references}
+    return {reference: hashlib.sha256(key.encode()).hexdigest()[:32] for reference, key in keys.items()}
 
 
 def _code_version(model_file: str) -> str:
