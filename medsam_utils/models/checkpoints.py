@@ -69,7 +69,7 @@ class Checkpoint:
             try:
                 load_state_dict(self._cached, device="meta")
             except BadInputError:
-                self._cached.unlink()
+                self._cached.unlink(missing_ok=True)  # another process may have been here
                 raise
             temporary = self._record.with_suffix(".new")
             # As `sha256sum --check` reads it.

@@ -99,17 +99,18 @@ class Sam:
 
         Raises BadInputError if the weights are of another architecture.
         """
-        network = ARCHITECTURES[self.architecture]()
+        with torch.device("meta"):  # no random weights to draw and to hold beside those of the file
+            network = ARCHITECTURES[self.architecture]()
         path = self.checkpoint.path()
         try:
-            network.load_state_dict(load_state_dict(path))
+            network.load_state_dict(load_state_dict(path), assign=True)
         except RuntimeError as error:
             fact = str(error).strip().splitlines()[1].strip()
             raise BadInputError(
                 f"{path} does not fit SAM {self.architecture} ({fact}): "
-                f"choose the model of its size, one of {', '.join(ARCHITECTURES)}"
+                'take the name "sam", which finds the size by itself'
             ) from error
-        network = network.eval().to(self.device)
+        network = network.float().eval().to(self.device)
         # Clicks need more digits than half precision has, and prompts and decoder take hardly any time.
         network.image_encoder.to(self.dtype)
         return network
