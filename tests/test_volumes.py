@@ -172,6 +172,21 @@ def test_labels_stored_as_floats_are_read(dataset):
     np.testing.assert_array_equal(load_all(dataset)[0].masks["left atrium"], LABEL[0])
 
 
+def test_values_behind_an_extension_of_the_header_are_read(tmp_path):
+    image = nibabel.Nifti1Image(UPRIGHT, np.eye(4))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"x" * 500))
+    image.to_filename(tmp_path / "a.nii.gz")
+    assert nibabel.load(tmp_path / "a.nii.gz").dataobj.offset > 352
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").values, UPRIGHT)
+
+
+def test_a_file_of_several_gzip_members_is_read(tmp_path):
+    nibabel.Nifti1Image(UPRIGHT, np.eye(4)).to_filename(tmp_path / "a.nii")
+    content = (tmp_path / "a.nii").read_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content[:360]) + gzip.compress(content[360:]))
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").values, UPRIGHT)
+
+
 # ---- listing
 
 

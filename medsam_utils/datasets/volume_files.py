@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ PLANES = {"sagittal": (0, 2, 1), "coronal": (1, 2, 0), "axial": (2, 1, 0)}
 
 # What nibabel raises for files that are cut off, damaged or of another kind.
 UNREADABLE = (OSError, EOFError, ValueError, MemoryError, zlib.error, ImageFileError, HeaderDataError)
+
+# Bytes before the values of a NIfTI-1 file without extensions.
+_HEADER = 352
 
 
 @dataclass(frozen=True)
@@ -61,18 +65,20 @@ def read_volume(path: Path) -> Volume:
             raise BadCaseError(f"{path}: its shape is {values.shape}: save one volume of three axes")
         return Volume(values, affine)
     try:
-        proxy, affine = _open(path)
+        packed = path.read_bytes() if path.suffix == ".gz" else b""
+        inflate = zlib.decompressobj(wbits=31)
+        proxy, affine = _open(path, inflate.decompress(packed, _HEADER))
         shape = proxy.shape
         declared = float(np.prod(shape, dtype=float)) * proxy.dtype.itemsize
         # Deflate cannot compress by more than 1032 to 1: a larger claim is a damaged header, and
         # believing it would fill the memory.
-        if declared > path.stat().st_size * (1032 if path.suffix == ".gz" else 1):
+        if declared > (len(packed) * 1032 if packed else path.stat().st_size):
             raise BadCaseError(
                 f"{path}: the header declares {shape} voxels, the file is too small: copy it again"
             )
         if 0 in shape or len([n for n in shape[3:] if n != 1]) or len(shape) < 2:
             raise BadCaseError(f"{path}: its shape is {shape}: save one volume of three axes")
-        values = _values(proxy, path)
+        values = _values(proxy, inflate if packed else None)
     except BadCaseError:
         raise
     except UNREADABLE as error:
@@ -83,36 +89,35 @@ def read_volume(path: Path) -> Volume:
     return Volume(values.reshape((*shape, 1)[:3] if len(shape) == 2 else shape[:3]), affine)
 
 
-def _open(path: Path) -> tuple[ArrayProxy, np.ndarray]:
+def _open(path: Path, head: bytes) -> tuple[ArrayProxy, np.ndarray]:
     """Read a file's header: its values, not read yet, and its affine.
 
-    Of a NIfTI-1 file in .gz its 348 bytes are enough: listing a dataset of small masks took mostly what
-    nibabel.load does besides.
+    head: what a .gz file begins with. Of NIfTI-1 it is enough: listing a dataset of small masks took
+    mostly what nibabel.load does besides.
     """
-    if path.suffix == ".gz":
-        with open(path, "rb") as file:
-            head = zlib.decompressobj(wbits=31).decompress(file.read(1024), 348)
-        if head[344:] == b"n+1\0":
-            header = nibabel.Nifti1Header(head)
-            return ArrayProxy(path, header), header.get_best_affine()
+    if head[344:348] == b"n+1\0":
+        header = nibabel.Nifti1Header(head[:348])
+        return ArrayProxy(path, header), header.get_best_affine()
     image = nibabel.load(path)
     return image.dataobj, image.affine
 
 
-def _values(proxy: ArrayProxy, path: Path) -> np.ndarray:
+def _values(proxy: ArrayProxy, inflate: zlib._Decompress | None) -> np.ndarray:
     """Return a file's values with its scale factors applied.
 
-    A .gz file is inflated in one go, in half the time of nibabel's reading in pieces; where that does not
-    work out (several gzip members, a damaged file) it is left to nibabel.
+    inflate: of a .gz file, what follows its header. It is inflated in one go, in half the time of nibabel's
+    reading in pieces; where that does not work out (several gzip members, a damaged file) it is left to
+    nibabel.
     """
-    if path.suffix == ".gz":
-        needed = proxy.offset + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
-        inflate = zlib.decompressobj(wbits=31)
-        content = inflate.decompress(path.read_bytes(), needed)
+    if inflate and proxy.offset >= _HEADER:
+        if beyond := proxy.offset - _HEADER:
+            inflate.decompress(inflate.unconsumed_tail, beyond)
+        needed = math.prod(proxy.shape) * proxy.dtype.itemsize
+        content = inflate.decompress(inflate.unconsumed_tail, needed)
         # Its checksum is compared where the stream ends.
         if len(content) == needed and not inflate.decompress(inflate.unconsumed_tail, 1) and inflate.eof:
-            values = np.frombuffer(content, proxy.dtype, offset=proxy.offset)
-            return apply_read_scaling(values.reshape(proxy.shape, order="F"), proxy.slope, proxy.inter)
+            values = np.frombuffer(content, proxy.dtype).reshape(proxy.shape, order="F")
+            return apply_read_scaling(values, proxy.slope, proxy.inter)
     return np.asarray(proxy)
 
 
@@ -127,27 +132,29 @@ def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path)
     if plane == "stored":
         return Cut(slice_axis=2, row_axis=0, column_axis=1, flip_rows=False, flip_columns=False)
     orientation = _orientation(affine)
-    if np.isnan(orientation).any():
+    if not all(math.isfinite(w) for w, _ in orientation):
         raise BadCaseError(
             f"{path}: its affine does not place the three axes: set the orientation and save again"
         )
-    world = orientation[:, 0].astype(int).tolist()
+    world = [int(w) for w, _ in orientation]
     single = [axis for axis in range(3) if shape[axis] == 1]
     slice_world = world[single[0]] if len(single) == 1 else PLANES[plane][0]
     axes = next([world.index(w) for w in axes] for axes in PLANES.values() if axes[0] == slice_world)
-    flips = (orientation[axes[1:], 1] > 0).tolist()
-    return Cut(*axes, *flips)
+    return Cut(*axes, *(orientation[axis][1] > 0 for axis in axes[1:]))
 
 
-def _orientation(affine: np.ndarray) -> np.ndarray:
-    """Return nibabel's io_orientation, which takes its time, at once where no axis is oblique."""
-    directions = affine[:3, :3]
-    if not np.isfinite(affine).all():
-        return np.full((3, 2), np.nan)
-    straight = directions != 0
-    if straight.sum() == 3 and straight.any(axis=0).all() and straight.any(axis=1).all():
-        return np.stack([straight.argmax(axis=0), np.sign(directions.sum(axis=0))], axis=1)
-    return nibabel.io_orientation(affine)
+def _orientation(affine: np.ndarray) -> list[tuple[float, float]]:
+    """Return world axis and sign of each array axis, NaN where there is none.
+
+    As nibabel.io_orientation does, which takes its time; at once where no axis is oblique.
+    """
+    if not math.isfinite(affine.sum()):
+        return [(math.nan, math.nan)] * 3
+    directions = affine[:3, :3].T.tolist()
+    along = [[(w, math.copysign(1, step)) for w, step in enumerate(d) if step] for d in directions]
+    if all(len(axis) == 1 for axis in along) and len({axis[0][0] for axis in along}) == 3:
+        return [axis[0] for axis in along]
+    return nibabel.io_orientation(affine).tolist()
 
 
 def is_identity(affine: np.ndarray) -> bool:
