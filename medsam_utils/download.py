@@ -45,10 +45,11 @@ def download(url: str, path: Path, known_hash: str | None = None) -> Path:
         with FileLock(path.with_name(path.name + ".lock")):
             pooch.retrieve(url, known_hash, path.name, path.parent, downloader=Resuming(part))
     except OSError as error:
-        raise BadInputError(
-            f"{url} could not be fetched ({error}): try again later, or download it with a browser and put "
-            f"it at {path}"
-        ) from error
+        remedy = f"try again later, or download it with a browser and put it at {path}"
+        if path.is_file():
+            there = pooch.file_hash(str(path), pooch.hashes.hash_algorithm(known_hash))
+            remedy += f" (what is there has the hash {there}, not {known_hash})"
+        raise BadInputError(f"{url} could not be fetched ({error}): {remedy}") from error
     except ValueError as error:
         raise WrongHashError(f"{url}: another file than expected, it is not kept ({error})") from error
     return path

@@ -1,18 +1,16 @@
-"""Fetching, against a server on this machine that also misbehaves."""
+"""Fetching and unpacking datasets, from a server on this machine."""
 
 import hashlib
 import io
 import json
 import tarfile
-import threading
-import time
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import numpy as np
 import pooch
 import pytest
+from local_server import sha256
 from PIL import Image
 
 from medsam_utils.case import BadInputError
@@ -21,69 +19,9 @@ from medsam_utils.datasets import fetch as fetch_module
 from medsam_utils.datasets import unpack as unpack_module
 from medsam_utils.datasets.fetch import ARCHIVES, HOW, Archive, fetch, main, overview
 from medsam_utils.datasets.unpack import unpack
-from medsam_utils.download import WrongHashError, download
+from medsam_utils.download import WrongHashError
 
-CONTENT = bytes(range(256)) * 400  # 102,400 bytes, no two neighbouring bytes alike
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server.state
-        server.requests.append((self.path, self.headers.get("Range")))
-        body = server.files.get(self.path)
-        status = server.statuses.pop(0) if server.statuses else 200
-        if body is None or status >= 400:
-            return self.send_error(status if body is not None else 404)
-        tag = f'"{sha256(body)[:8]}"'
-        wanted = self.headers.get("Range")
-        is_same = self.headers.get("If-Range") in (None, tag)
-        start = int(wanted[6:-1]) if wanted and server.ranges and is_same else 0
-        if start and start >= len(body):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(body)}")
-            return self.end_headers()
-        self.send_response(206 if start else 200)
-        self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(len(body) - start))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        self.end_headers()
-        sent = body[start:]
-        if server.cuts:
-            sent = sent[: server.cuts.pop(0)]
-        self.wfile.write(sent)
-        self.close_connection = True
-        return None
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server():
-    """A server whose files, answers and cuts (bytes after which a connection ends) the test decides."""
-    state = SimpleNamespace(files={}, requests=[], cuts=[], statuses=[], ranges=True)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.state = state
-    state.url = f"http://127.0.0.1:{http.server_port}"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield state
-    http.shutdown()
-    http.server_close()
-    thread.join()
-
-
-@pytest.fixture(autouse=True)
-def pauses(monkeypatch):
-    """No waiting between attempts; the pauses that were asked for."""
-    asked = []
-    monkeypatch.setattr(time, "sleep", asked.append)
-    return asked
+CONTENT = bytes(range(256)) * 400
 
 
 def zip_of(files: dict[str, bytes]) -> bytes:
@@ -112,119 +50,6 @@ def member(name: str, **fields) -> tarfile.TarInfo:
 def register(monkeypatch, *archives: Archive, name: str = "us_test") -> str:
     monkeypatch.setitem(ARCHIVES, name, archives)
     return name
-
-
-# download
-
-
-def test_a_good_file_arrives_and_a_second_call_makes_no_request(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    path = tmp_path / "new" / "f.bin"
-    assert download(f"{server.url}/f.bin", path, sha256(CONTENT)) == path
-    assert path.read_bytes() == CONTENT
-    download(f"{server.url}/f.bin", path, sha256(CONTENT))
-    assert server.requests == [("/f.bin", None)]
-
-
-def test_a_wrong_hash_names_both_hashes_and_leaves_nothing(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    with pytest.raises(WrongHashError) as error:
-        download(f"{server.url}/f.bin", tmp_path / "f.bin", "0" * 64)
-    assert sha256(CONTENT) in str(error.value)
-    assert "0" * 64 in str(error.value)
-    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(".lock")] == []
-
-
-def test_a_cut_download_asks_only_for_the_rest(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    server.cuts = [60_000]
-    path = download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT))
-    assert path.read_bytes() == CONTENT
-    assert server.requests == [("/f.bin", None), ("/f.bin", "bytes=60000-")]
-
-
-def test_the_rest_is_asked_for_by_the_next_call_too(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    server.cuts = [60_000, 0, 0, 0]
-    with pytest.raises(BadInputError, match=r"cut after 60000 of 102400.*60000 bytes are kept"):
-        download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT))
-    assert not (tmp_path / "f.bin").exists()
-    server.requests.clear()
-    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
-    assert server.requests == [("/f.bin", "bytes=60000-")]
-
-
-def test_many_cuts_are_no_failure_as_long_as_bytes_come(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    server.cuts = [10_000] * 10
-    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
-    assert len(server.requests) == 11
-
-
-def test_a_server_that_ignores_ranges_begins_again(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    server.cuts, server.ranges = [60_000], False
-    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
-    assert [wanted for _, wanted in server.requests] == [None, "bytes=60000-"]
-
-
-def test_a_file_that_changed_between_two_calls_is_not_mixed(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    server.cuts = [60_000, 0, 0, 0]
-    with pytest.raises(BadInputError):
-        download(f"{server.url}/f.bin", tmp_path / "f.bin")
-    server.files["/f.bin"] = other = CONTENT[::-1]
-    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == other
-
-
-def test_a_part_that_is_already_whole_is_used(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    (tmp_path / "f.bin.part").write_bytes(CONTENT)
-    (tmp_path / "f.bin.part.version").write_text(f'"{sha256(CONTENT)[:8]}"')
-    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
-    assert server.requests == [("/f.bin", f"bytes={len(CONTENT)}-")]
-
-
-def test_a_part_of_unknown_version_is_not_continued(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    (tmp_path / "f.bin.part").write_bytes(b"something else")
-    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
-    assert server.requests == [("/f.bin", None)]
-
-
-def test_a_missing_file_is_asked_for_once_and_told_with_a_way_out(server, tmp_path):
-    with pytest.raises(BadInputError, match=r"404.*put it at .*f\.bin"):
-        download(f"{server.url}/f.bin", tmp_path / "f.bin")
-    assert len(server.requests) == 1
-
-
-def test_a_busy_server_is_asked_again_after_growing_pauses(server, tmp_path, pauses):
-    server.files["/f.bin"] = CONTENT
-    server.statuses = [503, 429, 500]
-    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
-    assert pauses == [1, 2, 4]
-
-
-def test_a_full_disk_is_told_before_anything_is_written(server, tmp_path, monkeypatch):
-    server.files["/f.bin"] = CONTENT
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(BadInputError, match="disk has"):
-        download(f"{server.url}/f.bin", tmp_path / "f.bin")
-    assert not (tmp_path / "f.bin.part").exists()
-
-
-def test_two_threads_that_want_one_file_download_it_once(server, tmp_path):
-    server.files["/f.bin"] = CONTENT
-    wanted = [
-        threading.Thread(target=download, args=(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT)))
-        for _ in range(4)
-    ]
-    for thread in wanted:
-        thread.start()
-    for thread in wanted:
-        thread.join()
-    assert (tmp_path / "f.bin").read_bytes() == CONTENT
-    assert len(server.requests) == 1
 
 
 # unpack

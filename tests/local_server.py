@@ -1,0 +1,62 @@
+"""A server on this machine that also misbehaves, for tests of what downloads."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server.state
+        server.requests.append((self.path, self.headers.get("Range")))
+        body = server.files.get(self.path)
+        status = server.statuses.pop(0) if server.statuses else 200
+        if body is None or status >= 400:
+            return self.send_error(status if body is not None else 404)
+        tag = f'"{sha256(body)[:8]}"'
+        wanted = self.headers.get("Range")
+        is_same = self.headers.get("If-Range") in (None, tag)
+        start = int(wanted[6:-1]) if wanted and server.ranges and is_same else 0
+        if start and start >= len(body):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(body)}")
+            return self.end_headers()
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(len(body) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.end_headers()
+        sent = body[start:]
+        if server.cuts:
+            sent = sent[: server.cuts.pop(0)]
+        self.wfile.write(sent)
+        self.close_connection = True
+        return None
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving() -> Iterator[SimpleNamespace]:
+    """A server whose files, answers and cuts (bytes after which a connection ends) the test decides."""
+    state = SimpleNamespace(files={}, requests=[], cuts=[], statuses=[], ranges=True)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.state = state
+    state.url = f"http://127.0.0.1:{http.server_port}"
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()
