@@ -5,38 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import chain
-from pathlib import Path
 from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from . import plots
+from . import plots, published
 from .case import Case
 from .clicks import Click
 from .datasets import Dataset
 from .evaluate import replay
 from .metrics import iou
 from .models import Model
-from .statistics import at_percentiles, mean_curves
+from .statistics import FEWEST, at_percentiles, mean_curves
 
-PUBLISHED = Path(__file__).resolve().parent.parent / "book/published/iou_by_clicks.csv"
 LEVELS = {"demo": "demo", "measured": "measured on your data"}
 BESIDE = {
     "demo": "Other models on other images: not to be compared with a demo.",
     "measured": "Other models, on images that were prepared in a way that was not published.",
 }
-METHODS = {"sam": "SAM", "ritm": "RITM"}
-
-
-def published(task: str) -> pd.DataFrame:
-    """The study's values of one task: columns method (SAM, RITM), clicks, iou; empty if it has none."""
-    if not PUBLISHED.is_file():  # the package without its book
-        return pd.DataFrame(columns=["method", "clicks", "iou"])
-    table = pd.read_csv(PUBLISHED)
-    table = table[(table["task"] == task) & table["method"].isin(METHODS)]
-    return table.assign(method=table["method"].map(METHODS))[["method", "clicks", "iou"]]
 
 
 def curves(rows: pd.DataFrame) -> HTML:
@@ -58,19 +46,21 @@ def _task_curves(task: str, means: pd.DataFrame) -> list[str]:
         first, final = curve["iou"].iloc[0], curve["iou"].iloc[-1]
         gains.append(f"{model} goes from {first:.2f} at one click to {final:.2f} at {last}")
     finding = "; ".join(gains)
+    bands = "Bands: 95 % interval, patients resampled."
+    if means["low"].isna().all():
+        bands = f"No bands: fewer than {FEWEST} patients."
     figures = [
         figure(
             plots.svg(drawing, f"Line plot of mean IoU against clicks on {task}, {level}: {finding}."),
-            f"<strong>{escape(task)}, {level}.</strong> Mean IoU: {escape(finding)}. "
-            "Bands: 95 % interval, patients resampled.",
+            f"<strong>{escape(task)}, {level}.</strong> Mean IoU: {escape(finding)}. {bands}",
         )
     ]
-    study = published(task)
+    study = published.of_task(task)
     if len(study):
         drawing, axes = plots.new_figure(3.6, 2.8)
         plots.published_curves(axes, study)
         axes.set_title(f"{task} · published", loc="left", fontsize=10)
-        ends = study[study["clicks"].isin([1, study["clicks"].max()])].groupby("method", sort=False)["iou"]
+        ends = study[study["click"].isin([1, study["click"].max()])].groupby("method", sort=False)["iou"]
         finding = "; ".join(f"{method} {iou.iloc[0]:.2f} to {iou.iloc[-1]:.2f}" for method, iou in ends)
         figures.append(
             figure(

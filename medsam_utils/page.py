@@ -23,12 +23,13 @@ import pandas as pd
 import torch
 from IPython.display import HTML
 
+from . import published
 from .case import BadInputError
 from .clicks import Protocol
 from .datasets import FOREGROUND, Dataset
 from .datasets.sources import ARCHIVES, HOW
 from .evaluate import evaluate
-from .figures import LEVELS, published
+from .figures import LEVELS
 from .models import Model, find_entry, load_model
 from .models.devices import choose_device, choose_dtype
 from .statistics import iou_by_click, mean_curves, summary
@@ -209,8 +210,8 @@ def results_table(rows: pd.DataFrame) -> HTML:
     missed = table.pop("missed")
     table["NoC@80 (never)"] = [f"{n:.1f} ({m:.0%})" for n, m in zip(table.pop("NoC@80"), missed, strict=True)]
     for task in table["task"].unique():
-        for method, curve in published(task).groupby("method", sort=False):
-            values = {f"IoU@{click}": iou for click, iou in zip(curve["clicks"], curve["iou"], strict=True)}
+        for method, curve in published.of_task(task).groupby("method", sort=False):
+            values = {f"IoU@{click}": iou for click, iou in zip(curve["click"], curve["iou"], strict=True)}
             line = {"task": task, "model": method, "level": "published"}
             line |= {name: values.get(name) for name in table.columns if name.startswith("IoU@")}
             table = pd.concat([table, pd.DataFrame([line])], ignore_index=True)

@@ -77,7 +77,7 @@ def curves(axes: Axes, means: pd.DataFrame) -> None:
 def published_curves(axes: Axes, published: pd.DataFrame) -> None:
     """The study's curves of one task, dashed and grey-edged so that they are never taken for ours.
 
-    published: columns method, clicks, iou.
+    published: columns method, click, iou.
     """
     for i, (method, curve) in enumerate(published.groupby("method", sort=False)):
         style = {
@@ -88,8 +88,8 @@ def published_curves(axes: Axes, published: pd.DataFrame) -> None:
             "ms": 4.5,
             "mfc": "none",
         }
-        axes.plot(curve["clicks"], curve["iou"], label=method, **style)
-    _clicks_and_iou(axes, int(published["clicks"].max()))
+        axes.plot(curve["click"], curve["iou"], label=method, **style)
+    _clicks_and_iou(axes, int(published["click"].max()))
 
 
 def _clicks_and_iou(axes: Axes, clicks: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 
 GROUP = ["task", "model", "level"]
+FEWEST = 5  # patients; with fewer, no interval covers what it says
 
 
 def iou_by_click(rows: pd.DataFrame) -> pd.DataFrame:
@@ -36,52 +39,142 @@ def clustered_means(
     >>> clustered_means(np.array([[0.2], [0.4]]), np.array(["p", "p"]), repeats=2).round(2).tolist()
     [[0.3], [0.3]]
     """
+    totals, counts = _of_clusters(values, clusters)
+    draws = _draws(len(totals), repeats, seed)
+    with np.errstate(invalid="ignore"):  # a sample may hold no known value: 0 / 0 is NaN, left out below
+        return (draws @ totals) / (draws @ counts)
+
+
+def _of_clusters(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of the known values of each cluster: clusters x clicks, twice."""
     labels, cluster = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     known = np.isfinite(values)
     totals, counts = np.zeros((2, len(labels), values.shape[1]))
     np.add.at(totals, cluster, np.where(known, values, 0))
     np.add.at(counts, cluster, known)
-    draws = np.random.default_rng(seed).multinomial(
-        len(labels), np.full(len(labels), 1 / len(labels)), repeats
-    )
-    with np.errstate(invalid="ignore"):  # a sample may hold no known value: 0 / 0 is NaN, left out below
-        return (draws @ totals) / (draws @ counts)
+    return totals, counts
 
 
-def interval(values: np.ndarray, clusters: np.ndarray, repeats: int = 1000, seed: int = 0) -> np.ndarray:
+def _draws(clusters: int, repeats: int, seed: int) -> np.ndarray:
+    """How often each cluster is in each bootstrap sample: repeats x clusters."""
+    return np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), repeats)
+
+
+def interval(
+    values: np.ndarray,
+    clusters: np.ndarray,
+    repeats: int = 1000,
+    seed: int = 0,
+    within: tuple[float, float] = (0.0, 1.0),
+) -> np.ndarray:
     """Lower and upper end of the patient-clustered 95 % bootstrap interval of the mean: 2 x clicks.
 
-    Percentile method. With a single patient there is no spread between patients to see: NaN.
+    values, clusters: as in `clustered_means`. within: the least and the largest value that there can be; the
+    interval is cut there. NaN with fewer than FEWEST patients.
+
+    Bootstrap-t (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12): each sample's
+    mean is measured in its own standard error, that of a ratio of sums over patients. Simulated with 1 to 20
+    objects a patient, it covers 93 to 97 % from 10 patients on and 92 to 97 % below; more, up to 98.5 %, if
+    patients are few and nearly every IoU is close to 0 or 1. Percentiles of the means would need 40 patients.
 
     >>> interval(np.array([[0.2], [0.4]]), np.array(["p", "p"])).tolist()
     [[nan], [nan]]
     """
-    if len(set(clusters)) < 2:
-        return np.full((2, values.shape[1]), np.nan)
-    return np.nanpercentile(clustered_means(values, clusters, repeats, seed), [2.5, 97.5], axis=0)
+    totals, counts = _of_clusters(values, clusters)
+    ends = np.full((2, values.shape[1]), np.nan)
+    enough = (counts > 0).sum(axis=0) >= FEWEST
+    if not enough.any():
+        return ends
+    totals, counts = totals[:, enough], counts[:, enough]
+    means = totals.sum(axis=0) / counts.sum(axis=0)
+    residuals = totals - means * counts
+    draws = _draws(len(totals), repeats, seed)
+    with np.errstate(invalid="ignore"):
+        drawn = draws @ counts
+        shifts = (draws @ residuals) / drawn  # of each sample's mean from the mean
+        squares = draws @ residuals**2 - 2 * shifts * (draws @ (residuals * counts))
+        squares += shifts**2 * (draws @ counts**2)
+        errors = np.sqrt(squares.clip(min=0)) / drawn
+    # a sample that drew one patient only has no error: its shift counts as very large
+    scaled = np.nanpercentile(shifts / np.maximum(errors, 1e-12), [97.5, 2.5], axis=0)
+    error = np.sqrt((residuals**2).sum(axis=0)) / counts.sum(axis=0)
+    ends[:, enough] = np.clip(means - scaled * error, *within)
+    return ends
 
 
 def mean_curves(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean IoU over the images of each task after each click, with its 95 % interval.
 
-    Columns: task, model, level, click, iou, low, high. A mean never crosses tasks, models or levels.
-    An undefined IoU (both masks empty) is left out.
+    Columns: task, model, level, click, iou, low, high, objects, patients. A mean never crosses tasks, models
+    or levels. An undefined IoU (both masks empty) is left out.
     """
     curves = []
     for key, table in iou_by_click(rows).groupby(GROUP, sort=False):
-        low, high = interval(table.to_numpy(), table.index.get_level_values("patient_id").to_numpy())
-        mean = table.mean().to_numpy()
-        curve = pd.DataFrame({"click": table.columns, "iou": mean, "low": low, "high": high})
-        curves.append(curve.assign(**dict(zip(GROUP, key, strict=True))))
-    return pd.concat(curves, ignore_index=True)[[*GROUP, "click", "iou", "low", "high"]]
+        low, high = interval(table.to_numpy(), patients_of(table))
+        curve = {"click": table.columns, "iou": table.mean().to_numpy(), "low": low, "high": high}
+        curve |= {"objects": table.count().to_numpy(), "patients": len(set(patients_of(table)))}
+        curves.append(pd.DataFrame(curve).assign(**dict(zip(GROUP, key, strict=True))))
+    columns = [*GROUP, "click", "iou", "low", "high", "objects", "patients"]
+    return pd.concat(curves, ignore_index=True)[columns]
+
+
+def patients_of(table: pd.DataFrame) -> np.ndarray:
+    """Patient of each object of a table that is indexed as `iou_by_click`."""
+    return table.index.get_level_values("patient_id").to_numpy()
+
+
+def by_size(rows: pd.DataFrame, edges: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)) -> pd.DataFrame:
+    """Mean curves by the part of the image that the object covers: columns of `mean_curves` and `size`.
+
+    edges: shares of the image, 0..1, at which one bin ends and the next begins (it holds its upper end).
+
+    >>> rows = pd.DataFrame({"task": "T", "model": "m", "level": "demo", "case_id": list("abc"),
+    ...     "patient_id": list("abc"), "click": 1, "iou": [0.1, 0.5, 0.7], "area_share": [0.001, 0.05, 0.1]})
+    >>> by_size(rows)[["size", "iou", "objects"]].values.tolist()
+    [['up to 0.3 %', 0.1, 1], ['3 to 10 %', 0.6, 2]]
+    """
+    percent = [f"{edge * 100:g}" for edge in edges]
+    labels = [
+        f"up to {percent[0]} %",
+        *(f"{a} to {b} %" for a, b in pairwise(percent)),
+        f"above {percent[-1]} %",
+    ]
+    return _curves_by(rows, pd.cut(rows["area_share"], [0, *edges, 1], labels=labels).rename("size"))
+
+
+def by_components(rows: pd.DataFrame, most: int = 4) -> pd.DataFrame:
+    """Mean curves by the number of the object's connected regions: columns of `mean_curves` and `components`.
+
+    most: objects of so many regions or more are taken together.
+    """
+    labels = [*map(str, range(1, most)), f"{most} or more"]
+    regions = rows["components"].clip(upper=most)
+    return _curves_by(rows, pd.cut(regions, range(most + 1), labels=labels).rename("components"))
+
+
+def _curves_by(rows: pd.DataFrame, bins: pd.Series) -> pd.DataFrame:
+    """Mean curves of the objects of each bin, with the bin as first column."""
+    parts = [
+        mean_curves(of_bin).assign(**{bins.name: name})
+        for name, of_bin in rows.groupby(bins, observed=True, sort=True)
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return table[[bins.name, *table.columns.drop(bins.name)]]
+
+
+def clicks_to(ious: np.ndarray, target: float) -> tuple[np.ndarray, np.ndarray]:
+    """Clicks until the IoU of each object first reaches `target`, and which objects never reach it.
+
+    ious: objects x clicks. An object that never does counts as the number of clicks that were made.
+    The first click that reaches it counts, even if a later one spoils the mask again.
+    """
+    reached = ious >= target
+    missed = ~reached.any(axis=1)
+    return np.where(missed, ious.shape[1], reached.argmax(axis=1) + 1), missed
 
 
 def noc(ious: np.ndarray, target: float) -> tuple[float, float]:
-    """Mean number of clicks until the IoU first reaches `target`, and the share of objects that never do.
-
-    ious: objects x clicks. An object that never reaches the target counts as the number of clicks that were
-    made, so the mean is only readable beside that share. The first click that reaches it counts, even if
-    a later one spoils the mask again.
+    """Mean of `clicks_to`, and the share of objects that never reach the target; only readable together.
 
     >>> noc(np.array([[0.5, 0.8, 0.7], [0.1, 0.2, 0.3]]), target=0.8)
     (2.5, 0.5)
@@ -90,10 +183,25 @@ def noc(ious: np.ndarray, target: float) -> tuple[float, float]:
     """
     if not len(ious):
         return float("nan"), float("nan")
-    reached = ious >= target
-    missed = ~reached.any(axis=1)
-    clicks = np.where(missed, ious.shape[1], reached.argmax(axis=1) + 1)
+    clicks, missed = clicks_to(ious, target)
     return float(clicks.mean()), float(missed.mean())
+
+
+def noc_table(rows: pd.DataFrame, targets: tuple[float, ...] = (0.8, 0.85, 0.9)) -> pd.DataFrame:
+    """Number of clicks to each target IoU, with its 95 % interval and the share that never gets there.
+
+    Columns: task, model, level, target, noc, low, high, missed (0..1), objects. Objects whose IoU is
+    undefined are left out.
+    """
+    lines = []
+    for key, table in iou_by_click(rows).dropna(how="all").groupby(GROUP, sort=False):
+        for target in targets:
+            clicks, missed = clicks_to(table.to_numpy(), target)
+            ends = interval(clicks[:, None], patients_of(table), within=(1, table.shape[1]))
+            line = dict(zip(GROUP, key, strict=True)) | {"target": target, "noc": clicks.mean()}
+            line |= dict(zip(("low", "high"), ends[:, 0], strict=True))
+            lines.append(line | {"missed": missed.mean(), "objects": len(table)})
+    return pd.DataFrame(lines)
 
 
 def summary(rows: pd.DataFrame, clicks: tuple[int, ...] = (1, 3, 5, 9), target: float = 0.8) -> pd.DataFrame:

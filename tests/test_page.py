@@ -52,9 +52,22 @@ def test_the_answer_is_one_sentence_with_its_numbers_and_level(evaluated):
     _, tables, _ = evaluated
     text = re.sub("<.*?>", "", page.answer(page.together(tables)).data)
     means = tables["grabcut"].groupby("click")["iou"].mean()
-    assert text.startswith(f"grabcut reaches a mean IoU of {means[1]:.2f} (95 % interval ")
-    assert f"with one click and of {means[3]:.2f}" in text
-    assert text.endswith("with 3 (measured on your data).")
+    assert text == (
+        f"grabcut reaches a mean IoU of {means[1]:.2f} with one click and of {means[3]:.2f} with 3 "
+        "(measured on your data)."
+    )
+
+
+def test_the_answer_has_intervals_where_there_are_patients_enough(evaluated):
+    rows = page.together(evaluated[1])
+    ious = np.linspace(0.3, 0.7, 11)
+    rows = pd.concat(
+        rows[rows["case_id"] == rows["case_id"].iloc[0]].assign(patient_id=str(i), case_id=str(i), iou=value)
+        for i, value in enumerate(ious)
+    )
+    half = 2.228 * ious.std(ddof=1) / 11**0.5  # Student's interval, which is close for such even values
+    (low, high), *_ = re.findall(r"\(95 % interval ([\d.]+) to ([\d.]+)\)", page.answer(rows).data)
+    assert (float(low), float(high)) == pytest.approx((0.5 - half, 0.5 + half), abs=0.03)
 
 
 def test_only_demo_pages_carry_the_banner(dataset, evaluated):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsam_utils import figures, plots
+from medsam_utils import figures, plots, published
 from medsam_utils.clicks import Click
 
 
@@ -34,7 +34,7 @@ def test_published_lines_are_dashed_and_ours_are_not(means):
     _, ours = plots.new_figure(3, 2)
     plots.curves(ours, means)
     _, theirs = plots.new_figure(3, 2)
-    plots.published_curves(theirs, figures.published("US-Breast"))
+    plots.published_curves(theirs, published.of_task("US-Breast"))
     assert {line.get_linestyle() for line in ours.lines} == {"-"}
     assert {line.get_linestyle() for line in theirs.lines} == {"--"}
     assert [line.get_label() for line in theirs.lines] == ["SAM", "RITM"]

@@ -8,11 +8,14 @@ import pytest
 
 from medsam_utils.statistics import (
     at_percentiles,
+    by_components,
+    by_size,
     clustered_means,
     interval,
     iou_by_click,
     mean_curves,
     noc,
+    noc_table,
     summary,
 )
 
@@ -61,25 +64,50 @@ def test_a_perfect_object_keeps_its_iou_and_an_undefined_one_is_left_out():
 def test_the_bootstrap_draws_patients_not_images():
     # a thousand images of one patient at 0 and one image of another at 1: half of a draw's patients decide
     values = np.array([[0.0]] * 1000 + [[1.0]])
-    low, high = interval(values, np.array(["a"] * 1000 + ["b"]))
-    assert (low, high) == (0.0, 1.0)
     means = clustered_means(values, np.array(["a"] * 1000 + ["b"]), repeats=4000)
+    assert np.mean(means == 0.0) == pytest.approx(0.25, abs=0.03)
     assert np.mean(means == 1.0) == pytest.approx(0.25, abs=0.03)
+    # the same images, each a patient of its own, tell far more
+    values = np.random.default_rng(0).normal(0.5, 0.1, (10, 1)).repeat(50, axis=0)
+    of_ten = np.diff(interval(values, np.repeat(np.arange(10), 50)), axis=0)
+    of_many = np.diff(interval(values, np.arange(500)), axis=0)
+    assert of_ten > 5 * of_many
 
 
-def test_the_interval_covers_the_truth_on_clustered_data():
-    rng, covered = np.random.default_rng(1), 0
-    patients = np.repeat(np.arange(40), 5)
-    for seed in range(200):
-        values = (rng.normal(0.5, 0.1, 40)[patients] + rng.normal(0, 0.05, 200))[:, None]
-        low, high = interval(values, patients, repeats=400, seed=seed)
-        covered += low[0] <= 0.5 <= high[0]
-    assert 0.90 <= covered / 200 <= 0.98
+@pytest.mark.parametrize("patients", [10, 30])
+@pytest.mark.parametrize("shape", ["normal", "skewed"])
+def test_the_interval_covers_the_true_mean_on_clustered_data(patients, shape):
+    low_misses, high_misses = [], []
+    for design in range(4):  # which patient has how many images, 1 to 10; each column is an experiment
+        rng = np.random.default_rng([patients, design])
+        of = np.repeat(np.arange(patients), rng.integers(1, 11, patients))
+        if shape == "normal":
+            truth = 0.5
+            values = rng.normal(0.5, 0.1, (patients, 1000))[of] + rng.normal(0, 0.05, (len(of), 1000))
+        else:  # most masks good, a long tail of bad ones
+            truth = 8 / 9.5
+            mean = rng.beta(8, 1.5, (patients, 1000))[of]
+            values = rng.beta(10 * mean, 10 * (1 - mean) + 1e-9)
+        low, high = interval(values, of, seed=design)
+        low_misses += [np.mean(truth < low)]
+        high_misses += [np.mean(high < truth)]
+    assert 0.93 <= 1 - np.mean(low_misses) - np.mean(high_misses) <= 0.97
+    assert max(np.mean(low_misses), np.mean(high_misses)) < 0.05  # neither end is far too near
 
 
-def test_one_patient_has_no_interval():
-    means = mean_curves(rows_of({"a1": [0.2], "a2": [0.4]}))
+def test_an_interval_stays_within_what_there_can_be():
+    values = np.array([[1.0], [1.0], [1.0], [1.0], [1.0], [0.2]])
+    low, high = interval(values, np.arange(6))
+    assert 0 <= low[0] < 0.8 and high[0] == 1
+    assert interval(np.full((6, 1), 0.7), np.arange(6)).tolist() == [[pytest.approx(0.7)]] * 2
+
+
+def test_too_few_patients_have_no_interval():
+    means = mean_curves(rows_of({"a1": [0.2], "a2": [0.4], "b1": [0.4], "c1": [0.1], "d1": [0.3]}))
     assert means[["low", "high"]].isna().all(axis=None)
+    assert means[["objects", "patients"]].values.tolist() == [[5, 4]]
+    # the fifth patient's only value is undefined
+    assert np.isnan(interval(np.array([[0.1], [0.2], [0.3], [0.4], [np.nan]]), np.arange(5))).all()
 
 
 def test_noc_counts_a_miss_as_all_clicks_and_reports_its_share():
@@ -101,13 +129,27 @@ def test_the_percentiles_are_real_objects_and_ties_go_by_name():
     assert at_percentiles(rows_of({"a2": [0.5], "a1": [0.5]}), (0,)) == {0: ("a1", 0.5)}
 
 
-def test_published_means_are_those_of_the_released_tables():
-    from medsam_utils.figures import PUBLISHED
+def test_noc_at_several_targets():
+    rows = rows_of({"a1": [0.85, 0.9, 0.7], "b1": [0.1, 0.81, 0.5], "c1": [0.1, 0.2, 0.79], "d1": [0.95] * 3})
+    table = noc_table(rows)
+    assert table["target"].tolist() == [0.8, 0.85, 0.9]
+    assert table["noc"].tolist() == [(1 + 2 + 3 + 1) / 4, (1 + 3 + 3 + 1) / 4, (2 + 3 + 3 + 1) / 4]
+    assert table["missed"].tolist() == [1 / 4, 2 / 4, 2 / 4]
+    assert table["low"].isna().all() and set(table["objects"]) == {4}
+    more = noc_table(pd.concat([rows, rows_of({"e1": [0.1, 0.1, 0.8]})]), (0.8,)).iloc[0]
+    assert 1 <= more["low"] < more["noc"] == 2.0 < more["high"] <= 3
 
-    table = pd.read_csv(PUBLISHED).pivot_table(index="method", columns="clicks", values="iou")
-    assert table.loc["sam", [1, 3, 5, 9]].tolist() == pytest.approx(
-        [0.4595, 0.5669, 0.5969, 0.6112], abs=5e-5
-    )
-    assert table.loc["ritm", [1, 3, 5, 9]].tolist() == pytest.approx(
-        [0.1322, 0.4538, 0.5962, 0.6875], abs=5e-5
-    )
+
+def test_curves_by_size_and_by_number_of_regions():
+    rows = rows_of({"a1": [0.1, 0.2], "b1": [0.5, 0.6], "c1": [0.7, 0.8], "d1": [0.9, 1.0]})
+    rows["area_share"] = rows["case_id"].map({"a1": 0.002, "b1": 0.01, "c1": 0.004, "d1": 0.5})
+    rows["components"] = rows["case_id"].map({"a1": 1, "b1": 2, "c1": 7, "d1": 4})
+    sizes = by_size(rows).set_index(["size", "click"])["iou"]
+    assert sizes.loc[[("up to 0.3 %", 1), ("0.3 to 1 %", 1), ("above 10 %", 2)]].tolist() == [0.1, 0.6, 1.0]
+    assert len(sizes) == 3 * 2  # no line for a bin without objects
+    regions = by_components(rows)
+    assert regions.loc[regions["click"] == 1, ["components", "iou", "objects"]].values.tolist() == [
+        ["1", 0.1, 1],
+        ["2", 0.5, 1],
+        ["4 or more", pytest.approx(0.8), 2],
+    ]

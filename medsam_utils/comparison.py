@@ -1,0 +1,142 @@
+"""Two sets of rows of the same objects: which is better, from which click on, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import permutation_test
+
+from .statistics import FEWEST, GROUP, clustered_means, interval, iou_by_click, patients_of
+
+
+def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """IoU of `second` minus that of `first` for each object that both have: objects x clicks.
+
+    first, second: rows that differ in one thing, such as the model or a field of the protocol.
+    The index holds task, level, case_id and patient_id, so demo and measured rows are never paired.
+    Raises ValueError if they have no object in common.
+    """
+    tables = (iou_by_click(rows).reset_index("model", drop=True) for rows in (first, second))
+    first_ious, second_ious = next(tables).align(next(tables), join="inner")
+    if first_ious.empty:
+        raise ValueError("no task, level and case is in both tables: nothing can be compared in pairs")
+    return second_ious - first_ious
+
+
+def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Mean paired difference of IoU, second minus first, per task and click, with a test of no difference.
+
+    Columns: task, level, click, objects, patients, difference, its 95 % interval low and high, p, and p_holm,
+    corrected for all tasks and clicks of the table.
+
+    The test is `sign_flip_test` of the patients' sums, because it asks about the very mean that is shown and
+    takes slices of one patient as one observation; Wilcoxon's would ask about the patients' medians.
+    """
+    parts = []
+    for (task, level), table in paired_differences(first, second).groupby(["task", "level"], sort=False):
+        patients = patients_of(table)
+        low, high = interval(table.to_numpy(), patients, within=(-1, 1))
+        part = {"task": task, "level": level, "click": table.columns, "objects": table.count().to_numpy()}
+        part |= {"patients": len(set(patients)), "difference": table.mean().to_numpy()}
+        sums = table.groupby(patients).sum().to_numpy()
+        parts.append(pd.DataFrame(part | {"low": low, "high": high, "p": sign_flip_test(sums)}))
+    result = pd.concat(parts, ignore_index=True)
+    return result.assign(p_holm=holm(result["p"].to_numpy()))
+
+
+def sign_flip_test(differences: np.ndarray, resamples: int = 9999) -> np.ndarray:
+    """Two-sided p that paired differences scatter about 0 evenly: patients x clicks -> one p per click.
+
+    Under the null hypothesis each patient's difference could as well have the other sign. All signs are
+    tried where they are at most `resamples`, else so many at random from a fixed seed.
+
+    >>> sign_flip_test(np.array([[0.1], [0.2], [0.3]])).tolist()  # 2 of 8 signs are as extreme
+    [0.25]
+    """
+    return np.array(
+        [
+            permutation_test(
+                (of_click,),
+                np.sum,
+                permutation_type="samples",
+                n_resamples=resamples,
+                batch=1000,
+                random_state=0,
+            ).pvalue
+            for of_click in differences.T
+        ]
+    )
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's step-down correction of p values for as many tests as there are (1979).
+
+    >>> holm(np.array([0.01, 0.04, 0.03, 0.005])).round(3).tolist()
+    [0.03, 0.06, 0.06, 0.02]
+    """
+    order = np.argsort(p)
+    corrected = np.empty(len(p))
+    steps = np.arange(len(p), 0, -1) * p[order]
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
+
+
+def overtaken_at(differences: np.ndarray) -> np.ndarray:
+    """First click after which a mean difference is above 0, infinite if there is none: ... x clicks -> ...
+
+    >>> overtaken_at(np.array([[-0.2, -0.1, 0.1], [-0.3, -0.2, -0.1], [0.1, 0.2, -0.1]])).tolist()
+    [3.0, inf, 1.0]
+    """
+    ahead = np.asarray(differences) > 0
+    return np.where(ahead.any(axis=-1), ahead.argmax(axis=-1) + 1.0, np.inf)
+
+
+def crossings(first: pd.DataFrame, second: pd.DataFrame, repeats: int = 1000) -> pd.DataFrame:
+    """The click from which `second`'s mean IoU is above `first`'s for the first time, per task.
+
+    Columns: task, level, click (1: from the start, infinite: not with the clicks that were made), its 95 %
+    interval low and high, and never: the share of bootstrap samples without a crossing. Percentiles of
+    samples that draw patients, a sample without crossing counting as infinite; NaN below FEWEST patients.
+    """
+    lines = []
+    for (task, level), table in paired_differences(first, second).groupby(["task", "level"], sort=False):
+        patients = patients_of(table)
+        clicks = overtaken_at(clustered_means(table.to_numpy(), patients, repeats))
+        line = {"task": task, "level": level, "click": float(overtaken_at(table.mean().to_numpy()))}
+        ends = np.quantile(clicks, [0.025, 0.975], method="inverted_cdf")
+        few = len(set(patients)) < FEWEST
+        line |= dict(zip(("low", "high"), [np.nan] * 2 if few else ends, strict=True))
+        lines.append(line | {"never": np.isinf(clicks).mean()})
+    return pd.DataFrame(lines)
+
+
+def seed_spread(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """How much the random choice among tied click positions matters: rows of several seeds, side by side.
+
+    runs: one table of rows for each seed, everything else equal. Columns: task, model, level, click, seeds,
+    objects; tied (share of objects that had a choice at this click or before, in any run); object_sd (mean
+    over objects of the standard deviation between seeds); lowest, highest and mean_sd (of the task's mean
+    IoU between seeds). Objects that not all runs have are left out.
+    Raises ValueError for fewer than two runs.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"the spread between seeds needs rows of two seeds or more, not of {len(runs)}")
+    ious = pd.concat([iou_by_click(rows) for rows in runs], keys=range(len(runs)), names=["seed"])
+    objects = [*GROUP, "case_id", "patient_id"]
+    ious = ious.groupby(objects, sort=False).filter(lambda of_object: len(of_object) == len(runs))
+    tied = pd.concat(rows.assign(tied=rows["ties"] > 1) for rows in runs)
+    tied = tied.groupby([*objects, "click"], sort=False)["tied"].any().unstack("click")
+    tied = tied.fillna(False).cummax(axis="columns")
+    parts = []
+    for key, table in ious.groupby(GROUP, sort=False):
+        of_seed = table.groupby("seed").mean()
+        of_object = table.groupby(objects, sort=False)
+        part = {"click": table.columns, "seeds": len(runs), "objects": of_object.ngroups}
+        part |= {"tied": tied.loc[of_object.first().index].mean().to_numpy()}
+        part |= {"object_sd": of_object.std().mean().to_numpy(), "lowest": of_seed.min().to_numpy()}
+        part |= {"highest": of_seed.max().to_numpy(), "mean_sd": of_seed.std().to_numpy()}
+        parts.append(pd.DataFrame(part).assign(**dict(zip(GROUP, key, strict=True))))
+    table = pd.concat(parts, ignore_index=True)
+    return table[[*GROUP, *table.columns.drop(GROUP)]]

@@ -1,0 +1,81 @@
+"""The study's released numbers, read in this one place, and the gate that holds our own against them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .statistics import mean_curves
+
+FOLDER = Path(__file__).resolve().parent.parent / "book/published"
+METHODS = {"sam": "SAM", "ritm": "RITM"}
+"""Methods of the study's figures, as the released tables and as pages call them."""
+COUNTERPARTS = {"sam_vit_h": "SAM", "ritm_h32": "RITM"}
+"""Which model of the registry has the weights of which method."""
+
+
+@cache
+def _read(name: str) -> pd.DataFrame:
+    path = FOLDER / name
+    if not path.is_file():  # the package without its book
+        return pd.DataFrame(columns=["method", "task", "clicks", "iou", "mode", "mask_choice", "prompt"])
+    return pd.read_csv(path)
+
+
+def iou_by_click() -> pd.DataFrame:
+    """IoU of SAM and RITM on 28 tasks after 1 to 9 clicks: columns method, task, click, iou.
+
+    Empty where the package stands without its book.
+    """
+    table = _read("iou_by_clicks.csv").rename(columns={"clicks": "click"})
+    table = table[table["method"].isin(METHODS)]
+    return table.assign(method=table["method"].map(METHODS))[["method", "task", "click", "iou"]]
+
+
+def iou_by_prompt_mode() -> pd.DataFrame:
+    """IoU of SAM in five ways of prompting: columns task, mode (1 to 5), mask_choice, prompt, iou."""
+    return _read("iou_by_prompt_mode.csv")[["task", "mode", "mask_choice", "prompt", "iou"]]
+
+
+def of_task(task: str) -> pd.DataFrame:
+    """The study's values of one task: columns method, click, iou; empty if it has none."""
+    table = iou_by_click()
+    return table.loc[table["task"] == task, ["method", "click", "iou"]]
+
+
+def mean_curve(method: str) -> pd.Series:
+    """Unweighted mean over the tasks, by click: the study's average curve of SAM or RITM."""
+    table = iou_by_click()
+    return table[table["method"] == method].groupby("click")["iou"].mean()
+
+
+def tasks_ahead(first: str = "SAM", second: str = "RITM") -> pd.Series:
+    """On how many tasks the first method's IoU is above the second's, by click."""
+    table = iou_by_click().pivot(index=["task", "click"], columns="method", values="iou")
+    return (table[first] > table[second]).groupby("click").sum()
+
+
+def gate(rows: pd.DataFrame) -> pd.DataFrame:
+    """Our values against the published ones: per task, model and click, and whether the interval holds them.
+
+    rows: of one protocol. Columns: those of `statistics.mean_curves`, published, difference (ours minus
+    published) and verdict: "inside" or "outside" our 95 % interval, "no interval" with too few patients,
+    "not published" for a task or a model that the study's tables do not have. Demo rows are compared with
+    nothing: their verdict is "demo", published and difference are NaN.
+    """
+    means = mean_curves(rows)
+    means["method"] = means["model"].map(COUNTERPARTS)
+    study = iou_by_click().rename(columns={"iou": "published"})
+    table = means.merge(study, how="left", on=["method", "task", "click"]).drop(columns="method")
+    table["published"] = table["published"].where(table["level"] == "measured")
+    table["difference"] = table["iou"] - table["published"]
+    verdicts = {
+        "demo": table["level"] == "demo",
+        "not published": table["published"].isna(),
+        "no interval": table["low"].isna(),
+        "inside": table["published"].between(table["low"], table["high"]),
+    }
+    return table.assign(verdict=np.select(list(verdicts.values()), list(verdicts), "outside"))

@@ -1,0 +1,120 @@
+"""comparison.py, on differences that can be worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_1samp
+
+from medsam_utils import published
+from medsam_utils.comparison import (
+    compare,
+    crossings,
+    holm,
+    overtaken_at,
+    paired_differences,
+    seed_spread,
+    sign_flip_test,
+)
+from tests.test_statistics import rows_of
+
+
+def test_differences_are_paired_by_object_whatever_the_order():
+    first = rows_of({"a1": [0.1, 0.2], "b1": [0.3, 0.4], "c1": [0.5, 0.5]}, model="one")
+    second = rows_of({"d1": [0.9, 0.9], "b1": [0.5, 0.3], "a1": [0.2, 0.4]}, model="two")
+    table = paired_differences(first, second).droplevel(["task", "level", "patient_id"])
+    assert table.loc["a1"].tolist() == pytest.approx([0.1, 0.2])
+    assert table.loc["b1"].tolist() == pytest.approx([0.2, -0.1])
+    assert len(table) == 2
+
+
+def test_demo_and_measured_rows_are_never_paired():
+    with pytest.raises(ValueError, match="nothing can be compared"):
+        compare(rows_of({"a1": [0.1]}), rows_of({"a1": [0.1]}, level="measured"))
+
+
+def test_the_sign_flip_test_by_hand():
+    # sums 0.3, 0.2, -0.1 of 3 patients: of the 8 choices of signs two give 0.4 or more, so p = 2 * 2/8
+    assert sign_flip_test(np.array([[0.3], [0.2], [-0.1]])).tolist() == [0.5]
+    assert sign_flip_test(np.zeros((6, 1))).tolist() == [1.0]
+    assert sign_flip_test(np.ones((10, 1))).tolist() == [2 / 2**10]
+
+
+def test_the_sign_flip_test_agrees_with_student_s_on_normal_differences():
+    differences = np.random.default_rng(3).normal(0.02, 0.05, (30, 4))
+    assert sign_flip_test(differences) == pytest.approx(ttest_1samp(differences, 0).pvalue, abs=0.02)
+
+
+def test_slices_of_one_patient_are_one_observation():
+    # 40 slices that all improve, of one patient: no test may call that significant
+    first = rows_of({f"a{i}": [0.5] for i in range(40)} | {"b1": [0.5]})
+    second = rows_of({f"a{i}": [0.9] for i in range(40)} | {"b1": [0.4]})
+    line = compare(first, second).iloc[0]
+    assert line[["objects", "patients", "p"]].tolist() == [41, 2, 1.0]
+    assert line["difference"] == pytest.approx((40 * 0.4 - 0.1) / 41)
+    assert np.isnan(line["low"])
+
+
+def test_holm_by_hand():
+    # sorted 0.01, 0.02, 0.02, 0.3 times 4, 3, 2, 1 is 0.04, 0.06, 0.04, 0.3, and never falls
+    assert holm(np.array([0.02, 0.3, 0.01, 0.02])).tolist() == pytest.approx([0.06, 0.3, 0.04, 0.06])
+    assert holm(np.array([0.9, 0.8])).tolist() == [1.0, 1.0]
+
+
+def test_the_correction_is_for_all_tasks_and_clicks():
+    cases = {f"{patient}1": [0.5, 0.5] for patient in "abcdef"}
+    better = {f"{patient}1": [0.6, 0.5] for patient in "abcdef"}
+    first = pd.concat([rows_of(cases), rows_of(cases, task="U")])
+    second = pd.concat([rows_of(better), rows_of(cases, task="U")])
+    table = compare(first, second)
+    assert table["p"].tolist() == [2 / 64, 1, 1, 1]
+    assert table["p_holm"].tolist() == [4 * 2 / 64, 1, 1, 1]
+    assert table.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx([0.1] * 3)
+
+
+def test_curves_cross_where_the_second_is_ahead_for_the_first_time():
+    patients = "abcdefgh"
+    first = rows_of({f"{patient}1": [0.5, 0.5, 0.5, 0.5] for patient in patients})
+    second = {f"{patient}1": [0.3, 0.4, 0.45, 0.6] for patient in patients}
+    line = crossings(first, rows_of(second)).iloc[0]
+    assert line[["click", "low", "high", "never"]].tolist() == [4, 4, 4, 0]
+    second |= {"g1": [0.3, 0.9, 0.9, 0.2], "h1": [0.3, 0.4, 0.4, 0.2]}  # patients differ now
+    line = crossings(first, rows_of(second)).iloc[0]
+    assert line["low"] <= line["click"] <= line["high"] and line["low"] < line["high"]
+    line = crossings(rows_of(second), first).iloc[0]
+    assert line["click"] == 1  # ahead from the start
+
+
+def test_bootstrap_samples_without_a_crossing_are_counted():
+    # the second is ahead at click 2 only if patient a is drawn: not in (4/5)^5 of the samples
+    first = rows_of({f"{patient}1": [0.5, 0.5] for patient in "abcde"})
+    second = rows_of({"a1": [0.4, 0.95]} | {f"{patient}1": [0.4, 0.49] for patient in "bcde"})
+    line = crossings(first, second, repeats=4000).iloc[0]
+    assert line["never"] == pytest.approx(0.8**5, abs=0.02)
+    assert (line["click"], line["low"], line["high"]) == (2, 2, np.inf)
+
+
+def test_ritm_passes_sam_at_click_6_and_at_click_4_on_the_binary_tasks():
+    table = published.iou_by_click().pivot_table(index="click", columns="method", values="iou")
+    assert overtaken_at((table["RITM"] - table["SAM"]).to_numpy()) == 6
+    several_classes = published.iou_by_click()["task"].str.contains("Brain|Hip|Organ")
+    binary = published.iou_by_click()[~several_classes]
+    assert binary["task"].nunique() == 18
+    table = binary.pivot_table(index="click", columns="method", values="iou")
+    assert overtaken_at((table["RITM"] - table["SAM"]).to_numpy()) == 4
+
+
+def test_the_spread_between_seeds_by_hand():
+    ties = {"a1": [1, 3], "b1": [1, 1]}
+    runs = []
+    for ious in ({"a1": [0.4, 0.6], "b1": [0.2, 0.2]}, {"a1": [0.4, 0.8], "b1": [0.2, 0.2]}):
+        rows = rows_of(ious)
+        runs.append(rows.assign(ties=[n for case in rows["case_id"].unique() for n in ties[case]]))
+    table = seed_spread(runs)
+    assert table["tied"].tolist() == [0, 0.5]
+    assert table["object_sd"].tolist() == pytest.approx([0, np.std([0.6, 0.8], ddof=1) / 2])
+    assert table.loc[1, ["lowest", "highest"]].tolist() == pytest.approx([0.4, 0.5])
+    assert table["mean_sd"].tolist() == pytest.approx([0, np.std([0.4, 0.5], ddof=1)])
+    with pytest.raises(ValueError, match="two seeds"):
+        seed_spread(runs[:1])
