@@ -23,7 +23,7 @@ from medsam_utils.datasets.nrrd_file import read_nrrd, read_segments
 from medsam_utils.datasets.phantoms import dicom as phantoms_dicom
 from medsam_utils.datasets.phantoms.dicom_files import save_segments, save_series, save_structures
 from medsam_utils.datasets.phantoms.scans import drawn_pet
-from medsam_utils.datasets.rtstruct import fill, rasterise, read_structures
+from medsam_utils.datasets.rtstruct import fill, rasterise, read_regions
 from medsam_utils.datasets.volumes import find_cut
 from medsam_utils.intensity import EightBit
 
@@ -629,7 +629,7 @@ def test_contours_that_are_open_or_points_are_refused_where_they_are_wanted(tmp_
     structures = pydicom.dcmread(path)
     structures.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "OPEN_PLANAR"
     structures.save_as(path)
-    assert read_structures(path).rois[0][1] is None
+    assert read_regions(path)[0][1] is None
     assert "'Tumor' is open" in excluded(dataset)["one"]
 
 

@@ -197,11 +197,15 @@ def _even_step(headers: Sequence[Header], corners: np.ndarray, normal: np.ndarra
 
 
 def read_series(paths: Iterable[Path], one_uid: bool = True) -> Series:
-    """Read the headers of a series' files, in any order; raises BadCaseError, see `arrange`.
+    """Read the headers of a series' files, in any order; see `series_of`."""
+    return series_of([read_header(path) for path in paths], one_uid)
+
+
+def series_of(headers: Sequence[Header], one_uid: bool = True) -> Series:
+    """Make a series of its files' headers, in any order; raises BadCaseError, see `arrange`.
 
     one_uid: whether all must have one SeriesInstanceUID; some programs write masks without it.
     """
-    headers = [read_header(path) for path in paths]
     if nameless := [header for header in headers if not header.series]:
         raise BadCaseError(f"{nameless[0].path}: it says of no series that it belongs to it: copy it again")
     if one_uid and (strange := [h for h in headers if h.series != headers[0].series]):

@@ -23,6 +23,7 @@ from medsam_utils.datasets.dicom import (
     read_dicom,
     read_header,
     read_series,
+    series_of,
 )
 from medsam_utils.datasets.pairs import natural, walk
 from medsam_utils.datasets.scans import Scan, ScanReader
@@ -32,49 +33,53 @@ TAGS = ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence", "ROICon
 """All that is read of a structure set."""
 
 
-@dataclass(frozen=True)
-class StructureSet:
-    """Contours. series: SeriesInstanceUIDs that they were drawn on; rois: name and contours of each region.
+def read_referenced(path: Path) -> set[str]:
+    """Read the SeriesInstanceUIDs that a structure set was drawn on; raises BadCaseError if it is damaged."""
+    frames = read_dicom(path, TAGS[:1])
+    try:
+        return {
+            str(item.SeriesInstanceUID)
+            for frame in frames.get(TAGS[0]) or ()
+            for study in frame.get("RTReferencedStudySequence") or ()
+            for item in study.get("RTReferencedSeriesSequence") or ()
+        }
+    except UNREADABLE as error:
+        raise _damaged(path, error) from None
+
+
+def read_regions(path: Path) -> list[tuple[str, list[np.ndarray] | None]]:
+    """Read name and contours of each region of a structure set; raises BadCaseError if it is damaged.
 
     A contour is N x 3 points in DICOM's world, mm to the patient's left, posterior, superior. The
     contours are None for a region that is not made of closed planar ones.
     """
-
-    series: frozenset[str]
-    rois: tuple[tuple[str, tuple[np.ndarray, ...] | None], ...]
-
-
-def read_structures(path: Path) -> StructureSet:
-    """Read a structure set; raises BadCaseError if it is damaged."""
-    dataset = read_dicom(path, TAGS)
+    dataset = read_dicom(path, TAGS[1:])
     try:
-        series = frozenset(
-            str(item.SeriesInstanceUID)
-            for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ()
-            for study in frame.get("RTReferencedStudySequence") or ()
-            for item in study.get("RTReferencedSeriesSequence") or ()
-        )
-        contours: dict[int, tuple[np.ndarray, ...] | None] = {}
+        contours: dict[int, list[np.ndarray] | None] = {}
         for roi in dataset.get("ROIContourSequence") or ():
             items = roi.get("ContourSequence") or ()
             closed = all(item.ContourGeometricType == "CLOSED_PLANAR" for item in items)
             # Programs leave contours of a point or two where someone clicked by mistake.
-            points = [_points(item) for item in items if len(item.ContourData or ()) >= 9]
-            contours[int(roi.ReferencedROINumber)] = tuple(points) if closed else None
-        rois = tuple(
-            (str(roi.ROIName), contours.get(int(roi.ROINumber), ()))
+            points = [points for item in items if len(points := _points(item)) >= 3]
+            contours[int(roi.ReferencedROINumber)] = points if closed else None
+        return [
+            (str(roi.ROIName), contours.get(int(roi.ROINumber), []))
             for roi in dataset.get("StructureSetROISequence") or ()
-        )
+        ]
     except UNREADABLE as error:
-        raise BadCaseError(
-            f"{path}: damaged structure set ({type(error).__name__}): export it again"
-        ) from None
-    return StructureSet(series, rois)
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> BadCaseError:
+    return BadCaseError(f"{path}: damaged structure set ({type(error).__name__}): export it again")
 
 
 def _points(contour: pydicom.Dataset) -> np.ndarray:
     """Return a contour's points, N x 3; raises ValueError if there are other than finite numbers."""
-    points = np.array(contour.ContourData, dtype=float).reshape(-1, 3)
+    element = contour.get_item("ContourData")
+    values = ((element and element.value) or b"").rstrip(b" \0")
+    # Still as bytes: of each number pydicom would make an object, which took most of the time.
+    points = np.array(values.split(b"\\") if values else [], dtype=float).reshape(-1, 3)
     if not np.isfinite(points).all():
         raise ValueError("not finite")
     return points
@@ -178,10 +183,13 @@ class DicomStructures(ScanReader):
             path = dataset.root / name
             try:
                 images, drawn_on = self._series_of(path, series)
+                grid = series_of(images)
+                source = grid if drawn_on is images else series_of(drawn_on)
             except BadCaseError as error:
                 exclusions.append(Exclusion(key, dataset.relative(error), relative_path(path, dataset)))
                 continue
-            scans.append(Scan(key, patient, images, (path, *(drawn_on if drawn_on != images else ()))))
+            masks = (path, *(header.path for header in drawn_on if source is not grid))
+            scans.append(Scan(key, patient, grid.paths, masks, grid, source))
         return scans, exclusions
 
     def read_masks(
@@ -189,8 +197,8 @@ class DicomStructures(ScanReader):
     ) -> dict[str, np.ndarray]:
         """Return the mask of each class on the images' grid; raises BadCaseError."""
         path, *drawn_on = scan.masks
-        source = read_series(drawn_on) if drawn_on else grid
-        rois = read_structures(path).rois
+        source = scan.source or (read_series(drawn_on) if drawn_on else grid)
+        rois = read_regions(path)
         patterns = {name: re.compile(pattern, re.I) for name, pattern in self.rois}
         if not any(pattern.fullmatch(roi) for pattern in patterns.values() for roi, _ in rois):
             raise BadCaseError(
@@ -209,11 +217,9 @@ class DicomStructures(ScanReader):
             masks[name] = _resample(mask, source, grid) if drawn_on else mask
         return masks
 
-    def _series_of(
-        self, path: Path, series: Mapping[str, list[Header]]
-    ) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    def _series_of(self, path: Path, series: Mapping[str, list[Header]]) -> tuple[list[Header], list[Header]]:
         """Return the files of the images and of the series that the contours were drawn on."""
-        uids = read_structures(path).series
+        uids = read_referenced(path)
         drawn_on = [series[uid] for uid in sorted(uids & series.keys())]
         if len(drawn_on) != 1:
             raise BadCaseError(
@@ -233,7 +239,7 @@ class DicomStructures(ScanReader):
                 f"{path}: {len(images)} {self.modality} series share the frame of reference of its images: "
                 "exactly one must"
             )
-        return tuple(header.path for header in images[0]), tuple(header.path for header in reference)
+        return images[0], reference
 
 
 def _resample(mask: np.ndarray, source: Series, grid: Series) -> np.ndarray:

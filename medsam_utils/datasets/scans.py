@@ -34,13 +34,16 @@ from medsam_utils.datasets.volumes import (
 class Scan:
     """The files of one volume: images, one per slice, and whatever its masks are made of.
 
-    key: names it in a listing.
+    key: names it in a listing. grid, source: the series of the images, and of what contours were drawn on,
+    where it took reading their headers to find them.
     """
 
     key: str
     patient: str
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
+    grid: Series | None = None
+    source: Series | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ class ScanReader(ABC):
         for scan in scans:
             path = relative_path(scan.masks[0], dataset)
             try:
-                grid = read_series(scan.images)
+                grid = scan.grid or read_series(scan.images)
                 masks = self.read_masks(scan, grid, dataset.classes, dataset.mask_threshold)
                 cut = find_cut(grid.shape, grid.affine, self.plane, scan.images[0])
                 across = (cut.row_axis, cut.column_axis)
