@@ -55,7 +55,7 @@ def evaluate(
     Raises BadInputError if no case of the dataset can be used.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    dataset = _under(dataset, protocol)
+    dataset = under(dataset, protocol)
     listing = dataset.list()
     references = _spread(listing.references, max_cases)
     settings = _settings(dataset, model, protocol, clicks)
@@ -150,14 +150,18 @@ def simulate(
             yield {"task": target.task, **target.size, "click": n, **click, **target.scores}
 
 
-def replay(case: Case, model: Model, rows: pd.DataFrame, click: int) -> np.ndarray:
+def replay(
+    case: Case, model: Model, rows: pd.DataFrame, click: int, embedding: object | None = None
+) -> np.ndarray:
     """Mask of a stored row again, bool H x W: one encode, and one decode of the stored clicks.
 
     rows: all rows of one object of the case under this model. click: which of them, from 1.
+    embedding: what the model's `encode` gave for the case's image, to be spared encoding it again.
     """
     given = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
     prompts = [Click(*values) for values in given[list(_NO_CLICK)].itertuples(index=False)]
-    prediction = model.predict(model.encode(case.image), [prompts])
+    encoded = model.encode(case.image) if embedding is None else embedding
+    prediction = model.predict(encoded, [prompts])
     return prediction.mask(0, int(rows.loc[rows["click"] == click, "mask_index"].iloc[0]))
 
 
@@ -243,7 +247,7 @@ def _run(function: Any, tasks: Iterator[tuple], executor: Executor | None) -> It
             yield future.result()
 
 
-def _under(dataset: Dataset, protocol: Protocol) -> Dataset:
+def under(dataset: Dataset, protocol: Protocol) -> Dataset:
     """The dataset as the protocol reads it: mask threshold, and intensities where it overrules the entry."""
     dataset = replace(dataset, mask_threshold=protocol.mask_threshold)
     if protocol.intensity == "max":

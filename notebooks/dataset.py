@@ -34,7 +34,7 @@ title = ""  # what your own data is called; empty: the folder's name
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import figures, load_dataset, load_folder, page
+from medsam_utils import explorer, figures, load_dataset, load_folder, page
 from medsam_utils.clicks import PROTOCOLS
 
 names = "dataset folder data models checkpoint protocol clicks max_cases device dtype workers store title"
@@ -76,6 +76,15 @@ figures.curves(rows)
 
 # %% tags=["hide-input"]
 figures.examples(subject, loaded, rows)
+
+# %% [markdown]
+# ## Single cases, click by click
+#
+# The worst, quartile and best cases by the first model's IoU after one click. Move the slider to follow the
+# clicks; every model has its own, because each click answers that model's error.
+
+# %% tags=["hide-input"]
+explorer.static(subject, loaded, rows, PROTOCOLS[protocol])
 
 # %% [markdown]
 # ## The numbers
