@@ -1,0 +1,302 @@
+"""Weights files: downloaded, cached, cut, wrong, changed, hostile; own ones by path; devices and dtypes."""
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from local_server import sha256
+from segment_anything import sam_model_registry
+
+from medsam_utils import MODELS, Click, load_model
+from medsam_utils.case import BadInputError
+from medsam_utils.download import WrongHashError
+from medsam_utils.models.checkpoints import Checkpoint, load_state_dict
+from medsam_utils.models.devices import available_devices, choose_device
+from medsam_utils.models.sam_small import build_sam_small
+
+STATE = {"layer.weight": torch.arange(30_000.0), "layer.bias": torch.ones(3)}
+PAGE = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
+
+
+class Attack:
+    """What a pickle may hold: a call that is made when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def saved(content: object, is_zip: bool = True) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=is_zip)
+    return buffer.getvalue()
+
+
+WEIGHTS = saved(STATE)
+
+
+@pytest.fixture
+def models(monkeypatch, tmp_path):
+    """Folder where downloaded weights are kept."""
+    monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path))
+    return tmp_path / "models"
+
+
+def kept(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*") if path.suffix != ".lock")
+
+
+# From a server, with a published hash
+
+
+def test_weights_arrive_once_and_are_then_read_without_the_network(server, models):
+    server.files["/w.pth"] = WEIGHTS
+    checkpoint = Checkpoint(f"{server.url}/w.pth", sha256(WEIGHTS))
+    assert torch.equal(load_state_dict(checkpoint.path())["layer.weight"], STATE["layer.weight"])
+    assert checkpoint.path() == models / "w.pth"
+    assert len(server.requests) == 1
+    assert kept(models) == ["w.pth"]
+
+
+def test_a_cut_download_goes_on_where_it_stopped(server, models):
+    server.files["/w.pth"], server.cuts = WEIGHTS, [50_000]
+    assert Checkpoint(f"{server.url}/w.pth", sha256(WEIGHTS)).path().read_bytes() == WEIGHTS
+    assert server.requests == [("/w.pth", None), ("/w.pth", "bytes=50000-")]
+
+
+def test_what_stays_cut_is_no_weights_file_and_the_next_call_asks_for_the_rest(server, models):
+    server.files["/w.pth"], server.cuts = WEIGHTS, [50_000, 0, 0, 0]
+    checkpoint = Checkpoint(f"{server.url}/w.pth")
+    with pytest.raises(BadInputError, match="cut after 50000 of"):
+        checkpoint.path()
+    assert not (models / "w.pth").exists()
+    assert checkpoint.path().read_bytes() == WEIGHTS
+    assert server.requests[-1] == ("/w.pth", "bytes=50000-")
+
+
+def test_weights_with_another_hash_are_refused_and_not_kept(server, models):
+    server.files["/w.pth"] = WEIGHTS
+    with pytest.raises(WrongHashError, match="not kept") as error:
+        Checkpoint(f"{server.url}/w.pth", sha256(b"others")).path()
+    assert sha256(WEIGHTS) in str(error.value) and sha256(b"others") in str(error.value)
+    assert kept(models) == []
+
+
+def test_a_registered_hash_is_known_without_the_file():
+    assert load_model("sam_vit_h").weights == MODELS["sam_vit_h"].checkpoint.known_sha256
+
+
+# From a server, where nobody publishes a hash
+
+
+def test_the_first_hash_is_recorded_as_sha256sum_writes_it(server, models):
+    server.files["/w.pth"] = WEIGHTS
+    checkpoint = Checkpoint(f"{server.url}/w.pth")
+    assert checkpoint.sha256 == sha256(WEIGHTS)
+    assert (models / "w.pth.sha256").read_text() == f"{sha256(WEIGHTS)}  w.pth\n"
+    again = Checkpoint(f"{server.url}/w.pth")
+    assert (again.sha256, again.path()) == (sha256(WEIGHTS), models / "w.pth")
+    assert len(server.requests) == 1
+
+
+def test_a_file_that_is_another_one_later_is_refused_with_both_hashes_and_a_remedy(server, models):
+    server.files["/w.pth"] = WEIGHTS
+    Checkpoint(f"{server.url}/w.pth").path().unlink()
+    server.files["/w.pth"] = changed = saved(STATE | {"layer.bias": torch.zeros(3)})
+    with pytest.raises(BadInputError, match=r"delete that record") as error:
+        Checkpoint(f"{server.url}/w.pth").path()
+    assert sha256(WEIGHTS) in str(error.value) and sha256(changed) in str(error.value)
+    assert kept(models) == ["w.pth.sha256"]
+    (models / "w.pth.sha256").unlink()
+    assert Checkpoint(f"{server.url}/w.pth").sha256 == sha256(changed)
+
+
+def test_a_file_that_was_changed_here_is_not_used(server, models):
+    server.files["/w.pth"] = WEIGHTS
+    path = Checkpoint(f"{server.url}/w.pth").path()
+    path.write_bytes(saved({"other": torch.ones(1)}))
+    assert Checkpoint(f"{server.url}/w.pth").path().read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(PAGE, "it is a web page"), (WEIGHTS[:50_000], "cut short"), (b"", "cut short"), (b"PNG", "torch.save")],
+    ids=["a web page", "half a file", "nothing", "something else"],
+)
+def test_what_is_no_weights_file_is_neither_kept_nor_recorded(content, reason, server, models):
+    server.files["/w.pth"] = content
+    with pytest.raises(BadInputError, match=rf"w\.pth cannot be read as weights: .*{reason}"):
+        Checkpoint(f"{server.url}/w.pth").path()
+    assert kept(models) == []
+
+
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
+def test_weights_that_would_run_code_are_refused_not_kept_and_do_not_run(is_zip, server, models, tmp_path):
+    server.files["/w.pth"] = saved({"weights": Attack(tmp_path / "ran")}, is_zip)
+    with pytest.raises(BadInputError, match=r"it holds \S+, and to read that could run code"):
+        Checkpoint(f"{server.url}/w.pth").path()
+    assert kept(models) == [] and not (tmp_path / "ran").exists()
+
+
+def test_ritm_is_registered_without_a_hash_and_sam_with_one():
+    ritm = [entry.checkpoint for name, entry in MODELS.items() if name.startswith("ritm_h")]
+    assert [checkpoint.known_sha256 for checkpoint in ritm] == [None] * 3
+    assert all(str(checkpoint.location).startswith("https://") for checkpoint in ritm)
+    sam = [entry.checkpoint for name, entry in MODELS.items() if name.startswith("sam_vit_")]
+    assert all(len(checkpoint.known_sha256) == 64 and checkpoint.size for checkpoint in sam)
+
+
+# By path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """The small SAM with random weights, as a file."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mine.pth"
+    torch.save(build_sam_small().state_dict(), path)
+    return path
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BadInputError, match=r"none\.pth is missing"):
+        load_model("sam_vit_b", checkpoint=tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (PAGE, "web page"),
+        (saved(torch.nn.Linear(2, 2)), r"it holds torch\.nn\.modules\.linear\.Linear, .*state_dict"),
+        (saved([1, 2]), "no state dict of tensors"),
+        (saved({"model": {"epoch": 3}}), "no state dict of tensors"),
+        (saved({}), "no state dict of tensors"),
+    ],
+    ids=["a web page", "a whole module", "a list", "numbers", "nothing"],
+)
+def test_a_file_without_a_state_dict_is_refused_with_the_reason(content, reason, tmp_path):
+    path = tmp_path / "odd.pth"
+    path.write_bytes(content)
+    with pytest.raises(BadInputError, match=rf"odd\.pth .*{reason}"):
+        load_model("sam", checkpoint=path)
+    assert path.exists()  # it is the user's
+
+
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
+def test_a_cut_file_is_refused_wherever_it_is_cut(is_zip, tmp_path):
+    whole, path = saved(STATE, is_zip), tmp_path / "cut.pth"
+    for length in np.linspace(0, len(whole) - 1, 25).astype(int):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BadInputError, match=r"cut\.pth cannot be read as weights"):
+            load_state_dict(path)
+
+
+@pytest.mark.parametrize("wrap", [dict, lambda s: {"model": s, "epoch": 3}, lambda s: {"state_dict": s}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_what_training_scripts_put_round_weights_is_taken_off(wrap, prefix, tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(wrap({prefix + name: tensor for name, tensor in STATE.items()}), path)
+    assert list(load_state_dict(path)) == list(STATE)
+
+
+@pytest.mark.parametrize("architecture", ["vit_b", "vit_l", "vit_h"])
+def test_the_size_of_own_sam_weights_is_found(architecture, tmp_path, monkeypatch):
+    with torch.device("meta"):
+        state = sam_model_registry[architecture]().state_dict()
+    monkeypatch.setattr("medsam_utils.models.sam.load_state_dict", lambda path, device: state)
+    path = tmp_path / "mine.pth"
+    path.touch()
+    model = load_model("sam", checkpoint=path, device="cpu")
+    assert (model.settings()["architecture"], model.name) == (architecture, "sam (mine)")
+
+
+def test_own_weights_predict_under_the_name_of_their_file_in_a_worker_too(small):
+    model = load_model("sam", checkpoint=small, device="cpu")
+    copy = pickle.loads(pickle.dumps(model))
+    for one in (model, copy):
+        assert (one.name, one.weights) == ("sam (mine)", sha256(small.read_bytes()))
+    image, clicks = np.zeros((20, 30, 3), np.uint8), [[Click(5, 5, True, 1.0, 1)]]
+    answers = [one.predict(one.encode(image), clicks).logits for one in (model, copy)]
+    assert np.array_equal(*answers) and answers[0].shape == (1, 3, 128, 128)
+
+
+def test_other_weights_never_go_by_the_name_of_the_registered_ones(small):
+    assert load_model("sam_small", checkpoint=small).name == "sam_small (mine)"
+    assert load_model("sam_small").name == "sam_small"
+
+
+def test_medsam_asks_for_its_file_and_tells_where_it_is(tmp_path, small):
+    with pytest.raises(BadInputError, match=r"bowang-lab/MedSAM .*checkpoint="):
+        load_model("medsam_vit_b")
+    path = tmp_path / "medsam_vit_b.pth"
+    path.write_bytes(small.read_bytes())
+    assert load_model("medsam_vit_b", checkpoint=path).name == "medsam_vit_b"
+    with pytest.raises(BadInputError, match=r'does not fit SAM vit_b .*take the name "sam"'):
+        _ = load_model("medsam_vit_b", checkpoint=path).network
+
+
+def test_weights_of_no_sam_are_refused_with_what_differs(tmp_path):
+    state = build_sam_small().state_dict()
+    state["mask_decoder.iou_token.weight"] = torch.zeros(1, 99)
+    torch.save(state, tmp_path / "odd.pth")
+    fact = r"odd\.pth fits no SAM .*nearest, small, 1 .*\(mask_decoder\.iou_token\.weight"
+    with pytest.raises(BadInputError, match=fact):
+        load_model("sam", checkpoint=tmp_path / "odd.pth")
+
+
+# Devices and number formats
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert available_devices() == ["cuda:0", "cuda:1", "cpu"]
+    assert [str(choose_device(name)) for name in ("cuda", "cuda:1", "cpu", None)] == (
+        ["cuda", "cuda:1", "cpu", "cuda"]
+    )
+    for absent in ("cuda:2", "mps", "gpu"):
+        with pytest.raises(BadInputError, match=f"device '{absent}' is not .*cuda:0 or cuda:1 or cpu"):
+            load_model("sam_small", device=absent)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert str(choose_device()) == "mps"
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.1), ("float16", 0.02)])
+def test_half_precision_changes_logits_by_rounding_and_the_name_in_the_rows(dtype, tolerance):
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    clicks = [[Click(30, 40, True, 1.0, 1), Click(80, 100, False, 1.0, 1)]]
+    whole, half = (load_model("sam_small", device="cpu", dtype=name) for name in ("float32", dtype))
+    expected, found = (model.predict(model.encode(image), clicks) for model in (whole, half))
+    assert found.logits.dtype == np.float32
+    assert half.network.image_encoder.neck[1].weight.dtype == getattr(torch, dtype)
+    assert 0 < np.abs(found.logits - expected.logits).mean() < tolerance
+    assert ((found.logits > 0) == (expected.logits > 0)).mean() > 0.99
+    assert half.name == f"sam_small ({dtype})"
+    assert half.settings() != whole.settings()
+    assert pickle.loads(pickle.dumps(half)).name == half.name
+
+
+def test_features_beyond_the_range_of_float16_are_told_not_predicted_from(monkeypatch):
+    model = load_model("sam_small", device="cpu", dtype="float16")
+    too_large = torch.full((1, 64, 32, 32), 1e5).half()
+    monkeypatch.setattr(model.network.image_encoder, "forward", lambda pixels: too_large)
+    with pytest.raises(BadInputError, match=r"sam_small \(float16\) overflows .*take bfloat16"):
+        model.encode(np.zeros((9, 9, 3), np.uint8))
+
+
+def test_a_model_without_a_network_has_no_dtype_and_an_unknown_one_is_refused():
+    assert load_model("grabcut", dtype="bfloat16").name == "grabcut"
+    with pytest.raises(BadInputError, match="dtype 'int8' is unknown: choose float32"):
+        load_model("sam_small", dtype="int8")
+
+
+def test_every_model_of_the_registry_says_where_its_weights_are():
+    for name, entry in MODELS.items():
+        assert entry.checkpoint or entry.by_hand or name == "grabcut"
+        assert entry.title and entry.licence and entry.citation
