@@ -1,10 +1,11 @@
-"""The table of all datasets and their passports, for the page that lists them; each is HTML."""
+"""The tables of all datasets and models, and the datasets' passports, for the pages that list them; HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML
@@ -12,6 +13,7 @@ from IPython.display import HTML
 from .case import BadCaseError, BadInputError, CaseReference
 from .datasets import DATASETS, Dataset, load_dataset
 from .datasets.fetch import way_of
+from .models import MODELS, ModelEntry
 from .page import box, passport, scrolling
 
 MODALITIES = ("MRI", "X-ray", "Ultrasound", "CT", "PET")
@@ -115,20 +117,52 @@ def _line(entry: Dataset, found: Count) -> dict[str, str]:
     # Where masks were not read, the number of images is an upper bound.
     images = f"{found.images:,}" if found.objects is not None else f"up to {found.images:,}"
     objects = f"{found.objects:,}" if found.objects is not None else "not counted"
-    here = [found.error, "", ""] if found.error else [images, f"{found.patients:,}", objects]
+    here = ["–"] * 3 if found.error else [images, f"{found.patients:,}", objects]
+    classes, rule = escape(", ".join(entry.classes)), escape(card.count_rule)
+    words = [f"<strong>{escape(found.error)}</strong>"] if found.error else []
     return {
-        "Dataset": f"{escape(entry.title)}<br><code>{entry.name}</code>",
-        "Modality": entry.modality,
-        "Objects": escape(", ".join(entry.classes)),
+        "Dataset": f"{escape(entry.title)}<br><code>{entry.name}</code><br>{classes}",
         "Images in the study": f"{card.study_images:,}" if card.study_images else "–",
         "Here": found.level,
-        **dict(zip(("Images", "Patients", "Objects here"), map(escape, here), strict=True)),
-        "Can be fetched": way_of(entry.name),
-        "Licence": escape(card.licence),
-        "What counts as an image": escape(card.count_rule),
+        **dict(zip(("Images", "Patients", "Objects"), here, strict=True)),
+        "Fetched": way_of(entry.name),
+        "What counts as an image; licence": "<br>".join([*words, rule, f"licence: {escape(card.licence)}"]),
     }
 
 
 def passports(names: Sequence[str]) -> HTML:
     """The passport of each dataset, closed until it is clicked."""
     return HTML("".join(passport(DATASETS[name]).data for name in names))
+
+
+def models_table() -> HTML:
+    """A line for each model of the registry: its name, the size of its weights, how they are had, terms."""
+    lines = [
+        {
+            "Model": f"{escape(entry.title)}<br><code>{name}</code>",
+            "Weights": _size_of(entry),
+            "How they are had": escape(_source_of(entry)),
+            "Licence": escape(entry.licence),
+            "Cite": escape(entry.citation),
+        }
+        for name, entry in MODELS.items()
+    ]
+    text = pd.DataFrame(lines).to_html(index=False, border=0, escape=False, classes="table")
+    return scrolling(text, "medsam-words medsam-catalogue")
+
+
+def _size_of(entry: ModelEntry) -> str:
+    """Size of a model's weights in MB of a million bytes, a dash where it is not published."""
+    if entry.checkpoint and isinstance(entry.checkpoint.location, Path):
+        return f"{entry.checkpoint.location.stat().st_size / 1e6:,.1f} MB"
+    return f"{entry.checkpoint.size / 1e6:,.0f} MB" if entry.checkpoint and entry.checkpoint.size else "–"
+
+
+def _source_of(entry: ModelEntry) -> str:
+    """Where a model's weights come from, and what they are verified with."""
+    if not entry.checkpoint:
+        return f"by path: {entry.by_hand}" if entry.by_hand else "needs none"
+    if isinstance(entry.checkpoint.location, Path):
+        return "in the repository"
+    known = "the published hash" if entry.checkpoint.known_sha256 else "the hash of the first download"
+    return f"downloaded on first use, verified with {known}"

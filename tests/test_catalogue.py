@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from medsam_utils import catalogue, render
+from medsam_utils import MODELS, catalogue, render
 from medsam_utils.catalogue import Count
 from medsam_utils.datasets import DATASETS, load_dataset
 from medsam_utils.datasets.sources import ARCHIVES, HOW
@@ -125,3 +125,16 @@ def test_the_page_is_made_again_when_files_of_one_of_its_datasets_arrive(nerves)
     (nerves / "us_kidney" / "mask").mkdir(parents=True)
     (nerves / "us_kidney" / "mask" / "1.png").touch()
     assert state() != first
+
+
+def test_the_table_of_models_says_of_each_how_its_weights_are_had():
+    page = BeautifulSoup(catalogue.models_table().data, "html.parser")
+    head = [cell.text for cell in page("th")]
+    lines = {line("td")[0].code.text: [cell.text for cell in line("td")] for line in page("tr")[1:]}
+    assert list(lines) == list(MODELS)
+    size, source = head.index("Weights"), head.index("How they are had")
+    assert lines["sam_vit_b"][size] == "375 MB" and lines["ritm_h18"][size] == "–"
+    assert lines["sam_vit_h"][source].endswith("verified with the published hash")
+    assert lines["ritm_h32"][source].endswith("verified with the hash of the first download")
+    assert "bowang-lab/MedSAM" in lines["medsam_vit_b"][source] and lines["grabcut"][source] == "needs none"
+    assert lines["sam_small"][source] == "in the repository" and lines["sam_small"][size].endswith(" MB")
