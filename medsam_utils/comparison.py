@@ -94,17 +94,21 @@ def overtaken_at(differences: np.ndarray) -> np.ndarray:
 
 
 def crossings(first: pd.DataFrame, second: pd.DataFrame, repeats: int = 1000) -> pd.DataFrame:
-    """The click from which `second`'s mean IoU is above `first`'s for the first time, per task.
+    """The click at which the two mean curves of a task have changed places for the first time.
 
-    Columns: task, level, click (1: from the start, infinite: not with the clicks that were made), its 95 %
-    interval low and high, and never: the share of bootstrap samples without a crossing. Percentiles of
-    samples that draw patients, a sample without crossing counting as infinite; NaN below FEWEST patients.
+    Columns: task, level, ahead (which leads after one click: "first" or "second"), click (of the change;
+    infinite: none with the clicks that were made), its 95 % interval low and high, and never: the share of
+    bootstrap samples without a change. Percentiles of samples that draw patients, where no change counts as
+    infinite and a sample in which the other leads from the start as 1; NaN below FEWEST patients.
     """
     lines = []
     for (task, level), table in paired_differences(first, second).groupby(["task", "level"], sort=False):
         patients = patients_of(table)
-        clicks = overtaken_at(clustered_means(table.to_numpy(), patients, repeats))
-        line = {"task": task, "level": level, "click": float(overtaken_at(table.mean().to_numpy()))}
+        mean = table.mean().to_numpy()
+        turn = -1 if mean[0] > 0 else 1
+        clicks = overtaken_at(turn * clustered_means(table.to_numpy(), patients, repeats))
+        line = {"task": task, "level": level, "ahead": "first" if turn == 1 else "second"}
+        line["click"] = float(overtaken_at(turn * mean))
         ends = np.quantile(clicks, [0.025, 0.975], method="inverted_cdf")
         few = len(set(patients)) < FEWEST
         line |= dict(zip(("low", "high"), [np.nan] * 2 if few else ends, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Sequence
 from html import escape
 
 import cv2
@@ -90,6 +91,24 @@ def published_curves(axes: Axes, published: pd.DataFrame) -> None:
         }
         axes.plot(curve["click"], curve["iou"], label=method, **style)
     _clicks_and_iou(axes, int(published["click"].max()))
+
+
+def by_task(
+    axes: Axes, means: pd.DataFrame, tasks: Sequence[str], names: Sequence[str], hollow: bool = False
+) -> None:
+    """One point for each task and line, with its 95 % interval where it has one; tasks from the top down.
+
+    means: columns task, line, iou, low and high. Each of `names` has its place's colour and marker.
+    hollow: for the study's values.
+    """
+    for i, name in enumerate(names):
+        of_line = means[means["line"] == name].set_index("task").reindex(tasks)
+        style = {"color": COLOURS[i], "marker": MARKERS[i], "label": name, "ms": 6, "linestyle": "none"}
+        reach = (of_line["iou"] - of_line["low"], of_line["high"] - of_line["iou"])
+        axes.errorbar(of_line["iou"], range(len(tasks)), xerr=reach, mfc="none" if hollow else None, **style)
+    axes.set(xlim=(0, 1), ylim=(len(tasks) - 0.5, -0.5), yticks=range(len(tasks)), xlabel="IoU")
+    axes.set_yticklabels(tasks)
+    axes.figure.legend(loc="outside lower left", ncols=len(names), frameon=False, labelcolor=INK)
 
 
 def _clicks_and_iou(axes: Axes, clicks: int) -> None:

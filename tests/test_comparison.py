@@ -73,17 +73,20 @@ def test_the_correction_is_for_all_tasks_and_clicks():
     assert table.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx([0.1] * 3)
 
 
-def test_curves_cross_where_the_second_is_ahead_for_the_first_time():
+def test_curves_cross_where_the_other_is_ahead_for_the_first_time():
     patients = "abcdefgh"
     first = rows_of({f"{patient}1": [0.5, 0.5, 0.5, 0.5] for patient in patients})
     second = {f"{patient}1": [0.3, 0.4, 0.45, 0.6] for patient in patients}
     line = crossings(first, rows_of(second)).iloc[0]
-    assert line[["click", "low", "high", "never"]].tolist() == [4, 4, 4, 0]
+    assert line[["ahead", "click", "low", "high", "never"]].tolist() == ["first", 4, 4, 4, 0]
     second |= {"g1": [0.3, 0.9, 0.9, 0.2], "h1": [0.3, 0.4, 0.4, 0.2]}  # patients differ now
     line = crossings(first, rows_of(second)).iloc[0]
     assert line["low"] <= line["click"] <= line["high"] and line["low"] < line["high"]
-    line = crossings(rows_of(second), first).iloc[0]
-    assert line["click"] == 1  # ahead from the start
+    turned = crossings(rows_of(second), first).iloc[0]
+    assert turned["ahead"] == "second"
+    assert (
+        turned[["click", "low", "high", "never"]].tolist() == line[["click", "low", "high", "never"]].tolist()
+    )
 
 
 def test_bootstrap_samples_without_a_crossing_are_counted():

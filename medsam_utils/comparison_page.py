@@ -1,0 +1,166 @@
+"""What the comparison of models shows: the study's figures 1 and 4 beside this run's, the gate, the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from . import figures, plots, published
+from .comparison import compare, crossings
+from .figures import LEVELS
+from .page import scrolling
+from .statistics import mean_curves
+
+STUDY = ["SAM", "RITM"]
+
+
+def answer(rows: pd.DataFrame) -> HTML:
+    """Who is ahead on how many tasks, in the study and in this run, with one click and with the last."""
+    study = published.iou_by_click().rename(columns={"method": "model"})
+    parts = [f"In the study {_ahead(study, *STUDY)} (published)"] if len(study) else []
+    means = mean_curves(rows)
+    for level, of_level in means.groupby("level", sort=False):
+        parts += [f"here {_ahead(of_level, *pair)} ({LEVELS[level]})" for pair in _pairs(of_level)]
+    return HTML(f'<p class="medsam-answer">{"; ".join(parts)}.</p>')
+
+
+def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """The first model beside each other one with which it has a task of one level together."""
+    tasks = {
+        model: set(zip(of_model["task"], of_model["level"], strict=True))
+        for model, of_model in rows.groupby("model", sort=False)
+    }
+    first, *others = tasks
+    return ((first, other) for other in others if tasks[first] & tasks[other])
+
+
+def _ahead(means: pd.DataFrame, first: str, second: str) -> str:
+    table = means.pivot(index=["task", "click"], columns="model", values="iou")[[first, second]].dropna()
+    ahead = (table[first] > table[second]).groupby("click").sum()
+    last, tasks = ahead.index[-1], len(table) // len(ahead)
+    return (
+        f"{escape(first)} is ahead of {escape(second)} on <strong>{ahead[1]} of {tasks}</strong> tasks with "
+        f"one click, and on <strong>{ahead[last]}</strong> with {last} clicks"
+    )
+
+
+def one_click(rows: pd.DataFrame, click: int = 1) -> HTML:
+    """The study's figure 1, the IoU of each task after one click, and the same of this run beside it."""
+    study = published.iou_by_click().rename(columns={"method": "line"})
+    panels = [_points(study.assign(low=np.nan, high=np.nan), click, "published", hollow=True)]
+    means = mean_curves(rows).assign(line=lambda table: table["model"])
+    panels += [_points(curve, click, LEVELS[level]) for level, curve in means.groupby("level", sort=False)]
+    return HTML(figures.row(panels))
+
+
+def _points(means: pd.DataFrame, click: int, level: str, hollow: bool = False) -> str:
+    """One panel: tasks from the best to the worst of its first line."""
+    table = means[means["click"] == click]
+    if table.empty:
+        return ""
+    names = list(table["line"].unique())
+    wide = table.pivot(index="task", columns="line", values="iou").sort_values(names[0], ascending=False)
+    drawing, axes = plots.new_figure(4.2, 1.0 + 0.24 * len(wide))
+    plots.by_task(axes, table, list(wide.index), names, hollow)
+    axes.set_title(f"one click · {level}", loc="left", fontsize=10)
+    first = wide[names[0]].dropna()
+    finding = (
+        f"{names[0]} ranges from {first.iloc[-1]:.2f} ({first.index[-1]}) to {first.iloc[0]:.2f} "
+        f"({first.index[0]})"
+    )
+    means_of = ", ".join(f"{name} {wide[name].mean():.2f}" for name in names)
+    bars = " Bars: 95 % interval, patients resampled." if table["low"].notna().any() else ""
+    text = f"{finding}; mean over {len(wide)} tasks: {means_of}"
+    picture = plots.svg(drawing, f"Points of IoU after one click for each task, {level}: {text}.")
+    return figures.figure(picture, f"<strong>One click, {level}.</strong> {escape(text)}.{bars}", 340)
+
+
+def average(rows: pd.DataFrame) -> HTML:
+    """The mean over tasks against clicks, every task weighing the same: the study's, and this run's."""
+    study = published.iou_by_click()
+    panels = []
+    if len(study):
+        curve = study.groupby(["method", "click"], sort=False)["iou"].mean().reset_index()
+        drawing, axes = plots.new_figure(3.6, 2.8)
+        plots.published_curves(axes, curve)
+        panels.append(_average(drawing, axes, curve, "method", study["task"].nunique(), "published"))
+    for level, means in mean_curves(rows).groupby("level", sort=False):
+        curve = means.groupby(["model", "click"], sort=False)["iou"].mean().reset_index()
+        drawing, axes = plots.new_figure(3.6, 2.8)
+        plots.curves(axes, curve.assign(low=np.nan, high=np.nan))
+        panels.append(_average(drawing, axes, curve, "model", means["task"].nunique(), LEVELS[level]))
+    return HTML(figures.row(panels))
+
+
+def _average(drawing, axes, curve: pd.DataFrame, line: str, tasks: int, level: str) -> str:
+    axes.set_title(f"mean of {tasks} tasks · {level}", loc="left", fontsize=10)
+    ends = [
+        f"{name} {of_line['iou'].iloc[0]:.2f} to {of_line['iou'].iloc[-1]:.2f}"
+        for name, of_line in curve.groupby(line, sort=False)
+    ]
+    text = f"Mean IoU over {tasks} tasks from one click to {curve['click'].max()}: {'; '.join(ends)}"
+    picture = plots.svg(drawing, f"Line plot against clicks, {level}. {text}.")
+    return figures.figure(picture, f"<strong>All tasks, {level}.</strong> {escape(text)}.")
+
+
+def gate(rows: pd.DataFrame) -> HTML:
+    """The gate: a line for each task and model, a column for each click, and what they add up to."""
+    table = published.gate(rows)
+    counts = table["verdict"].value_counts()
+    compared = int(counts.reindex(["inside", "outside", "no interval"]).sum())
+    text = f"<strong>{compared}</strong> of {len(table)} values are compared with a published one"
+    if compared:
+        text += f": it lies inside our interval for {counts.get('inside', 0)}, outside for "
+        text += f"{counts.get('outside', 0)}, and {counts.get('no interval', 0)} have no interval"
+    if counts.get("demo"):
+        text += f"; {counts['demo']} are demo, and the gate compares nothing with them"
+    table["cell"] = table["difference"].map("{:+.3f} ".format).where(table["difference"].notna(), "")
+    table["cell"] += table["verdict"]
+    wide = table.pivot(index=["task", "model", "level"], columns="click", values="cell")
+    wide = wide.reindex(table.set_index(wide.index.names).index.unique())
+    wide.columns = [f"{click}" for click in wide.columns]
+    html = wide.reset_index().to_html(index=False, border=0, na_rep="", classes="table")
+    return HTML(f"<p>{text}.</p>{scrolling(html).data}")
+
+
+def paired_tests(rows: pd.DataFrame) -> HTML:
+    """Paired differences of the models after one and after the last click, with p, and where curves cross."""
+    parts = []
+    for first, second in _pairs(rows):
+        pair = [rows[rows["model"] == name] for name in (first, second)]
+        differences, changes = compare(*pair), crossings(*pair).set_index(["task", "level"])
+        last = int(differences["click"].max())
+        lines = []
+        for (task, level), curve in differences.groupby(["task", "level"], sort=False):
+            line = {"task": task, "level": level, "objects": curve["objects"].max()}
+            line["patients"] = curve["patients"].iloc[0]
+            for click in dict.fromkeys((1, last)):
+                at = curve[curve["click"] == click].iloc[0]
+                line[f"difference at {click}"] = f"{at['difference']:+.2f}{_within(at)}"
+                line[f"p at {click}"] = "<0.001" if at["p_holm"] < 0.001 else f"{at['p_holm']:.3f}"
+            line["curves cross at"] = _crossing(changes.loc[(task, level)], last)
+            lines.append(line)
+        html = pd.DataFrame(lines).to_html(index=False, border=0, classes="table")
+        title = f"{escape(second)} minus {escape(first)}"
+        parts.append(f'<p class="medsam-group">{title}</p>{scrolling(html).data}')
+    return HTML("".join(parts) or "<p>There are no two models with a task together.</p>")
+
+
+def _within(line: pd.Series) -> str:
+    """An interval of differences in brackets, nothing where there is none."""
+    if line[["low", "high"]].isna().any():
+        return ""
+    low, high = line[["low", "high"]].astype(float).round(2) + 0.0  # -0.00 is 0.00
+    return f" ({low:+.2f} to {high:+.2f})"
+
+
+def _crossing(change: pd.Series, last: int) -> str:
+    """The click of a crossing with its interval; ">9" if there is none up to click 9."""
+    click, low, high = (
+        f">{last}" if np.isinf(at) else f"{at:.0f}" for at in change[["click", "low", "high"]]
+    )
+    return click if np.isnan(change["low"]) else f"{click} ({low} to {high})"
