@@ -1,10 +1,13 @@
-"""What a dataset page shows, piece by piece: banner, answer, tables, record; each is HTML."""
+"""What a page shows, piece by piece: banner, answer, tables, record; each is HTML."""
 
 from __future__ import annotations
 
 import ast
+import base64
 import dataclasses
+import gzip
 import inspect
+import io
 import json
 import os
 import shlex
@@ -91,21 +94,22 @@ def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(tables.values(), ignore_index=True)
 
 
-def banner(dataset: Dataset, models: Mapping[str, Model], notes: list[str]) -> HTML:
+def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list[str]) -> HTML:
     """Says first what the numbers of this page must not be taken for; empty if there is nothing to say.
 
     notes: what was asked for and could not be had, such as a model whose weights are missing.
     """
     boxes = []
-    if dataset.level == "demo":
+    if drawn := [escape(dataset.title) for dataset in datasets if dataset.level == "demo"]:
+        whose = "" if len(drawn) == len(datasets) else f" that stand for {' and '.join(drawn)}"
         boxes.append(
             box(
                 "warning",
                 "Demo: these are not medical images",
-                "The images of this page are <strong>phantoms</strong>: a program drew and wrote them in "
-                f"the file format of {escape(dataset.title)}, so that every step runs as on the real files. "
-                "The numbers show that the method works, and nothing about patients. With the real dataset "
-                "the same page measures it: <code>make book DATA=folder</code>.",
+                f"The images of this page{whose} are <strong>phantoms</strong>: a program drew and wrote "
+                f"them in the file format of {' and '.join(drawn)}, so that every step runs as on the real "
+                "files. The numbers show that the method works, and nothing about patients. With the real "
+                "files the same page measures them: <code>make book DATA=folder</code>.",
             )
         )
     if any(name.startswith("sam_small") for name in models):
@@ -260,22 +264,27 @@ def _reason(entry: Mapping[str, str]) -> str:
 
 
 def made_by(
-    parameters: Mapping[str, Any], rows_of_models: Mapping[str, pd.DataFrame], protocol: Protocol
+    notebook: str, parameters: Mapping[str, Any], tables: Mapping[Any, pd.DataFrame], protocol: Protocol
 ) -> HTML:
-    """How the page was made: the command, its parameters, versions, weights, protocol and run records."""
+    """How the page was made: command, rows to download, versions, weights, protocol and run records.
+
+    notebook: its name in notebooks/, without suffix. tables: rows of each run, with its record.
+    """
     given = {name: value for name, value in parameters.items() if value not in ("", None)}
     if "folder" in given:
         given.pop("dataset", None)  # the folder wins
     values = [f"-p {name} {shlex.quote(str(value))}" for name, value in given.items()]
-    first = "jupytext --to ipynb --output - notebooks/dataset.py | papermill - out.ipynb"
+    first = f"jupytext --to ipynb --output - notebooks/{notebook}.py | papermill - out.ipynb"
     command = " \\\n    ".join([first, *values])
-    records = {model: rows.attrs["record"] for model, rows in rows_of_models.items()}
+    records = [rows.attrs["record"] for rows in tables.values()]
     lines = []
-    for model, record in records.items():
-        weights = rows_of_models[model]["weights"].iloc[0]
+    for rows, record in zip(tables.values(), records, strict=True):
+        weights = rows["weights"].iloc[0]
         lines.append(
             {
-                "model": model,
+                "dataset": rows["dataset"].iloc[0],
+                "model": rows["model"].iloc[0],
+                "protocol": rows["protocol"].iloc[0],
                 "weights (sha256)": f"{weights[:16]}…" if weights else "none",  # whole below, in the settings
                 "device": record["device"],
                 "cases": record["cases"],
@@ -283,15 +292,40 @@ def made_by(
                 "seconds": record["seconds"],
             }
         )
-    versions = next(iter(records.values()))["versions"]
     parts = [
         f'<p>This page again, as a notebook:</p><pre class="medsam-command">{escape(command)}</pre>',
+        downloads("_".join(dict.fromkeys(line["dataset"] for line in lines)), together(tables)),
         _table(pd.DataFrame(lines)).data,
         _details("Protocol", json.dumps(dataclasses.asdict(protocol), indent=1)),
-        _details("Versions", "\n".join(f"{name} {version}" for name, version in versions.items())),
-        _details("Settings of the run", json.dumps({m: r["settings"] for m, r in records.items()}, indent=1)),
+        _details(
+            "Versions", "\n".join(f"{name} {version}" for name, version in records[0]["versions"].items())
+        ),
+        _details("Settings of the runs", json.dumps([record["settings"] for record in records], indent=1)),
     ]
     return HTML("".join(parts))
+
+
+def downloads(name: str, rows: pd.DataFrame, most: int = 20_000) -> str:
+    """Links that save the rows behind a page as Parquet and as CSV; the page itself holds them.
+
+    name: of the files, without suffix. most: with more rows than that the page would be too heavy, and tells
+    where they are instead.
+    """
+    count = f"The {len(rows):,} rows behind this page, one for each object and click"
+    if len(rows) > most:
+        return f"<p>{count}, are in the folder <code>results/</code>.</p>"
+    parquet = io.BytesIO()
+    rows.to_parquet(parquet, index=False, compression="zstd")
+    table = gzip.compress(rows.to_csv(index=False).encode(), mtime=0)
+    links = [
+        f'<a download="{escape(name)}{suffix}" '
+        f'href="data:{kind};base64,{base64.b64encode(content).decode()}">{title}</a>'
+        for title, suffix, kind, content in (
+            ("Parquet", ".parquet", "application/vnd.apache.parquet", parquet.getvalue()),
+            ("CSV, gzipped", ".csv.gz", "application/gzip", table),
+        )
+    ]
+    return f"<p>{count}: {', '.join(links)}.</p>"
 
 
 def _details(title: str, text: str) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 
 # Okabe and Ito's colours that keep a contrast of 3 on white and on near black alike
 COLOURS = ["#0082c8", "#d55e00", "#009e73", "#cc79a7", "#8a8a8a"]
-MARKERS = "osD^v"
+MARKERS = "osD^vPX"  # not as many as colours, so that colour and marker together repeat late
 TRUTH, PREDICTION = "#00c853", "#ff3b30"
 MISSED, EXTRA = "#2b8cff", "#ff9f0a"  # false negative and false positive: blue and orange, not red and green
 INK = "#010203"  # stands for the colour of the surrounding text, light or dark; `svg` puts it in
@@ -91,6 +91,31 @@ def published_curves(axes: Axes, published: pd.DataFrame) -> None:
         }
         axes.plot(curve["click"], curve["iou"], label=method, **style)
     _clicks_and_iou(axes, int(published["click"].max()))
+
+
+def lines(axes: Axes, means: pd.DataFrame, names: Sequence[str], dashed: bool = False) -> None:
+    """Mean IoU against clicks with many lines, and their names below the axes.
+
+    means: columns line, click and iou; those of `names` that are in it are drawn, each in the colour and with
+    the marker of its place there. dashed: for the study's values.
+    """
+    for i, name in enumerate(names):
+        curve = means[means["line"] == name]
+        if len(curve):
+            style = {"linestyle": "--", "mfc": "none"} if dashed else {}
+            axes.plot(
+                curve["click"],
+                curve["iou"],
+                color=COLOURS[i % len(COLOURS)],
+                marker=MARKERS[i % len(MARKERS)],
+                label=name,
+                ms=5,
+                clip_on=False,
+                **style,
+            )
+    _clicks_and_iou(axes, int(means["click"].max()))
+    axes.get_legend().remove()
+    axes.figure.legend(loc="outside lower left", frameon=False, labelcolor=INK)
 
 
 def by_task(

@@ -57,7 +57,7 @@ loaded, tables, missing = page.evaluate_models(
     max_cases=max_cases or None,
 )
 rows = page.together(tables)
-display(page.banner(subject, loaded, notes + missing), page.answer(rows), page.passport(subject))
+display(page.banner([subject], loaded, notes + missing), page.answer(rows), page.passport(subject))
 
 # %% [markdown]
 # ## IoU against clicks
@@ -127,4 +127,4 @@ page.excluded(subject, tables)
 # ## How this page was made
 
 # %% tags=["hide-input"]
-page.made_by(parameters, tables, PROTOCOLS[protocol])
+page.made_by("dataset", parameters, tables, PROTOCOLS[protocol])

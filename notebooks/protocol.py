@@ -34,7 +34,7 @@ class_name, task = next(iter(subject.tasks.items()))
 truth = worked.masks[class_name]
 usable_device, notes = page.usable_device(device)
 answering = load_model(model, device=usable_device)
-page.banner(subject, {model: answering}, notes)
+page.banner([subject], {model: answering}, notes)
 
 # %% [markdown]
 # ## The rule

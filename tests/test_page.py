@@ -72,8 +72,8 @@ def test_the_answer_has_intervals_where_there_are_patients_enough(evaluated):
 
 def test_only_demo_pages_carry_the_banner(dataset, evaluated):
     models, _, _ = evaluated
-    assert page.banner(dataset, models, []).data == ""
-    demo = page.banner(dataclasses.replace(dataset, level="demo"), models, []).data
+    assert page.banner([dataset], models, []).data == ""
+    demo = page.banner([dataclasses.replace(dataset, level="demo")], models, []).data
     assert "phantoms" in demo and "admonition warning" in demo
     assert "My &lt;study&gt;" in demo  # a title is text, never markup
 
@@ -113,7 +113,7 @@ def test_equal_reasons_count_together_wherever_the_name_stands(dataset):
 
 def test_the_page_says_how_it_was_made(evaluated):
     parameters = {"dataset": "us_breast", "folder": "/my data", "clicks": 3, "device": ""}
-    shown = page.made_by(parameters, evaluated[1], PAPER).data
+    shown = page.made_by("dataset", parameters, evaluated[1], PAPER).data
     assert "-p folder &#x27;/my data&#x27; \\\n    -p clicks 3" in shown
     assert "us_breast" not in shown and "-p device" not in shown
     assert "torch " in shown and "most_confident" in shown
@@ -142,7 +142,7 @@ def test_a_page_calls_a_model_what_its_rows_call_it(dataset):
     models, tables, notes = page.evaluate_models(dataset, ["sam_small"], "", "cpu", 0, "bfloat16", clicks=1)
     assert list(models) == list(tables) == ["sam_small (bfloat16)"] and notes == []
     assert tables["sam_small (bfloat16)"]["model"].unique().tolist() == ["sam_small (bfloat16)"]
-    assert "stand-in" in page.banner(dataset, models, []).data
+    assert "stand-in" in page.banner([dataset], models, []).data
 
 
 def test_a_weights_file_that_is_missing_changes_the_page_and_does_not_break_it(dataset):
