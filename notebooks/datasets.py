@@ -40,11 +40,11 @@ display(catalogue.banner(counted), catalogue.answer(counted))
 catalogue.table(counted)
 
 # %% [markdown]
-# "Images in the study" is the number in the study's Table 1; a dash marks what is not in
-# it, mostly what came with its later version.
+# Below a dataset's title stand its name in this book and its classes. "Images in the study" is the number in
+# the study's Table 1; a dash marks what is not in it, mostly what came with its later version.
 # "Here" tells whether the real files were found (measured) or phantoms stand in (demo), and the three columns
 # after it count them. The study did not publish which slices of a volume it took, so our counts of volumes'
-# slices differ from its own; what we count is said in the last column. A dataset can be fetched by `make
+# slices differ from its own; what we count is said in the last column. A dataset is fetched by `make
 # fetch NAME=...` where neither an account nor a form is asked for.
 #
 # ## Passports
