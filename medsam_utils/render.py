@@ -37,17 +37,30 @@ class Page:
     notebook: str
     title: str
     parameters: dict[str, Any]
+    everywhere: dict[str, Any] = field(default_factory=dict)
+    """Of all pages: the page's own parameters win over them, and they are not remembered."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Of this call only, such as --models: they win over the parameters, and are not remembered."""
 
     @property
     def values(self) -> dict[str, Any]:
         """What papermill injects."""
-        return self.parameters | self.overrides
+        return self.everywhere | self.parameters | self.overrides
 
     def path(self, root: Path) -> Path:
         """The executed notebook."""
         return root / PAGES / f"{self.page}.ipynb"
+
+
+def read_runs(root: Path) -> dict[str, Any]:
+    """Content of root/runs.yml: `everywhere`, the parameters of all pages, and `pages`.
+
+    Raises BadInputError if it has another form.
+    """
+    runs = yaml.safe_load((root / "runs.yml").read_text(encoding="utf-8"))
+    if not isinstance(runs, dict) or not isinstance(runs.get("pages"), list):
+        raise BadInputError(f"{root / 'runs.yml'} has no list `pages:`: see the one of the repository")
+    return {"everywhere": {}, **runs}
 
 
 def read_pages(root: Path, overrides: dict[str, str]) -> list[Page]:
@@ -56,8 +69,7 @@ def read_pages(root: Path, overrides: dict[str, str]) -> list[Page]:
     overrides: parameter values for every page whose notebook has that parameter.
     Raises BadInputError for a parameter that a notebook does not have; it lists those that it has.
     """
-    runs = yaml.safe_load((root / "runs.yml").read_text(encoding="utf-8"))
-    pages = [Page(**{"parameters": {}, **run}) for run in runs]
+    pages = [Page(**{"parameters": {}, **run}) for run in read_runs(root)["pages"]]
     for path in sorted((root / PAGES / "own").glob("*.ipynb")):
         page = Page(**_record(path)["page"])
         if Path(page.parameters["folder"]).is_dir():
@@ -68,7 +80,7 @@ def read_pages(root: Path, overrides: dict[str, str]) -> list[Page]:
 
 
 def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
-    """The page with those overrides that its notebook knows.
+    """The page with those parameters of all pages, and those overrides, that its notebook knows.
 
     Raises BadInputError for a missing notebook, and for an unknown parameter, with which papermill alone
     would go on with the default.
@@ -85,7 +97,12 @@ def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
         meaning = "\n".join(f"  {name} = {known[name]['default']}  {known[name]['help']}" for name in known)
         fact = f"page {page.page}: {page.notebook} has no parameter {', '.join(unknown)}"
         raise BadInputError(f"{fact}; it has\n{meaning}")
-    return replace(page, overrides={name: value for name, value in overrides.items() if name in known})
+    everywhere = read_runs(root)["everywhere"]
+    return replace(
+        page,
+        everywhere={name: value for name, value in everywhere.items() if name in known},
+        overrides={name: value for name, value in overrides.items() if name in known},
+    )
 
 
 def source(page: Page, root: Path) -> nbformat.NotebookNode:
@@ -106,7 +123,8 @@ def fingerprint(page: Page, root: Path) -> str:
 
     That is: notebook, package with its weights, parameters, data, published numbers, versions.
     """
-    digest = hashlib.sha256(json.dumps([asdict(page), _data_state(page.values)], default=str).encode())
+    known = [page.page, page.notebook, page.title, page.values, _data_state(page.values)]
+    digest = hashlib.sha256(json.dumps(known, default=str, sort_keys=True).encode())
     digest.update("\n".join(cell.source for cell in source(page, root).cells).encode())
     for folder in (PACKAGE, root / "book/published"):
         for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".pyc", ".md")):
@@ -171,7 +189,7 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
             failure, key = f"cell {error.cell_index} (`{first_line}`): {error.ename}: {error.evalue}", ""
         notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.pop("papermill", None)
-    notebook.metadata["medsam"] = {"key": key, "page": asdict(replace(page, overrides={}))}
+    notebook.metadata["medsam"] = {"key": key, "page": asdict(replace(page, everywhere={}, overrides={}))}
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         tags = cell.metadata.setdefault("tags", [])

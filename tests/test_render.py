@@ -56,12 +56,12 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write_runs(root: Path, **pages: dict) -> None:
+def write_runs(root: Path, everywhere: str = "{}", **pages: dict) -> None:
     lines = [
         f"- {{page: {name}, notebook: notebooks/double.py, title: Page {name}, parameters: {parameters}}}"
         for name, parameters in pages.items()
     ]
-    (root / "runs.yml").write_text("\n".join(lines))
+    (root / "runs.yml").write_text("\n".join([f"everywhere: {everywhere}", "pages:", *lines]))
 
 
 def run(root: Path, **overrides: str) -> tuple[list[str], list[str]]:
@@ -98,6 +98,22 @@ def test_a_changed_notebook_override_or_data_file_is_a_reason_to_execute_again(r
     assert page(root, "one").cells[-1].outputs[0].text == "9 b\n"
     changed = render.fingerprint(render.read_pages(root, {})[0], root)
     assert changed != page(root, "one").metadata["medsam"]["key"]  # an override is not remembered
+
+
+def test_parameters_of_all_pages_reach_those_that_know_them_and_a_page_s_own_win(root):
+    write_runs(root, '{models: "b c", device: cpu}', one={"number": 3}, two={"number": 5, "models": "own"})
+    assert run(root) == ([], ["3", "5"])
+    assert page(root, "one").cells[-1].outputs[0].text == "6 b c\n"
+    assert page(root, "two").cells[-1].outputs[0].text == "10 own\n"
+    write_runs(root, '{models: "d"}', one={"number": 3}, two={"number": 5, "models": "own"})
+    assert run(root) == ([], ["3"])
+    assert run(root, models="e") == ([], ["3", "5"])  # those of the call win over both
+
+
+def test_a_list_of_runs_without_its_heading_is_refused(root):
+    (root / "runs.yml").write_text("- {page: one}")
+    with pytest.raises(BadInputError, match="has no list `pages:`"):
+        run(root)
 
 
 def test_a_changed_package_is_a_reason_to_execute_again(root):
