@@ -130,8 +130,9 @@ HOW: dict[str, str] = {
     "pet_liver": "Search the University of Michigan's Deep Blue Data for the title 'Y-90 PET/CT & SPECT/CT "
     "and Corresponding Contours Dataset 31JULY2020' and download its files.",
     "mri_breast": "Install the NBIA Data Retriever, open The Cancer Imaging Archive's collection "
-    "Duke-Breast-Cancer-MRI (doi 10.7937/TCIA.e3sv-re93), and download the images and the supplement "
-    "with the segmentation masks (NRRD).",
+    "Duke-Breast-Cancer-MRI (doi 10.7937/TCIA.e3sv-re93), and download the images, the supplement with "
+    "the segmentation masks (NRRD), and the file path mapping table; save that table as CSV, under the name "
+    "Breast-Cancer-MRI-filepath_filename-mapping.csv, beside the folders of the images.",
     "pet_wholebody": "Open The Cancer Imaging Archive's collection FDG-PET-CT-Lesions "
     "(doi 10.7937/gkr0-xv29) and download its NIfTI version from FDAT.",
 }

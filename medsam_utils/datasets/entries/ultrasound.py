@@ -178,7 +178,8 @@ OTU_2D/
                 "suffixes are in capitals",
                 "the 170 images with contrast agent (OTU_CEUS) are not used",
                 "images are JPEG, some with calipers or text",
-                "which images are of one patient is not told: every image counts as its own patient",
+                "which images are of one patient is not told (no patient ids): every image counts as its own "
+                "patient, and intervals come out too narrow",
                 "'US-Variantumor' is how the study's released table spells it; not part of its first version",
             ),
         ),
