@@ -116,7 +116,7 @@ function render({ model, el }) {
 
   // ---- the controls
   const select = (name, changes) => {
-    const node = make("select", { onchange: () => choose(changes(node.value)) });
+    const node = make("select", { "aria-label": name, onchange: () => choose(changes(node.value)) });
     return { node, label: make("label", {}, `${name} `, node) };
   };
   const fresh = () => (isSimulated() ? {} : { clicks: [] });
@@ -126,7 +126,7 @@ function render({ model, el }) {
   const button = (text, title, onclick) => make("button", { type: "button", title, onclick, "aria-label": title }, text);
   const slider = make("input", { type: "range", min: 1, step: 1, oninput: () => toClick(+slider.value) });
   slider.setAttribute("aria-label", "Clicks shown");
-  const sliderText = make("output", {});
+  const sliderText = make("span", { className: "made" });
   const toggle = (name, text, colour) => {
     const box = make("input", { type: "checkbox", checked: shown[name] });
     box.onchange = () => { shown[name] = box.checked; name === "simulated" ? update() : redraw(); };

@@ -22,15 +22,19 @@ from medsam_utils.models.grabcut import GrabCut
 HOSTILE = ["quote\"'&amp;", "end</script><b>", "<!--<script>", "ünïcödé 🫀 \u2028"]
 
 
-def write_folder(root, names, shape=(60, 48), values=(255,)):
-    """Images with a bright square for each value, whose masks have that value there."""
+def write_folder(root, names, shape=(60, 48), values=(255,), spill=0):
+    """Images with a bright square for each value, whose masks have that value there.
+
+    spill: so many columns of a square are bright but outside the mask.
+    """
     for i, name in enumerate(names):
         mask = np.zeros(shape, np.uint8)
         for k, value in enumerate(values):
             top, left, side = 6 + 26 * k, 9 + 5 * i, 14 + 2 * i
             mask[top : top + side, left : left + side] = value
         noise = np.random.default_rng(i).integers(0, 90, shape)
-        image = np.where(mask > 0, 120 + 60 * (mask % 3 == 0), 0) + noise
+        bright = np.maximum(mask, np.roll(mask, spill, axis=1))
+        image = np.where(bright > 0, 120 + 60 * (bright % 3 == 0), 0) + noise
         for folder, picture in (("images", image), ("masks", mask)):
             path = root / folder / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import functools
 import http.server
-import shutil
 import threading
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from chromium import Quiet, watched
 
 HTML = Path(__file__).resolve().parents[2] / "_build/html"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-pytestmark = [
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium"),
-    pytest.mark.skipif(not (HTML / "index.html").is_file(), reason="the book is not built: make book"),
-]
+pytestmark = pytest.mark.skipif(
+    not (HTML / "index.html").is_file(), reason="the book is not built: make book"
+)
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts)
 PAGES = [page for page in PAGES if page != "index.html"]  # it only sends the reader on
 VIEWS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
 
 
 @pytest.fixture(scope="session")
@@ -48,38 +30,13 @@ def server():
         httpd.shutdown()
 
 
-@pytest.fixture(scope="session")
-def browser():
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install .[dev]"
-    )
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-
-
 @pytest.fixture(params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}", scope="session")
 def view(browser, request):
-    """A page of the browser that notes its complaints and refuses whatever is not on this machine."""
+    """A page of the browser, wide or narrow, light or dark."""
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    page.complaints, page.scheme = [], scheme
-    page.on("console", lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-
-    def failed(request):
-        if request.failure != "net::ERR_ABORTED":  # a picture still loading when the next page was opened
-            page.complaints.append(f"{request.failure}: {request.url}")
-
-    def local_only(route):
-        if urlsplit(route.request.url).hostname in (None, "", "127.0.0.1"):
-            route.continue_()
-        else:
-            page.complaints.append(f"asked another machine: {route.request.url}")
-            route.abort()
-
-    page.on("requestfailed", failed)
-    page.route("**/*", local_only)
+    page = watched(context)
+    page.scheme = scheme
     yield page
     context.close()
 

@@ -1,0 +1,49 @@
+"""Chromium as every browser test starts it, and what a page of it must not do."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+from urllib.parse import urlsplit
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serve a folder and say nothing."""
+
+    def log_message(self, *arguments):
+        pass
+
+
+def watched(context):
+    """A new page that notes its complaints and refuses whatever is not on this machine."""
+    page = context.new_page()
+    page.complaints = []
+    page.on("console", lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+
+    def failed(request):
+        if request.failure != "net::ERR_ABORTED":  # a picture still loading when the next page was opened
+            page.complaints.append(f"{request.failure}: {request.url}")
+
+    def local_only(route):
+        if urlsplit(route.request.url).hostname in (None, "", "127.0.0.1"):
+            route.continue_()
+        else:
+            page.complaints.append(f"asked another machine: {route.request.url}")
+            route.abort()
+
+    page.on("requestfailed", failed)
+    page.route("**/*", local_only)
+    return page
