@@ -32,6 +32,18 @@ class CaseReference:
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
 
+    def case(
+        self,
+        image: np.ndarray,
+        masks: dict[str, np.ndarray],
+        foreground: np.ndarray | None,
+        spacing: tuple[float, float] | None,
+    ) -> Case:
+        """Return the case of what was read, see `Case`."""
+        source = (*self.images, *self.masks)
+        ids = self.dataset, self.case_id, self.patient_id, self.slice_index
+        return Case(*ids, image, masks, foreground, spacing, source)
+
 
 @dataclass(frozen=True)
 class Exclusion:

@@ -14,7 +14,6 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -26,6 +25,7 @@ from .case import BadCaseError, BadInputError, Case, CaseReference
 from .datasets import DATASETS, Dataset, images, load_dataset, load_folder, volumes
 from .datasets.masks import soft_scale, tidy_mask
 from .doctor_page import page
+from .findings import Finding, Report
 
 TINY = 20
 """Objects of fewer pixels are listed: often a slip of the pen, and one click covers them."""
@@ -44,50 +44,6 @@ EXCLUSIONS = (
     (r"label values \[", UNDECLARED),
     (r"", "files that cannot be used"),
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is odd. where: a case or file; look: only worth a look, may well be right."""
-
-    kind: str
-    where: str
-    detail: str = ""
-    references: tuple[CaseReference, ...] = ()
-    look: bool = False
-
-
-@dataclass
-class Report:
-    """What `examine` found. facts: lines of counts; usable: cases; typical: those of middling object size."""
-
-    title: str
-    facts: list[str]
-    usable: int
-    findings: list[Finding] = field(default_factory=list)
-    typical: list[CaseReference] = field(default_factory=list)
-
-    @property
-    def status(self) -> int:
-        """0: nothing is wrong, apart from things to look at; 1: something is; 2: no case is usable."""
-        return int(any(not finding.look for finding in self.findings)) if self.usable else 2
-
-    def kinds(self) -> dict[str, list[Finding]]:
-        """Findings by kind, those only worth a look at the end."""
-        kinds: dict[str, list[Finding]] = {}
-        for finding in sorted(self.findings, key=lambda f: f.look):  # stable: otherwise in order of discovery
-            kinds.setdefault(f"{'look at these: ' if finding.look else ''}{finding.kind}", []).append(finding)
-        return kinds
-
-    def text(self, longest: int = 10) -> str:
-        """Return the report in plain text; of each kind the first `longest`."""
-        lines = [self.title, *(f"  {fact}" for fact in self.facts)]
-        for kind, findings in self.kinds().items():
-            lines += ["", f"{kind} ({len(findings)})"]
-            lines += [f"  {f.where}{': ' if f.detail else ''}{f.detail}" for f in findings[:longest]]
-            if len(findings) > longest:
-                lines.append(f"  ... and {len(findings) - longest} more (all of them are on the page)")
-        return "\n".join([*lines, "", "Findings: see above." if self.status else "Nothing found."])
 
 
 def examine(dataset: Dataset, sample: int | None = None) -> Report:

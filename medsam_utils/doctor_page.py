@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 from html import escape
 from itertools import cycle
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from .case import BadCaseError, Case
 from .datasets import Dataset
-
-if TYPE_CHECKING:
-    from .doctor import Report
+from .findings import Report
 
 COLOURS = ((0, 158, 115), (213, 94, 0), (0, 130, 200), (204, 121, 167), (240, 228, 66), (138, 138, 138))
 

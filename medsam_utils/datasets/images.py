@@ -122,16 +122,11 @@ class ImagePairs:
                 f"{reference.masks[0]}: no labelled pixel (values {values}): nothing to click on; "
                 "if there should be, check the classes' label values"
             )
-        return Case(
-            dataset=dataset.name,
-            case_id=reference.case_id,
-            patient_id=reference.patient_id,
-            slice_index=None,
+        return reference.case(
             image=image,
             masks=masks,
             foreground=foreground,
             spacing=None,
-            source=(*reference.images, *reference.masks),
         )
 
 

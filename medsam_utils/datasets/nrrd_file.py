@@ -37,23 +37,32 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
         header = nrrd.read_header(str(path))
         affine = _affine(header, path)
         packed = header.get("encoding") not in ("raw", "ascii", "text", "txt")
-        declared = float(np.prod(np.asarray(header["sizes"], dtype=float)))
-        # Deflate cannot compress by more than 1032 to 1: see volume_files.read_volume.
-        if "data file" not in header and declared > path.stat().st_size * (1032 if packed else 1):
-            sizes = tuple(int(n) for n in header["sizes"])
-            raise BadCaseError(
-                f"{path}: the header declares {sizes} voxels, the file is too small: copy it again"
-            )
+        if "data file" not in header:
+            check_size(tuple(map(int, header["sizes"])), 1, path.stat().st_size, packed, path)
         values, _ = nrrd.read(str(path))
     except BadCaseError:
         raise
     except UNREADABLE as error:
-        # The error's text can quote the header: only its type is told.
-        raise BadCaseError(
-            f"{path}: cannot be read ({type(error).__name__}): copy or export it again"
-        ) from None
+        raise unreadable(path, error) from None
     in_space = [_is_vector(vector) for vector in header["space directions"]]
     return values.transpose(np.argsort(in_space, kind="stable")), affine, header
+
+
+def check_size(shape: tuple[int, ...], itemsize: int, stored: int, packed: bool, path: Path) -> None:
+    """Raise BadCaseError if a header declares more than the `stored` bytes of its file can hold.
+
+    Deflate cannot compress by more than 1032 to 1: a larger claim is a damaged header, and believing it
+    would fill the memory.
+    """
+    if float(np.prod(shape, dtype=float)) * itemsize > stored * (1032 if packed else 1):
+        raise BadCaseError(
+            f"{path}: the header declares {shape} voxels, the file is too small: copy it again"
+        )
+
+
+def unreadable(path: Path, error: Exception) -> BadCaseError:
+    """Return what to raise for a library's error; its text may quote a patient's name: its type is told."""
+    return BadCaseError(f"{path}: cannot be read ({type(error).__name__}): copy or export it again")
 
 
 def read_segments(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:

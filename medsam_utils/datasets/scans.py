@@ -108,17 +108,12 @@ class ScanReader(ABC):
         index = reference.slice_index
         here = {name: np.ascontiguousarray(cut.slice(mask, index)) for name, mask in masks.items()}
         sizes = nibabel.affines.voxel_sizes(image.affine)
-        return Case(
-            dataset=dataset.name,
-            case_id=reference.case_id,
-            patient_id=reference.patient_id,
-            slice_index=index,
+        return reference.case(
             image=to_rgb(cut.slice(image.values, index), dataset, reference.images[0]),
             masks=here,
             # Several classes may overlap here, each annotated by itself.
             foreground=next(iter(here.values())).copy() if len(here) == 1 else None,
             spacing=(float(sizes[cut.row_axis]), float(sizes[cut.column_axis])),
-            source=files,
         )
 
 

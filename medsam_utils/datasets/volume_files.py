@@ -15,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 
 from medsam_utils.case import BadCaseError
-from medsam_utils.datasets.nrrd_file import read_nrrd
+from medsam_utils.datasets.nrrd_file import check_size, read_nrrd, unreadable
 
 # For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns.
 # On the screen rows run to inferior or posterior, columns to the left or (sagittal) to posterior,
@@ -69,23 +69,14 @@ def read_volume(path: Path) -> Volume:
         inflate = zlib.decompressobj(wbits=31)
         proxy, affine = _open(path, inflate.decompress(packed, _HEADER))
         shape = proxy.shape
-        declared = float(np.prod(shape, dtype=float)) * proxy.dtype.itemsize
-        # Deflate cannot compress by more than 1032 to 1: a larger claim is a damaged header, and
-        # believing it would fill the memory.
-        if declared > (len(packed) * 1032 if packed else path.stat().st_size):
-            raise BadCaseError(
-                f"{path}: the header declares {shape} voxels, the file is too small: copy it again"
-            )
+        check_size(shape, proxy.dtype.itemsize, len(packed) or path.stat().st_size, bool(packed), path)
         if 0 in shape or len([n for n in shape[3:] if n != 1]) or len(shape) < 2:
             raise BadCaseError(f"{path}: its shape is {shape}: save one volume of three axes")
         values = _values(proxy, inflate if packed else None)
     except BadCaseError:
         raise
     except UNREADABLE as error:
-        # The error's text can quote the header, which may name a patient: only its type is told.
-        raise BadCaseError(
-            f"{path}: cannot be read ({type(error).__name__}): copy or export it again"
-        ) from None
+        raise unreadable(path, error) from None
     return Volume(values.reshape((*shape, 1)[:3] if len(shape) == 2 else shape[:3]), affine)
 
 

@@ -104,11 +104,7 @@ class Volumes:
             foreground.append(np.any([values > 0 if soft is None else False, *votes[-1].values()], axis=0))
         sizes = nibabel.affines.voxel_sizes(image.affine)
         known = self.trust_identity or not is_identity(image.affine)
-        return Case(
-            dataset=dataset.name,
-            case_id=reference.case_id,
-            patient_id=reference.patient_id,
-            slice_index=index,
+        return reference.case(
             image=channels[0] if len(channels) == 1 else np.dstack([c[..., 0] for c in channels]),
             masks={name: self._decide([vote[name] for vote in votes]) for name in dataset.classes},
             foreground=None if overlap(dataset.classes) else self._decide(foreground),
@@ -116,7 +112,6 @@ class Volumes:
             spacing=tuple(round(float(sizes[axis]), 6) for axis in (cut.row_axis, cut.column_axis))
             if known
             else None,
-            source=(*reference.images, *reference.masks),
         )
 
     def _decide(self, masks: list[np.ndarray]) -> np.ndarray:
