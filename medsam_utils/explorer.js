@@ -129,7 +129,7 @@ function render({ model, el }) {
   const sliderText = make("span", { className: "made" });
   const toggle = (name, text, colour) => {
     const box = make("input", { type: "checkbox", checked: shown[name] });
-    box.onchange = () => { shown[name] = box.checked; name === "simulated" ? update() : redraw(); };
+    box.onchange = () => { shown[name] = box.checked; name === "simulated" ? model.send({ compare: box.checked }) : redraw(); };
     const label = make("label", {}, box, make("span", { className: "key" }), ` ${text}`);
     label.querySelector(".key").style.background = colour;
     return { box, label };
@@ -419,7 +419,7 @@ function render({ model, el }) {
   const resized = new ResizeObserver(redraw);
   el.append(root);
   el.explorer = model; // el.explorer.get("state") reads, .set("state", {...}) and .save_changes() write
-  for (const name of ["choices", "scene", "answers"]) model.on(`change:${name}`, update);
+  for (const name of ["state", "choices", "scene", "answers"]) model.on(`change:${name}`, update);
   update();
   return () => resized.disconnect();
 }
@@ -440,7 +440,7 @@ function stored(data) {
     values.answers = Object.entries(shown.answers).map(([model, steps]) => {
       const made = steps.slice(0, clicks);
       const { mask, iou, chosen, candidates } = made.at(-1);
-      return { model, mask, iou, chosen, candidates, predicted: candidates[chosen][0], simulated: null,
+      return { model, problem: "", mask, iou, chosen, candidates, predicted: candidates[chosen][0], simulated: null,
         clicks: made.filter((s) => s.click).map((s) => s.click) };
     });
   };

@@ -53,7 +53,11 @@ def static(
     """
     stored = list(_stored_cases(under(dataset, protocol), models, rows))
     for reduction, side, percentiles in SIZES:
-        data = {"dataset": dataset.title, "code": code_of(dataset), "last": int(rows["click"].max())}
+        data = {
+            "dataset": dataset.title,
+            "code": f"{code_of(dataset)}, {list(models)!r}",
+            "last": int(rows["click"].max()),
+        }
         data |= {"images": {}, "tasks": {}}
         for one in stored:
             if one["percentile"] in percentiles:
@@ -103,13 +107,13 @@ def _steps(case: Case, model: Model, rows: pd.DataFrame, embedding: Any, step: i
         if click:  # else nothing was wrong any more, and the mask stays
             mask = replay(case, model, rows, row["click"], embedding)[::step, ::step]
         pairs = [[row[f"predicted_iou_{i}"], row[f"iou_{i}"]] for i in range(3)]
-        candidates = [[_number(value) for value in pair] for pair in pairs if np.isfinite(pair[1])]
-        scores = {"iou": _number(row["iou"]), "chosen": row["mask_index"], "candidates": candidates}
+        candidates = [[score(value) for value in pair] for pair in pairs if np.isfinite(pair[1])]
+        scores = {"iou": score(row["iou"]), "chosen": row["mask_index"], "candidates": candidates}
         steps.append({"click": click, "mask": mask, **scores})
     return steps
 
 
-def _number(value: float) -> float | None:
+def score(value: float) -> float | None:
     """Four digits of a score; None, which JSON knows, for NaN."""
     return round(value, 4) if np.isfinite(value) else None
 

@@ -281,7 +281,7 @@ def test_the_state_is_a_line_of_code_that_can_be_copied_changed_and_set(shown):
     line = shown.page.locator(".code").input_value()
     assert shown.page.evaluate("navigator.clipboard.readText()") == line
     got = {}
-    eval(line, {"Explorer": lambda subject, state: got.update(subject=subject, state=state),
+    eval(line, {"Explorer": lambda subject, models, state: got.update(subject=subject, state=state),
                 "load_folder": lambda path, name: name})  # fmt: skip
     assert got == {"subject": "My 'study' </script>", "state": shown.state}
     for case in HOSTILE:

@@ -1,0 +1,60 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Click on a case
+#
+# What does a model make of your own clicks, and how do they compare with the simulated ones? Open this
+# notebook in JupyterLab and run it: `jupytext --to ipynb notebooks/explore.py`, then
+# `jupyter lab notebooks/explore.ipynb`.
+
+# %% tags=["parameters"]
+datasets = "us_breast mri_heart"  # names of medsam_utils.DATASETS, with spaces between
+folder = ""  # your own data instead: a folder with images/ and masks/
+image = ""  # or a single image file; without a truth there is no IoU
+data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
+models = "sam_small grabcut"  # names of medsam_utils.MODELS, with spaces between
+checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
+protocol = "paper"  # how clicks are simulated: paper or released-code
+device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
+
+# %% tags=["hide-input"]
+from IPython.display import display
+
+from medsam_utils import load_dataset, load_folder, load_model, page
+from medsam_utils.clicks import PROTOCOLS
+from medsam_utils.live import Explorer
+
+usable_device, notes = page.usable_device(device)
+loaded = {
+    name: load_model(name, checkpoint or None if i == 0 else None, usable_device)
+    for i, name in enumerate(models.split())
+}
+if image:
+    subjects = [image]
+elif folder:
+    subjects = [load_folder(folder)]
+else:
+    subjects = [load_dataset(name, data or None) for name in datasets.split()]
+explorer = Explorer(subjects, loaded, protocol=PROTOCOLS[protocol])
+display(explorer)
+
+# %% [markdown]
+# - **Click**: inside the object. **Right click** or **shift click**: outside. On a touch screen the button
+#   *next: +* changes which of the two a touch is. All models are given the same clicks.
+# - *Algorithm 1's next click* below a model clicks where that model is most wrong. *Algorithm 1* lets it
+#   click alone, and the slider shows its first so many clicks; each model then has its own.
+# - *Algorithm 1's clicks* shows the simulated clicks as rings beside yours, and the IoU after as many.
+# - `explorer.state` is everything that you chose. It can be kept, and set again:
+
+# %%
+print(explorer.state)
