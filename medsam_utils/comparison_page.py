@@ -108,22 +108,23 @@ def _average(drawing, axes, curve: pd.DataFrame, line: str, tasks: int, level: s
 
 
 def gate(rows: pd.DataFrame) -> HTML:
-    """The gate: a line for each task and model, a column for each click, and what they add up to."""
+    """The gate: what it compares adds up to, and a line for each task and model with what it compares."""
     table = published.gate(rows)
     counts = table["verdict"].value_counts()
-    compared = int(counts.reindex(["inside", "outside", "no interval"]).sum())
-    text = f"<strong>{compared}</strong> of {len(table)} values are compared with a published one"
-    if compared:
+    compared = table[table["published"].notna()]
+    text = f"<strong>{len(compared)}</strong> of {len(table)} values are compared with a published one"
+    if len(compared):
         text += f": it lies inside our interval for {counts.get('inside', 0)}, outside for "
         text += f"{counts.get('outside', 0)}, and {counts.get('no interval', 0)} have no interval"
     if counts.get("demo"):
         text += f"; {counts['demo']} are demo, and the gate compares nothing with them"
-    table["cell"] = table["difference"].map("{:+.3f} ".format).where(table["difference"].notna(), "")
-    table["cell"] += table["verdict"]
-    wide = table.pivot(index=["task", "model", "level"], columns="click", values="cell")
-    wide = wide.reindex(table.set_index(wide.index.names).index.unique())
-    wide.columns = [f"{click}" for click in wide.columns]
-    html = wide.reset_index().to_html(index=False, border=0, na_rep="", classes="table")
+    if compared.empty:
+        return HTML(f"<p>{text}.</p>")
+    cells = compared["difference"].map("{:+.3f} ".format) + compared["verdict"]
+    keys = ["task", "model", "level"]
+    wide = compared.assign(cell=cells).pivot(index=keys, columns="click", values="cell")
+    wide = wide.loc[compared.set_index(keys).index.unique()].rename(columns=str).reset_index()
+    html = wide.to_html(index=False, border=0, na_rep="", classes="table")
     return HTML(f"<p>{text}.</p>{scrolling(html).data}")
 
 
@@ -136,8 +137,7 @@ def paired_tests(rows: pd.DataFrame) -> HTML:
         last = int(differences["click"].max())
         lines = []
         for (task, level), curve in differences.groupby(["task", "level"], sort=False):
-            line = {"task": task, "level": level, "objects": curve["objects"].max()}
-            line["patients"] = curve["patients"].iloc[0]
+            line = {"task": task, "level": level, "patients": curve["patients"].iloc[0]}
             for click in dict.fromkeys((1, last)):
                 at = curve[curve["click"] == click].iloc[0]
                 line[f"difference at {click}"] = f"{at['difference']:+.2f}{_within(at)}"
@@ -155,7 +155,7 @@ def _within(line: pd.Series) -> str:
     if line[["low", "high"]].isna().any():
         return ""
     low, high = line[["low", "high"]].astype(float).round(2) + 0.0  # -0.00 is 0.00
-    return f" ({low:+.2f} to {high:+.2f})"
+    return f" ({low:.2f} to {high:.2f})"
 
 
 def _crossing(change: pd.Series, last: int) -> str:

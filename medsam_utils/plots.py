@@ -124,16 +124,33 @@ def by_task(
     """One point for each task and line, with its 95 % interval where it has one; tasks from the top down.
 
     means: columns task, line, iou, low and high. Each of `names` has its place's colour and marker.
-    hollow: for the study's values.
+    hollow: for the study's values, as in `published_curves`.
     """
     for i, name in enumerate(names):
         of_line = means[means["line"] == name].set_index("task").reindex(tasks)
-        style = {"color": COLOURS[i], "marker": MARKERS[i], "label": name, "ms": 6, "linestyle": "none"}
+        style = {"color": COLOURS[i], "marker": MARKERS[i]}
+        if hollow:
+            style = {"color": INK, "marker": "s^"[i % 2], "mfc": "none"}
         reach = (of_line["iou"] - of_line["low"], of_line["high"] - of_line["iou"])
-        axes.errorbar(of_line["iou"], range(len(tasks)), xerr=reach, mfc="none" if hollow else None, **style)
+        axes.errorbar(
+            of_line["iou"], range(len(tasks)), xerr=reach, label=name, ms=6, linestyle="none", **style
+        )
     axes.set(xlim=(0, 1), ylim=(len(tasks) - 0.5, -0.5), yticks=range(len(tasks)), xlabel="IoU")
     axes.set_yticklabels(tasks)
     axes.figure.legend(loc="outside lower left", ncols=len(names), frameon=False, labelcolor=INK)
+
+
+def reliability(axes: Axes, bins: pd.DataFrame) -> None:
+    """Mean true IoU of each bin of predicted IoU, with its 95 % interval, and the diagonal where both agree.
+
+    bins: of one model, as `confidence.calibration` gives them. The more masks, the larger the point.
+    """
+    axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1)
+    reach = (bins["iou"] - bins["low"], bins["high"] - bins["iou"])
+    axes.errorbar(bins["predicted_iou"], bins["iou"], yerr=reach, color=COLOURS[0], linestyle="none")
+    sizes = 15 + 150 * bins["masks"] / bins["masks"].sum()
+    axes.scatter(bins["predicted_iou"], bins["iou"], s=sizes, color=COLOURS[0], clip_on=False)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted IoU", ylabel="true IoU", aspect="equal")
 
 
 def _clicks_and_iou(axes: Axes, clicks: int) -> None:

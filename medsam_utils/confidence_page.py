@@ -1,0 +1,120 @@
+"""What the page on size and confidence shows: IoU by object size, calibration, and the choice among masks."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from . import figures, plots
+from .confidence import CHOICES, calibration, calibration_error, mask_choices
+from .figures import LEVELS
+from .page import numbers_table
+from .statistics import by_size
+
+
+def answer(rows: pd.DataFrame) -> HTML:
+    """How far each model's predicted IoU is off, and what choosing its mask by it costs after one click."""
+    parts = []
+    choice = _over_tasks(mask_choices(rows[rows["click"] == 1]).assign(objects=0), "choice")
+    ious = choice.set_index(["model", "level", "choice"])["iou"]
+    for error in calibration_error(rows).itertuples():
+        best, chosen = (ious[error.model, error.level, way] for way in ("oracle", "most_confident"))
+        parts.append(
+            f"<strong>{escape(error.model)}</strong> predicts its IoU with a mean error of "
+            f"<strong>{error.error:.2f}</strong>, {abs(error.bias):.2f} too "
+            f"{'high' if error.bias > 0 else 'low'} on average; with one click the mask that it is most sure "
+            f"of has a mean IoU of <strong>{chosen:.2f}</strong>, and its best one of "
+            f"<strong>{best:.2f}</strong> ({LEVELS[error.level]})"
+        )
+    return HTML(f'<p class="medsam-answer">{"; ".join(parts) or "No model here predicts an IoU"}.</p>')
+
+
+def by_object_size(rows: pd.DataFrame) -> HTML:
+    """IoU against clicks, a line for each bin of the object's share of the image: a figure per model."""
+    means = by_size(rows)
+    return _panels(_over_tasks(means.assign(size=means["size"] + " of the image"), "size"), "size")
+
+
+def choices(rows: pd.DataFrame) -> HTML:
+    """IoU against clicks under each way to choose among the candidates: a figure per model with several."""
+    rows = _with_candidates(rows)
+    if rows.empty:
+        return HTML("<p>No model of this page answers with several masks.</p>")
+    table = mask_choices(rows).assign(objects=0)
+    table["choice"] = table["choice"].str.replace("_", " ")
+    return _panels(_over_tasks(table, "choice"), "choice")
+
+
+def _with_candidates(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the models that answer with several masks."""
+    return rows[rows.groupby("model", sort=False)["iou_1"].transform("count") > 0]
+
+
+def _over_tasks(means: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Mean over the tasks that have such objects, every task weighing the same, and how many objects."""
+    bins = means.groupby(["level", "model", column, "click"], sort=False)
+    return bins.agg(iou=("iou", "mean"), objects=("objects", "sum")).reset_index()
+
+
+def _panels(means: pd.DataFrame, column: str) -> HTML:
+    names = list(means[column].unique())
+    means = means.assign(line=means[column])
+    panels = []
+    for (level, model), of_model in means.groupby(["level", "model"], sort=False):
+        title = f"{model} · {LEVELS[level]}"
+        drawing, axes = plots.new_figure(3.6, 2.8 + 0.2 * len(names))
+        plots.lines(axes, of_model, names)
+        axes.set_title(title, loc="left", fontsize=10)
+        ends = [_ends(name, curve) for name, curve in of_model.groupby("line", sort=False)]
+        finding = f"Mean IoU over tasks from one click to {of_model['click'].max()}: {'; '.join(ends)}"
+        picture = plots.svg(drawing, f"Line plot against clicks, {title}. {finding}.")
+        panels.append(figures.figure(picture, f"<strong>{escape(title)}.</strong> {escape(finding)}."))
+    return HTML(figures.row(panels))
+
+
+def _ends(name: str, curve: pd.DataFrame) -> str:
+    count = f" ({curve['objects'].iloc[0]:.0f} objects)" if curve["objects"].iloc[0] else ""
+    return f"{name}{count} {curve['iou'].iloc[0]:.2f} to {curve['iou'].iloc[-1]:.2f}"
+
+
+def confidence(rows: pd.DataFrame) -> HTML:
+    """Mean true IoU against predicted IoU, a figure per model that predicts one, and how far off it is."""
+    errors = calibration_error(rows)
+    if errors.empty:
+        return HTML("<p>No model of this page predicts the IoU of its masks.</p>")
+    bins, panels = calibration(rows), []
+    for error in errors.itertuples():
+        of_model = bins[(bins["model"] == error.model) & (bins["level"] == error.level)]
+        title = f"{error.model} · {LEVELS[error.level]}"
+        drawing, axes = plots.new_figure(3.4, 3.2)
+        plots.reliability(axes, of_model)
+        axes.set_title(title, loc="left", fontsize=10)
+        side = "too sure" if error.bias > 0 else "not sure enough"
+        ends = f" (95 % interval {error.low:+.2f} to {error.high:+.2f})" if np.isfinite(error.low) else ""
+        finding = (
+            f"{error.model} is {side}: its predicted IoU is {error.bias:+.2f} off on average{ends}, and "
+            f"{error.error:.2f} on a single mask, of {error.masks:,}"
+        )
+        picture = plots.svg(drawing, f"Mean true IoU against predicted IoU, {title}. {finding}.")
+        panels.append(figures.figure(picture, f"<strong>{escape(title)}.</strong> {escape(finding)}."))
+    return HTML(figures.row(panels))
+
+
+def regrets(rows: pd.DataFrame) -> HTML:
+    """What each choice gives after one click, per task and model, and the regret of the confident one."""
+    rows = _with_candidates(rows[rows["click"] == 1])
+    if rows.empty:
+        return HTML("")
+    keys = ["task", "model", "level"]
+    table = mask_choices(rows)
+    confident = table[table["choice"] == "most_confident"].set_index(keys)
+    wide = table.pivot(index=keys, columns="choice", values="iou").loc[confident.index, list(CHOICES)]
+    wide.columns = [choice.replace("_", " ") for choice in CHOICES]
+    wide["regret"] = [
+        f"{line.regret:.3f}" + (f" ({line.low:.3f} to {line.high:.3f})" if np.isfinite(line.low) else "")
+        for line in confident.itertuples()
+    ]
+    return numbers_table(wide.reset_index())

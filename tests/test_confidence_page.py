@@ -1,0 +1,68 @@
+"""What the page on size and confidence says, against a model whose masks and guesses are known."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+from medsam_utils import confidence_page
+from tests.test_page import read_table
+from tests.test_statistics import rows_of
+
+
+@pytest.fixture
+def rows():
+    """Six patients: a model says 0.9 and has 0.5, its second candidate 0.7; another model says nothing."""
+    sure = rows_of({f"{patient}1": [0.5, 0.8] for patient in "abcdef"}, model="sure")
+    first = sure["click"] == 1
+    sure = sure.assign(
+        **{"predicted_iou": 0.9, "predicted_iou_0": 0.9, "predicted_iou_1": np.where(first, 0.2, np.nan)},
+        **{"iou_0": sure["iou"], "iou_1": np.where(first, 0.7, np.nan)},
+    )
+    silent = rows_of({f"{patient}1": [0.1, 0.2] for patient in "abcdef"}, model="silent")
+    silent = silent.assign(iou_0=silent["iou"], predicted_iou=np.nan, predicted_iou_0=np.nan)
+    both = pd.concat([sure, silent], ignore_index=True)
+    large = both["case_id"] == "f1"
+    return both.assign(dataset="d", row=5, area_share=np.where(large, 0.5, 0.001), components=1)
+
+
+def plain(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub("<.*?>", "", html))
+
+
+def test_the_answer_tells_the_error_and_what_the_choice_costs(rows):
+    text = plain(confidence_page.answer(rows).data)
+    assert "sure predicts its IoU with a mean error of 0.25, 0.25 too high on average" in text
+    assert "most sure of has a mean IoU of 0.50, and its best one of 0.70 (demo)" in text
+    assert "silent" not in text
+    assert "No model" in plain(confidence_page.answer(rows[rows["model"] == "silent"]).data)
+
+
+def test_every_size_has_a_line_and_its_number_of_objects(rows):
+    captions = BeautifulSoup(confidence_page.by_object_size(rows).data, "html.parser")("figcaption")
+    assert len(captions) == 2
+    assert "up to 0.3 % of the image (5 objects) 0.50 to 0.80" in captions[0].text
+    assert "above 10 % of the image (1 objects) 0.10 to 0.20" in captions[1].text
+
+
+def test_calibration_and_choice_show_the_models_that_have_them(rows):
+    for shown in (confidence_page.confidence(rows).data, confidence_page.choices(rows).data):
+        (caption,) = BeautifulSoup(shown, "html.parser")("figcaption")
+        assert caption.text.startswith("sure")
+    assert "oracle 0.70 to 0.80" in caption.text and "first 0.50 to 0.80" in caption.text
+    silent = rows[rows["model"] == "silent"]
+    assert "No model" in confidence_page.confidence(silent).data
+    assert "No model" in confidence_page.choices(silent).data
+    assert confidence_page.regrets(silent).data == ""
+
+
+def test_the_regret_stands_with_its_interval(rows):
+    (line,) = read_table(confidence_page.regrets(rows).data).to_dict("records")
+    assert (line["model"], line["most confident"], line["first"], line["oracle"]) == (
+        *("sure", "0.500", "0.500", "0.700"),
+    )
+    assert line["regret"] == "0.200 (0.200 to 0.200)"
