@@ -12,6 +12,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from .boxed_mask import BoxedMask
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -83,16 +85,16 @@ class Click:
 
 
 def next_click(
-    truth: np.ndarray,
-    prediction: np.ndarray | None,
+    truth: np.ndarray | BoxedMask,
+    prediction: np.ndarray | BoxedMask | None,
     protocol: Protocol,
     rng: np.random.Generator,
     foreground: np.ndarray | None = None,
 ) -> Click | None:
     """Click the pixel of the error region that is farthest from the region's boundary (Algorithm 1).
 
-    truth: bool H x W, this object. prediction: bool H x W, or None before the first click, when the
-    error region is the object itself. foreground: bool H x W, any object of the image, read only by
+    truth: bool H x W, or boxed, this object. prediction: the same, or None before the first click, when
+    the error region is the object itself. foreground: bool H x W, any object of the image, read only by
     the released code's label rule; None means the truth. The image's edge counts as boundary.
     Returns None where nothing is wrong any more and the protocol stops there.
     Raises ValueError for an empty truth without a prediction: there is nothing to click on.
@@ -103,28 +105,27 @@ def next_click(
     >>> next_click(truth, truth, PAPER, np.random.default_rng(0)) is None
     True
     """
-    if prediction is None:
-        if not truth.any():
-            raise ValueError(
-                "an empty object has no first click: leave it out, as Protocol.min_object_pixels does"
-            )
-        error = truth
-    else:
-        error = truth ^ prediction
+    truth = BoxedMask.of(truth)
+    if prediction is None and not truth.area:
+        raise ValueError(
+            "an empty object has no first click: leave it out, as Protocol.min_object_pixels does"
+        )
+    error = (truth if prediction is None else truth ^ BoxedMask.of(prediction)).trimmed()
 
-    if error.any():
-        distance, pixels, origin = _farthest(error, protocol.distance)
+    if error.area:
+        distance, pixels = _farthest(error.inside, protocol.distance)
         chosen = pixels[rng.integers(len(pixels))] if protocol.ties == "random" else pixels[0]
-        row, col = (int(i) for i in chosen + origin)
+        row, col = int(chosen[0]) + error.row, int(chosen[1]) + error.col
         ties = len(pixels)
     elif protocol.without_error == "stop":
         return None
     else:
         row, col = (int(rng.integers(n)) for n in error.shape)
-        distance, ties = 0.0, error.size
+        distance, ties = 0.0, error.shape[0] * error.shape[1]
 
-    inside = foreground if protocol.label == "foreground" and foreground is not None else truth
-    return Click(row, col, bool(inside[row, col]), distance, ties)
+    by_object = protocol.label == "object" or foreground is None
+    positive = (row, col) in truth if by_object else bool(foreground[row, col])
+    return Click(row, col, positive, distance, ties)
 
 
 def click_rng(protocol: Protocol, dataset: str, case_id: str, task: str, click: int) -> np.random.Generator:
@@ -138,21 +139,19 @@ def click_rng(protocol: Protocol, dataset: str, case_id: str, task: str, click: 
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little"))
 
 
-def _farthest(region: np.ndarray, distance: str) -> tuple[float, np.ndarray, np.ndarray]:
+def _farthest(region: np.ndarray, distance: str) -> tuple[float, np.ndarray]:
     """Largest distance to the boundary of a non-empty region, and the pixels that have it.
 
-    The transform runs on the region's bounding box with one zero pixel round it, which gives the
-    same distances as the whole image. Returns the distance, pixels N x 2 (row, col) in reading
-    order, and the (row, col) to add to them.
+    region: uint8, 0 or 1, its bounding box alone: with one zero pixel round it, this gives the same distances
+    as the whole image. Returns the distance, and pixels N x 2 (row, col) of the box in reading order.
     """
-    region = region.view(np.uint8)
-    x, y, width, height = cv2.boundingRect(region)
-    box = cv2.copyMakeBorder(region[y : y + height, x : x + width], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    box = cv2.copyMakeBorder(region, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     mask_size = cv2.DIST_MASK_PRECISE if distance == "exact" else cv2.DIST_MASK_5
     distances = cv2.distanceTransform(box, cv2.DIST_L2, mask_size)
-    pixels = np.argwhere(distances > distances.max() - 0.01)
-    candidates = distances[tuple(pixels.T)].astype(np.float64)
+    pixels = np.flatnonzero(distances > distances.max() - 0.01)
+    candidates = distances.ravel()[pixels].astype(np.float64)
     if distance == "exact":  # squares of exact distances are integers: what float32 rounded apart ties again
         candidates = np.sqrt(np.rint(candidates**2))
     largest = candidates.max()
-    return float(largest), pixels[candidates == largest], np.array([y - 1, x - 1])
+    rows, cols = np.divmod(pixels[candidates == largest], box.shape[1])
+    return float(largest), np.stack([rows - 1, cols - 1], axis=1)

@@ -6,9 +6,9 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
-import inspect
 import json
 import platform
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from .boxed_mask import BoxedMask
 from .case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from .clicks import PAPER, Click, Protocol, click_rng, next_click
 from .datasets import Dataset
@@ -112,10 +113,10 @@ class _Object:
     """One object while its clicks are simulated."""
 
     task: str
-    truth: np.ndarray
+    truth: BoxedMask
     size: dict[str, Any]
     clicks: list[Click] = field(default_factory=list)
-    prediction: np.ndarray | None = None
+    prediction: BoxedMask | None = None
     scores: dict[str, Any] = field(default_factory=dict)
 
 
@@ -126,10 +127,12 @@ def simulate(
 
     tasks: class name -> task name. Objects smaller than the protocol's minimum yield nothing.
     """
-    large_enough = {
-        name: mask for name, mask in case.masks.items() if mask.sum() >= protocol.min_object_pixels
-    }
-    objects = [_Object(tasks[name], mask, _size(mask)) for name, mask in large_enough.items()]
+    truths = {name: BoxedMask.of(mask) for name, mask in case.masks.items()}
+    objects = [
+        _Object(tasks[name], truth, _size(truth))
+        for name, truth in truths.items()
+        if truth.area >= protocol.min_object_pixels
+    ]
     if not objects:
         return
     embedding = model.encode(case.image)
@@ -169,16 +172,17 @@ _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0
 _VERSIONS = ("medsam-utils", "torch", "segment-anything", "numpy", "opencv-python-headless", "pillow")
 
 
-def _size(truth: np.ndarray) -> dict[str, Any]:
+def _size(truth: BoxedMask) -> dict[str, Any]:
     """What the rows say of the true object itself."""
-    return {"area_share": float(truth.mean()), "components": components(truth)}
+    rows, cols = truth.shape
+    return {"area_share": truth.area / (rows * cols), "components": components(truth)}
 
 
 def _chosen(
-    prediction: Prediction, index: int, truth: np.ndarray, protocol: Protocol
-) -> tuple[np.ndarray, dict]:
+    prediction: Prediction, index: int, truth: BoxedMask, protocol: Protocol
+) -> tuple[BoxedMask, dict]:
     """Mask that counts of one object under the protocol, and the scores of all its candidates."""
-    masks = [prediction.mask(index, candidate) for candidate in range(prediction.logits.shape[1])]
+    masks = [prediction.boxed_mask(index, candidate) for candidate in range(prediction.logits.shape[1])]
     true_iou = [iou(mask, truth) for mask in masks]
     predicted_iou = prediction.predicted_iou[index].tolist()
     choice = {
@@ -283,7 +287,7 @@ def _settings(dataset: Dataset, model: Model, protocol: Protocol, clicks: int) -
         "model": {"name": model.name, "weights": model.weights, **model.settings()},
         "protocol": asdict(protocol),
         "clicks": clicks,
-        "code": _code_version(inspect.getsourcefile(type(model))),
+        "code": _code_version(_model_files(type(model))),
     }
 
 
@@ -302,16 +306,26 @@ def _fingerprints(
     return {reference: hashlib.sha256(key.encode()).hexdigest()[:32] for reference, key in keys.items()}
 
 
-def _code_version(model_file: str) -> str:
+def _model_files(model: type) -> list[Path]:
+    """Source of a model's class, and of what its module takes from others of `models` to predict."""
+    own = sys.modules[model.__module__]
+    prefix = f"{__package__}.models."
+    names = {getattr(value, "__module__", None) or "" for value in vars(own).values()}
+    names = {name for name in names if name.startswith(prefix)} - {prefix + "checkpoints", prefix + "devices"}
+    return [Path(sys.modules[name].__file__) for name in sorted(names | {own.__name__})]
+
+
+def _code_version(model_files: Sequence[Path]) -> str:
     """Hash of what the code behind a row does: its source without comments and docstrings.
 
     Whoever improves a comment keeps the stored rows; whoever changes a rule does not.
     """
     package = Path(__file__).parent
-    files = [package / f"{name}.py" for name in ("case", "intensity", "clicks", "metrics", "evaluate")]
+    names = ("case", "boxed_mask", "intensity", "clicks", "metrics", "evaluate")
+    files = [package / f"{name}.py" for name in names]
     files += [*sorted(package.glob("datasets/*.py"))]
     digest = hashlib.sha256()
-    for path in [*files, Path(model_file)]:
+    for path in [*files, *model_files]:
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             if (

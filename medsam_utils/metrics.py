@@ -5,8 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .boxed_mask import BoxedMask
 
-def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
+
+def iou(prediction: np.ndarray | BoxedMask, truth: np.ndarray | BoxedMask) -> float:
     """Intersection over union of two bool masks of one shape, in 0..1.
 
     Two empty masks have none: NaN, to be left out of means (the study's code does the same).
@@ -21,7 +23,7 @@ def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
     return intersection / union if union else float("nan")
 
 
-def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
+def dice(prediction: np.ndarray | BoxedMask, truth: np.ndarray | BoxedMask) -> float:
     """Dice coefficient of two bool masks of one shape, in 0..1; NaN if both are empty.
 
     >>> dice(np.array([[True, True, False]]), np.array([[False, True, True]]))
@@ -31,7 +33,7 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     return 2 * intersection / total if total else float("nan")
 
 
-def components(mask: np.ndarray) -> int:
+def components(mask: np.ndarray | BoxedMask) -> int:
     """Number of connected regions of a bool mask H x W; diagonal neighbours belong together.
 
     >>> components(np.array([[True, False, False], [False, True, False], [False, False, False]]))
@@ -39,12 +41,13 @@ def components(mask: np.ndarray) -> int:
     >>> components(np.array([[True, False, True]]))
     2
     """
-    return cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
+    inside = BoxedMask.of(mask).inside
+    return cv2.connectedComponents(inside, connectivity=8)[0] - 1 if inside.size else 0
 
 
-def _areas(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
+def _areas(prediction: np.ndarray | BoxedMask, truth: np.ndarray | BoxedMask) -> tuple[int, int]:
     """Pixels in both masks, and the sum of the pixels of each."""
     if prediction.shape != truth.shape:
         raise ValueError(f"masks of different shapes: {prediction.shape} and {truth.shape}")
-    a, b = (np.asarray(mask, dtype=bool).view(np.uint8) for mask in (prediction, truth))
-    return cv2.countNonZero(cv2.bitwise_and(a, b)), cv2.countNonZero(a) + cv2.countNonZero(b)
+    a, b = BoxedMask.of(prediction), BoxedMask.of(truth)
+    return a.common(b), a.area + b.area

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Click
 from .checkpoints import Checkpoint
@@ -24,11 +25,14 @@ class Prediction:
     logits: float32, B x C x h x w, at the model's own low resolution; foreground is > 0.
     predicted_iou: float32, B x C, the model's own estimate, NaN where it makes none.
     upsample: low-resolution logits h x w -> logits H x W on the image's grid.
+    foreground: low-resolution logits h x w -> where they are > 0 on the image's grid, for a model that need
+    not upsample all of them for that; None upsamples.
     """
 
     logits: np.ndarray
     predicted_iou: np.ndarray
     upsample: Callable[[np.ndarray], np.ndarray]
+    foreground: Callable[[np.ndarray], BoxedMask] | None = None
 
     def most_confident(self) -> np.ndarray:
         """Index of the candidate with the highest predicted IoU, one per object (the first of equals)."""
@@ -36,7 +40,12 @@ class Prediction:
 
     def mask(self, index: int, candidate: int) -> np.ndarray:
         """Candidate mask of one object on the image's grid: bool, H x W."""
-        return self.upsample(self.logits[index, candidate]) > 0
+        return self.boxed_mask(index, candidate).mask()
+
+    def boxed_mask(self, index: int, candidate: int) -> BoxedMask:
+        """Candidate mask of one object on the image's grid, as the box that holds it."""
+        logits = self.logits[index, candidate]
+        return self.foreground(logits) if self.foreground else BoxedMask.of(self.upsample(logits) > 0)
 
 
 class Model(Protocol):

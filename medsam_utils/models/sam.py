@@ -1,4 +1,4 @@
-"""Segment Anything as a promptable model: its own modules, called in the order of its own predictor."""
+"""Segment Anything as a promptable model: fast, or exactly as its own predictor computes it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from ..case import BadInputError
 from ..clicks import Click
 from . import Prediction, load_model_once
+from .bilinear import upsampled_foreground
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype
+from .sam_decoder import Decoder, ImageTokens
 from .sam_small import build_sam_small
 
 ARCHITECTURES = {
@@ -51,11 +53,15 @@ def architecture_of(path: Path) -> str:
 
 @dataclass(frozen=True)
 class SamEmbedding:
-    """Encoded image: features 1 x C x h x w, and the image's (rows, cols) resized and original."""
+    """Encoded image: features 1 x C x h x w, and the image's (rows, cols) resized and original.
+
+    tokens: what the fast decoder makes of the features, once per image; None in the exact mode.
+    """
 
     features: torch.Tensor
     resized: tuple[int, int]
     original: tuple[int, int]
+    tokens: ImageTokens | None = None
 
 
 class Sam:
@@ -115,6 +121,12 @@ class Sam:
         network.image_encoder.to(self.dtype)
         return network
 
+    @functools.cached_property
+    def decoder(self) -> Decoder:
+        """The network's mask decoder, made fast; the exact mode calls the network's own."""
+        with torch.inference_mode():
+            return Decoder(self.network)
+
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> SamEmbedding:
         """Embed uint8 H x W x 3 RGB: longest side resized with Pillow, as SAM's own predictor does."""
@@ -124,7 +136,15 @@ class Sam:
         features = encoder(self.network.preprocess(pixels).to(self.dtype)).float()
         if self.dtype == torch.float16 and not features.isfinite().all():
             raise BadInputError(f"{self.name} overflows on an image: float16 ends at 65504, take bfloat16")
-        return SamEmbedding(features, resized.shape[:2], image.shape[:2])
+        return self.embedding(features, resized.shape[:2], image.shape[:2])
+
+    @torch.inference_mode()
+    def embedding(
+        self, features: torch.Tensor, resized: tuple[int, int], original: tuple[int, int]
+    ) -> SamEmbedding:
+        """What `predict` needs, from the encoder's features, 1 x C x h x w, computed now or stored before."""
+        tokens = None if self.exact else self.decoder.image_tokens(features)
+        return SamEmbedding(features, resized, original, tokens)
 
     @torch.inference_mode()
     def predict(self, embedding: SamEmbedding, clicks: Sequence[Sequence[Click]]) -> Prediction:
@@ -140,15 +160,26 @@ class Sam:
         xy = np.array([[(click.col, click.row) for click in of_object] for of_object in clicks])
         coordinates = torch.as_tensor(transform.apply_coords(xy, embedding.original), dtype=torch.float32)
         labels = torch.as_tensor([[int(click.positive) for click in of_object] for of_object in clicks])
-        batches = [slice(i, i + 1) for i in range(len(clicks))] if self.exact else [slice(None)]
-        answers = [self._decode(embedding.features, coordinates[batch], labels[batch]) for batch in batches]
-        logits, predicted_iou = (torch.cat(parts).cpu().numpy() for parts in zip(*answers, strict=True))
-        return Prediction(logits, predicted_iou, functools.partial(self._upsample, embedding))
+        if self.exact:
+            answers = [
+                self._decode(embedding.features, coordinates[i : i + 1], labels[i : i + 1])
+                for i in range(len(clicks))
+            ]
+            answer, foreground = [torch.cat(parts) for parts in zip(*answers, strict=True)], None
+        else:
+            answer = self.decoder(embedding.tokens, coordinates.to(self.device), labels.to(self.device))
+            padded = self.network.image_encoder.img_size
+            foreground = functools.partial(
+                upsampled_foreground, padded=padded, resized=embedding.resized, original=embedding.original
+            )
+        logits, predicted_iou = (part.cpu().numpy() for part in answer)
+        upsample = functools.partial(self._upsample, embedding)
+        return Prediction(logits, predicted_iou, upsample, foreground)
 
     def _decode(
         self, features: torch.Tensor, coordinates: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Low-resolution logits B x 3 x h x w and predicted IoU B x 3 of points B x N x 2 (x, y)."""
+        """Low-resolution logits B x 3 x h x w and predicted IoU B x 3 of points B x N x 2 (x, y), exactly."""
         points = coordinates.to(self.device), labels.to(self.device, torch.int)
         sparse, dense = self.network.prompt_encoder(points=points, boxes=None, masks=None)
         return self.network.mask_decoder(

@@ -1,0 +1,48 @@
+"""A boxed mask answers as the whole mask does."""
+
+import numpy as np
+import pytest
+
+from medsam_utils.boxed_mask import BoxedMask
+from medsam_utils.metrics import components, dice, iou
+
+SHAPE = (40, 50)
+
+
+def random_mask(rng: np.random.Generator) -> np.ndarray:
+    """Random pixels in a random box, which may be empty or the whole image."""
+    mask = np.zeros(SHAPE, bool)
+    (top, bottom), (left, right) = (np.sort(rng.integers(0, n + 1, 2)) for n in SHAPE)
+    mask[top:bottom, left:right] = rng.random((bottom - top, right - left)) < rng.random()
+    return mask
+
+
+def with_margins(mask: np.ndarray, rng: np.random.Generator) -> BoxedMask:
+    """The mask in a box larger than it needs."""
+    boxed = BoxedMask.of(mask)
+    rows, cols = boxed.inside.shape
+    top, left = int(rng.integers(0, boxed.row + 1)), int(rng.integers(0, boxed.col + 1))
+    inside = mask[top : boxed.row + rows, left : boxed.col + cols]
+    return BoxedMask(np.ascontiguousarray(inside).view(np.uint8), top, left, SHAPE)
+
+
+def test_area_overlap_difference_and_pixels_are_those_of_the_whole_masks():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        a, b = random_mask(rng), random_mask(rng)
+        boxed_a, boxed_b = with_margins(a, rng), BoxedMask.of(b)
+        assert np.array_equal(boxed_a.mask(), a) and np.array_equal(boxed_a.trimmed().mask(), a)
+        assert (boxed_a.area, boxed_a.common(boxed_b)) == (a.sum(), (a & b).sum())
+        assert np.array_equal((boxed_a ^ boxed_b).mask(), a ^ b)
+        assert all(((row, col) in boxed_a) == a[row, col] for row, col in rng.integers(0, 40, (20, 2)))
+        np.testing.assert_equal(iou(boxed_a, boxed_b), iou(a, b))
+        np.testing.assert_equal(dice(a, boxed_b), dice(a, b))
+        assert components(boxed_a) == components(a)
+
+
+def test_masks_of_different_images_are_refused():
+    a, b = BoxedMask.of(np.ones((2, 3), bool)), BoxedMask.of(np.ones((3, 2), bool))
+    with pytest.raises(ValueError, match="different shapes"):
+        a ^ b
+    with pytest.raises(ValueError, match="different shapes"):
+        iou(a, b)

@@ -1,0 +1,108 @@
+"""SAM's fast mode against its exact mode: the same answers but for rounding, the same clicks."""
+
+import numpy as np
+import pytest
+import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+from medsam_utils import PAPER, load_model
+from medsam_utils.boxed_mask import BoxedMask
+from medsam_utils.case import Case
+from medsam_utils.clicks import Click
+from medsam_utils.drawings import draw
+from medsam_utils.evaluate import _model_files, simulate
+from medsam_utils.models import sam
+from medsam_utils.models.sam_decoder import Decoder
+
+SHAPES = [(1, 1), (3, 200), (257, 255), (600, 417), (90, 110)]
+
+
+@pytest.fixture(scope="module")
+def models():
+    """The exact and the fast small SAM."""
+    return [load_model("sam_small", device="cpu", exact=exact) for exact in (True, False)]
+
+
+def noisy(shape: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("objects", "clicks"), [(1, 1), (5, 3)])
+def test_logits_confidences_and_masks_differ_by_rounding_only(models, shape, objects, clicks):
+    rng = np.random.default_rng(1)
+    prompts = [
+        [
+            Click(int(rng.integers(shape[0])), int(rng.integers(shape[1])), bool(rng.integers(2)), 1.0, 1)
+            for _ in range(clicks)
+        ]
+        for _ in range(objects)
+    ]
+    exact, fast = (model.predict(model.encode(noisy(shape)), prompts) for model in models)
+    np.testing.assert_allclose(fast.logits, exact.logits, atol=3e-4)
+    np.testing.assert_allclose(fast.predicted_iou, exact.predicted_iou, atol=1e-5)
+    for i in range(objects):
+        for candidate in range(3):
+            near = np.abs(exact.upsample(exact.logits[i, candidate])) < 3e-4
+            assert np.array_equal(fast.mask(i, candidate) | near, exact.mask(i, candidate) | near)
+
+
+def test_the_decoder_of_the_released_sizes_differs_by_rounding_only():
+    torch.manual_seed(0)
+    network = Sam(
+        torch.nn.Identity(),
+        PromptEncoder(
+            embed_dim=256, image_embedding_size=(64, 64), input_image_size=(1024, 1024), mask_in_chans=16
+        ),
+        MaskDecoder(
+            transformer_dim=256,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048),
+        ),
+    ).eval()
+    with torch.inference_mode():
+        features, points = torch.randn(1, 256, 64, 64), torch.rand(2, 3, 2) * 1024
+        labels = torch.tensor([[1, 0, 1], [1, 1, 0]])
+        sparse, dense = network.prompt_encoder(points=(points, labels), boxes=None, masks=None)
+        logits, predicted_iou = network.mask_decoder(
+            image_embeddings=features,
+            image_pe=network.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+        decoder = Decoder(network)
+        fast_logits, fast_iou = decoder(decoder.image_tokens(features), points, labels)
+    scale = logits.abs().max()
+    torch.testing.assert_close(fast_logits / scale, logits / scale, atol=1e-5, rtol=0)
+    torch.testing.assert_close(fast_iou, predicted_iou, atol=1e-5, rtol=0)
+
+
+def test_a_mask_without_a_positive_logit_is_empty(models):
+    _, fast = models
+    prediction = fast.predict(fast.encode(noisy((50, 70))), [[Click(3, 3, True, 1.0, 1)]])
+    empty = prediction.foreground(np.full((128, 128), -1, np.float32))
+    assert empty.area == 0 and empty.mask().shape == (50, 70)
+    everywhere = prediction.foreground(np.ones((128, 128), np.float32))
+    assert everywhere.mask().all()
+
+
+def test_the_same_objects_are_clicked_at_the_same_pixels(models):
+    rows = [[], []]
+    for number in range(6):
+        image, masks = draw(np.random.default_rng([7, number]))
+        names = {f"object {i}": mask for i, mask in enumerate(masks) if BoxedMask.of(mask).area}
+        case = Case("drawn", str(number), "none", None, np.repeat(image[..., None], 3, 2), names)
+        for model, of_model in zip(models, rows, strict=True):
+            of_model += simulate(case, {name: name for name in names}, model, PAPER, 5)
+    exact, fast = ([(r["task"], r["click"], r["row"], r["col"]) for r in of_model] for of_model in rows)
+    assert len(exact) >= 50
+    assert np.mean([a == b for a, b in zip(exact, fast, strict=True)]) >= 0.97
+    assert np.mean([r["iou"] for r in rows[0]]) == pytest.approx(
+        np.mean([r["iou"] for r in rows[1]]), abs=1e-3
+    )
+
+
+def test_the_fingerprint_covers_what_the_model_computes_with():
+    assert {"sam.py", "sam_decoder.py", "bilinear.py", "sam_small.py"} <= {
+        p.name for p in _model_files(sam.Sam)
+    }
