@@ -25,8 +25,11 @@ def draw(rng: np.random.Generator, size: int = 256) -> tuple[np.ndarray, list[np
         labels = _warp(rng, _label_map(rng, tuple(shape)))
         view = _field_of_view(rng, labels.shape)
         masks = _targets(rng, labels, view)
+        image = _to_8_bit(rng, _degrade(rng, _paint(rng, labels)), view)
+        smooth = _blur(image, 1)
+        masks = [mask for mask in masks if rng.random() < _worth(smooth, mask)]
         if masks:
-            return _to_8_bit(rng, _degrade(rng, _paint(rng, labels)), view), masks
+            return image, masks
 
 
 class Drawings:
@@ -177,7 +180,7 @@ SHAPES = {_blob: 0.48, _ring: 0.16, _pair: 0.1, _vessel: 0.07, _bone: 0.12, _man
 
 def _tissues(rng, shape):
     """Winner of several smooth noise fields."""
-    scales = rng.uniform(10, 90) * rng.uniform(0.7, 1.4, rng.integers(2, 8))
+    scales = rng.uniform(20, 110) * rng.uniform(0.7, 1.4, rng.integers(2, 8))
     return np.argmax([_noise(rng, shape, scale) + 0.4 * rng.normal() for scale in scales], 0)
 
 
@@ -190,7 +193,7 @@ def _body(rng, shape):
     for label in range(3, rng.integers(5, 14)):
         centre = middle + rng.uniform(-0.8, 0.8, 2) * (outline[rng.integers(90)] - middle)
         labels[_fill(shape, _outline(rng, centre, _radius(rng, shape, 0.03, 0.2))) & inside] = label
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         labels[_pair(rng, shape) & inside] = labels.max() + 1
     return labels
 
@@ -249,6 +252,22 @@ def _targets(rng, labels, view):
     return masks
 
 
+def _worth(smooth, mask):
+    """Probability of keeping a target: high if it is thick and stands out, low if it is thin or faint."""
+    mask = mask.astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(mask)
+    near = np.s_[max(0, y - 4) : y + height + 4, max(0, x - 4) : x + width + 4]
+    size, mask, smooth = min(mask.shape), mask[near], smooth[near]
+    thickness = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3).max()
+    square = np.ones((9, 9), np.uint8)
+    rim, halo = cv2.erode(mask, square) < mask, cv2.dilate(mask, square) > mask
+    (mean, spread), (mean_around, spread_around) = (
+        [*cv2.meanStdDev(smooth, mask=part.astype(np.uint8))] for part in (rim, halo)
+    )
+    contrast = np.abs(mean - mean_around).item() / np.sqrt((spread**2 + spread_around**2).item() / 2 + 10)
+    return np.clip(thickness / size / 0.06, 0.1, 1) * np.clip(contrast / 0.9, 0.1, 1) ** 1.5
+
+
 # From labels to grey values: float32 H x W, about 0 to 1.
 
 
@@ -267,7 +286,7 @@ def _paint(rng, labels):
         depth = cv2.distanceTransform((labels == label).astype(np.uint8), cv2.DIST_L2, 3)
         image += rng.normal() * 0.35 * ((depth > 0) & (depth <= rng.uniform(1, 6)))
     image = _blur(image, rng.choice([0.4, 0.8, 1.5, 3]))
-    busy = rng.choice([0.1, 0.3, 0.8])  # how much texture against how much contrast
+    busy = rng.choice([0.1, 0.3, 0.8], p=[0.4, 0.4, 0.2])  # how much texture against how much contrast
     for scale in (1, rng.uniform(1.5, 4), rng.uniform(4, 12), rng.uniform(15, 50)):
         strength = np.abs(rng.normal(size=count)) * rng.choice([0, 0.03, 0.06, 0.12]) * busy
         strength[0] *= not air

@@ -24,8 +24,9 @@
 # decoder began anew. So this notebook trains such a model, not bit for bit the same one.
 
 # %% tags=["parameters"]
-steps = 10_000  # steps in all, counted from the first; the learning rate falls to zero over the last fifth
-minutes = 600.0  # stop after so many minutes; the checkpoint lets another run go on
+steps = 10_000  # in all, counted from the first
+minutes = 600.0  # of this run at most
+fall = 0.2  # last part of the steps or minutes, over which the learning rate falls to zero
 batch = 8  # drawings per step
 objects = 2  # objects per drawing
 learning_rate = 1e-3  # peak of AdamW's, after a linear rise over 200 steps; Muon's is twice as high
@@ -103,13 +104,14 @@ ROUNDS = [(1,), (1, 1), (1, 1), (1, 2), (1, 4), (1, 1, 1), (1, 2, 3), (1, 3, 4)]
 
 
 # %%
-def decode(sam, embeddings, points, labels):
+def decode(sam, embeddings, points, labels, previous=None):
     """Decode one object per row.
 
-    Embeddings B x C x h x w, points B x N x 2 and labels B x N give logits B x 3 x 4h x 4w and IoU B x 3.
+    Embeddings B x C x h x w, points B x N x 2 and labels B x N give logits B x 3 x 4h x 4w and IoU B x 3;
+    previous logits B x 1 x 4h x 4w may help.
     """
     with torch.autocast(torch.device(device).type, enabled=False):  # positions need float32
-        sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=None)
+        sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=previous)
         position = sam.prompt_encoder.get_dense_pe()
     return sam.mask_decoder(
         image_embeddings=torch.zeros_like(embeddings[:1]),
@@ -134,7 +136,7 @@ def loss_of(logits, predicted_iou, target, ambiguous):
     # One click can mean several objects, so the best candidate counts; several clicks should leave one.
     mean_weight = 0.2 if ambiguous else 0.4
     segmentation = per_candidate.min(1).values.mean() + mean_weight * per_candidate.mean()
-    return segmentation + 4 * (predicted_iou - true_iou).square().mean(), true_iou
+    return segmentation + 8 * (predicted_iou - true_iou).square().mean(), true_iou
 
 
 def affinity_loss_of(embeddings, points, target):
@@ -196,7 +198,7 @@ def save_all(step):
 
 
 def update_average(step):
-    decay = min(0.999, (1 + step) / (10 + step))
+    decay = min(0.997, (1 + step) / (10 + step))
     with torch.no_grad():
         for old, new in zip(average.parameters(), sam.parameters(), strict=True):
             old.lerp_(new, 1 - decay)
@@ -218,9 +220,10 @@ mixed = torch.autocast(torch.device(device).type, torch.bfloat16) if bfloat16 el
 began = time.monotonic()
 history = []  # (step, loss, its affinity part, IoU of the most confident mask after first and last round)
 for step, drawn in enumerate(loader, start):
-    if time.monotonic() - began > 60 * minutes:
+    remaining = min(1 - step / steps, 1 - (time.monotonic() - began) / (60 * minutes))
+    if remaining <= 0:
         break
-    rate = learning_rate * min(1, (step + 1) / 200, (steps - step) / (0.2 * steps))
+    rate = learning_rate * min(1, (step + 1) / 200, remaining / fall)
     for optimizer, factor in zip(optimizers, (2, 1), strict=True):
         optimizer.param_groups[0]["lr"] = factor * rate
     rng = np.random.default_rng([seed, step, 1])
@@ -236,7 +239,7 @@ for step, drawn in enumerate(loader, start):
 
     points = torch.zeros(len(truths), 0, 2, device=device)
     labels = torch.zeros(len(truths), 0, device=device)
-    predictions = np.zeros_like(truths)
+    predictions, previous = np.zeros_like(truths), None
     total, ious = 0.0, []
     with mixed:
         embeddings = sam.image_encoder(images.contiguous(memory_format=torch.channels_last))
@@ -244,12 +247,14 @@ for step, drawn in enumerate(loader, start):
         rounds = ROUNDS[rng.integers(len(ROUNDS))]
         for count in rounds:
             points, labels = add_clicks(points, labels, truths, predictions, count, rng)
-            logits, predicted_iou = decode(sam, embeddings, points, labels)
+            previous = previous if rng.random() < 0.25 else None
+            logits, predicted_iou = decode(sam, embeddings, points, labels, previous)
             loss, true_iou = loss_of(logits.float(), predicted_iou.float(), targets, points.shape[1] == 1)
             total = total + loss / len(rounds)
             best = predicted_iou.argmax(1, keepdim=True)
             ious.append(true_iou.gather(1, best).mean().item())
-            predictions = (logits[torch.arange(len(best)), best[:, 0]] > 0).cpu().numpy()
+            previous = logits[torch.arange(len(best)), best[:, 0]].detach().float()[:, None]
+            predictions = (previous[:, 0] > 0).cpu().numpy()
         affinity = affinity_loss_of(embeddings, points, targets)
         total = total + affinity
     sam.zero_grad()

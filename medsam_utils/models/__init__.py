@@ -161,6 +161,18 @@ MODELS: dict[str, ModelEntry] = {
         citation=f"Architecture: {_KIRILLOV}",
         by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H or sam_small",
     ),
+    "ritm_small": ModelEntry(
+        title="RITM small (embedded)",
+        adapter="ritm.Ritm",
+        options={
+            "architecture": "small",
+            "zoom": {"target_size": 192, "min_crop_size": 64},
+            "longest_side": (192, 256),
+        },
+        checkpoint=Checkpoint(_WEIGHTS / "ritm_small.pt"),
+        licence="Apache-2.0",
+        citation=f"This project, trained on drawings alone; method after {_SOFIIUK}",
+    ),
     **{f"ritm_{architecture}": _released_ritm(architecture) for architecture in ("h18s", "h18", "h32")},
     "grabcut": ModelEntry(
         title="GrabCut",

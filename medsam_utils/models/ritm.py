@@ -33,11 +33,12 @@ from . import Prediction, load_model_once
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype
 from .ritm_network import SIZES, build_ritm, resized
+from .ritm_small import build_ritm_small
 from .ritm_zoom import Box, Point, Zoom
 
 ARCHITECTURES: dict[str, Callable[[], torch.nn.Module]] = {
     size: functools.partial(build_ritm, size) for size in SIZES
-}
+} | {"small": build_ritm_small}
 
 KEPT_STATES = 32  # click sequences per image whose state is kept; a lost one is computed again
 

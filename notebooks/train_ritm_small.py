@@ -1,0 +1,293 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Train the small RITM on drawings
+#
+# The embedded `ritm_small` learns as RITM does (Sofiiuk et al. 2021): it sees the image, all clicks so far
+# and its own previous mask, and answers with a better mask. Like `sam_small` it learns from procedural
+# drawings alone, and it begins with the convolutional stages that `sam_small` learned from them.
+
+# %% tags=["parameters"]
+steps = 10_000  # in all, counted from the first
+minutes = 600.0  # of this run at most
+fall = 0.2  # last part of the steps or minutes, over which the learning rate falls to zero
+batch = 4  # drawings per step
+objects = 2  # objects per drawing, each in a view of its own
+size = 192  # longest side of a view, in pixels
+learning_rate = 1e-3  # peak of AdamW's, after a linear rise over 200 steps; Muon's is twice as high
+seed = 2  # of weights, drawings and clicks
+device = "cpu"  # or "cuda", "mps"
+bfloat16 = False  # faster where the processor computes in bfloat16 (AVX512-BF16, AMX, recent GPUs)
+threads = 1  # of torch; drawing has processes of its own
+workers = 1  # processes that draw; 0 draws in this one
+start_from = ""  # weights of a sam_small whose convolutional stages are the start; empty: random ones
+folder = "training"  # where ritm_checkpoint.pt and ritm_small.pt are written
+resume = True  # go on from folder/ritm_checkpoint.pt if it is there
+save_every = 200  # steps between checkpoints
+
+# %%
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+
+from medsam_utils.drawings import draw
+from medsam_utils.models.ritm_small import build_ritm_small, click_disks
+
+torch.set_num_threads(threads)
+torch.manual_seed(seed)
+folder = Path(folder)
+folder.mkdir(parents=True, exist_ok=True)
+
+# %% [markdown]
+# ## Views
+#
+# RITM sees the whole image at the first click and then only the surroundings of its own mask, enlarged. So a
+# view is the whole drawing, or a window round the object, sometimes one that cuts a part of it off.
+
+
+# %%
+def view(
+    rng: np.random.Generator, image: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Cut a window out of a drawing: image float32, mask bool, size x size, and whether it is a part only."""
+    box = np.array([0, 0, *mask.shape], float)
+    closer = rng.random() < 0.5
+    if closer:
+        x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+        half = np.maximum(np.array([height, width]) / 2 * np.exp(rng.uniform(-0.1, 0.9)), rng.uniform(20, 40))
+        middle = np.array([y + height / 2, x + width / 2]) + rng.uniform(-0.25, 0.25, 2) * half
+        box = np.concatenate([middle - half, middle + half]).round().clip(0, [*mask.shape] * 2)
+    top, left, bottom, right = box.astype(int)
+    scale = size / max(bottom - top, right - left)
+    views = []
+    for whole in (image, mask):
+        part = cv2.resize(
+            whole[top:bottom, left:right].astype(np.float32),
+            None,
+            fx=scale,
+            fy=scale,
+            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
+        )[:size, :size]
+        views.append(np.pad(part, [(0, size - n) for n in part.shape]))
+    return views[0] / 255, views[1] > 0.5, closer
+
+
+class Views(torch.utils.data.Dataset):
+    """Item i: images float32 objects x size x size in 0..1, masks, parts or not; it never changes."""
+
+    def __len__(self):
+        return steps * batch
+
+    def __getitem__(self, i):
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng([seed, i])
+        while True:
+            image, masks = draw(rng)
+            chosen = rng.choice(len(masks), objects, replace=len(masks) < objects)
+            views = [view(rng, image, masks[k]) for k in chosen]
+            if all(mask.sum() > 20 for _, mask, _ in views):
+                return tuple(np.stack(part) for part in zip(*views, strict=True))
+
+
+# %% [markdown]
+# ## Clicks and previous masks
+#
+# Clicks are put where the mask is most wrong, as in Algorithm 1, or sometimes anywhere wrong. Most windows
+# begin with a faulty mask instead of none, as if clicks had gone before.
+
+
+# %%
+def click(region: np.ndarray, rng: np.random.Generator, taken: list) -> tuple[int, int]:
+    """Choose a (row, col) in a bool region: its innermost pixel, or in one of four cases a random one."""
+    if rng.random() < 0.25:
+        return tuple(rng.choice(np.argwhere(region)))
+    distance = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    for row, col in taken:  # a second click of the same round goes elsewhere
+        distance[max(0, row - 12) : row + 13, max(0, col - 12) : col + 13] *= 0.1
+    return np.unravel_index(np.argmax(distance), distance.shape)
+
+
+def add_clicks(points, truths, predictions, count, rng):
+    """Add `count` clicks to each object's list of (row, col, positive)."""
+    for clicks, truth, prediction in zip(points, truths, predictions, strict=True):
+        error = truth ^ prediction
+        region, taken = error if error.sum() > 3 else truth, []
+        for _ in range(count):
+            taken.append(click(region, rng, taken))
+        clicks += [(*where, truth[where]) for where in taken]
+
+
+def as_tensor(points):
+    """B lists of (row, col, positive) to B x 2N x 3: positive ones, then negative ones, -1 where absent."""
+    listed = np.full((len(points), 2, max(map(len, points)), 3), -1, np.float32)
+    for i, clicks in enumerate(points):
+        for k, (row, col, positive) in enumerate(clicks):
+            listed[i, 0 if positive else 1, k] = row, col, k
+    return torch.from_numpy(listed).flatten(1, 2).to(device)
+
+
+def faulty(truth, rng):
+    """Spoil a mask: probability float32 of the same shape, with parts too many, missing and displaced."""
+    field = sum(
+        rng.uniform(0.1, 0.5)
+        * cv2.resize(
+            rng.standard_normal((n, n), dtype=np.float32), truth.shape[::-1], interpolation=cv2.INTER_CUBIC
+        )
+        for n in rng.integers(4, 16, 2)
+    )
+    soft = cv2.GaussianBlur(truth.astype(np.float32), (0, 0), rng.uniform(1, 12)) + field * rng.uniform(
+        0.2, 1
+    )
+    return np.float32(1 / (1 + np.exp(-np.clip(12 * (soft - rng.uniform(0.3, 0.7)), -20, 20))))
+
+
+ROUNDS = [(1,), (1, 1), (1, 1), (1, 1, 1), (1, 2), (2, 3), (3, 2, 1), (1, 4, 4), (1, 1, 2, 2)]
+
+# %% [markdown]
+# ## Loss
+
+
+# %%
+def loss_of(logits, target, disks):
+    """Dice and cross-entropy, which counts five times where somebody has clicked: clicks are to be obeyed."""
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum((2, 3))
+    dice = 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
+    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    weight = 1 + 4 * disks.amax(1, keepdim=True)
+    return (dice + 2 * (entropy * weight).sum((2, 3)) / weight.sum((2, 3))).mean()
+
+
+# %% [markdown]
+# ## Weights, their running average, checkpoints
+
+# %%
+network = build_ritm_small().to(device).train()
+if start_from:
+    prefix = "image_encoder.stages."
+    learned = torch.load(start_from, map_location=device, weights_only=True)
+    network.stages.load_state_dict(
+        {key.removeprefix(prefix): value.float() for key, value in learned.items() if key.startswith(prefix)}
+    )
+average = build_ritm_small().to(device)
+average.load_state_dict(network.state_dict())
+# Muon (Jordan et al. 2024; torch 2.9 and later) for the matrices inside, AdamW for all else.
+groups = [[p for p in network.parameters() if (p.ndim == 2) == inner] for inner in (True, False)]
+optimizers = [
+    torch.optim.Muon(groups[0], weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+    torch.optim.AdamW(groups[1], weight_decay=0.02),
+]
+checkpoint = folder / "ritm_checkpoint.pt"
+start = 0
+if resume and checkpoint.exists():
+    state = torch.load(checkpoint, map_location=device, weights_only=True)
+    network.load_state_dict(state["model"])
+    average.load_state_dict(state["average"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    start = state["step"]
+
+
+def save(content, path):
+    """Write beside the target, then rename: an interruption leaves the old file."""
+    torch.save(content, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
+
+
+def save_all(step):
+    state = {"step": step, "model": network.state_dict(), "average": average.state_dict()}
+    save(state | {"optimizers": [optimizer.state_dict() for optimizer in optimizers]}, checkpoint)
+    save({key: value.half() for key, value in average.state_dict().items()}, folder / "ritm_small.pt")
+
+
+def update_average(step):
+    decay = min(0.997, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for old, new in zip(average.parameters(), network.parameters(), strict=True):
+            old.lerp_(new, 1 - decay)
+
+
+# %% [markdown]
+# ## Training
+#
+# The rounds of a step are independent of one another, since no gradient goes through a previous mask. The
+# last round always counts, the others every second time, which saves their backward pass.
+
+# %%
+loader = torch.utils.data.DataLoader(
+    Views(), batch, sampler=range(start * batch, steps * batch), num_workers=workers, drop_last=True
+)
+network.to(memory_format=torch.channels_last)
+mixed = torch.autocast(torch.device(device).type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
+began = time.monotonic()
+history = []  # (step, loss of the last round, IoU after the first and the last round)
+for step, drawn in enumerate(loader, start):
+    remaining = min(1 - step / steps, 1 - (time.monotonic() - began) / (60 * minutes))
+    if remaining <= 0:
+        break
+    rate = learning_rate * min(1, (step + 1) / 200, remaining / fall)
+    for optimizer, factor in zip(optimizers, (2, 1), strict=True):
+        optimizer.param_groups[0]["lr"] = factor * rate
+    rng = np.random.default_rng([seed, step, 1])
+
+    images, masks, closer = (part.flatten(0, 1)[:, None] for part in drawn)
+    truths, images, targets = (
+        masks[:, 0].numpy(),
+        images.expand(-1, 3, -1, -1).to(device),
+        masks.float().to(device),
+    )
+    points = [[] for _ in truths]
+    previous = np.zeros_like(truths, np.float32)
+    for k in np.flatnonzero(closer.numpy() & (rng.random(closer.shape) < 0.6)):
+        add_clicks(points[k : k + 1], truths[k : k + 1], previous[k : k + 1] > 0.5, 1, rng)
+        previous[k] = faulty(truths[k], rng)
+    ious = []
+    rounds = ROUNDS[rng.integers(len(ROUNDS))]
+    for i, count in enumerate(rounds):
+        add_clicks(points, truths, previous > 0.5, count, rng)
+        clicks = as_tensor(points)
+        seen = torch.cat([images, torch.from_numpy(previous)[:, None].to(device)], 1)
+        counts = i == len(rounds) - 1 or rng.random() < 0.5
+        with torch.set_grad_enabled(counts):
+            with mixed:
+                logits = network(seen.contiguous(memory_format=torch.channels_last), clicks).float()
+            if counts:
+                loss = loss_of(logits, targets, click_disks(clicks, size, size))
+                loss.backward()
+        previous = logits.detach().sigmoid()[:, 0].cpu().numpy()
+        prediction = previous > 0.5
+        ious.append(((prediction & truths).sum((1, 2)) / (prediction | truths).sum((1, 2))).mean())
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+    network.zero_grad()
+    update_average(step)
+
+    history.append((step, loss.item(), ious[0], ious[-1]))
+    if (step + 1) % 50 == 0:
+        seconds = (time.monotonic() - began) / len(history)
+        recent = np.mean(history[-50:], 0)[1:].round(3).tolist()
+        print(
+            f"step {step + 1}: loss, IoU after the first and the last round {recent}, {seconds:.2f} s a step",
+            flush=True,
+        )
+    if (step + 1) % save_every == 0:
+        save_all(step + 1)
+if history:
+    save_all(history[-1][0] + 1)

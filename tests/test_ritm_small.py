@@ -1,0 +1,98 @@
+"""The embedded small RITM: it fits RITM's adapter, and its weights have learned something."""
+
+from pathlib import Path
+
+import jupytext
+import numpy as np
+import pytest
+import torch
+
+import medsam_utils
+from medsam_utils import load_model
+from medsam_utils.clicks import PAPER, next_click
+from medsam_utils.drawings import draw
+from medsam_utils.models.ritm_small import DISK_RADIUS, build_ritm_small, click_disks
+
+WEIGHTS = Path(medsam_utils.__file__).parent / "models/weights/ritm_small.pt"
+NOTEBOOK = Path(__file__).parents[1] / "notebooks/train_ritm_small.py"
+
+
+def test_clicks_are_disks_in_the_map_of_their_sign():
+    absent = (-1, -1, -1)
+    points = torch.tensor([[(10, 20, 0), absent, (30.5, 5, 1), (-3, -3, 2)]], dtype=torch.float32)
+    positive, negative = click_disks(points, 40, 50)[0]
+    assert positive[10, 20] == positive[10 + DISK_RADIUS, 20] == 1 and positive[11 + DISK_RADIUS, 20] == 0
+    assert positive[:4, :4].sum() == 0  # an absent click leaves no trace
+    assert negative[30, 5] == 1 and negative[0, 0] == 1 and negative[10, 20] == 0
+
+
+@pytest.mark.parametrize("shape", [(192, 192), (37, 91), (1, 50)])
+def test_logits_have_the_shape_of_the_image(shape):
+    with torch.inference_mode():
+        logits = build_ritm_small()(torch.rand(2, 4, *shape), torch.tensor([[(0, 0, 0), (-1, -1, -1)]] * 2))
+    assert logits.shape == (2, 1, *shape) and logits.isfinite().all()
+
+
+def test_clicks_and_previous_mask_both_count():
+    torch.manual_seed(0)
+    network, image = build_ritm_small(), torch.zeros(1, 4, 64, 64)
+    click, other = (torch.tensor([[(n, n, 0), (-1, -1, -1)]]) for n in (20, 40))
+    masked = image.clone()
+    masked[:, 3, 10:30, 10:30] = 1
+    with torch.inference_mode():
+        answers = [network(image, click), network(image, other), network(masked, click)]
+    assert not torch.equal(answers[0], answers[1]) and not torch.equal(answers[0], answers[2])
+
+
+def test_the_weights_are_this_architectures_in_float16_and_small():
+    state, expected = torch.load(WEIGHTS, weights_only=True), build_ritm_small().state_dict()
+    assert {key: value.shape for key, value in state.items()} == {
+        key: value.shape for key, value in expected.items()
+    }
+    assert all(value.dtype == torch.float16 and value.isfinite().all() for value in state.values())
+    assert WEIGHTS.stat().st_size < 8e6
+
+
+def ious(model, clicks, drawings):
+    """Mean IoU after each of Algorithm 1's clicks on drawings that no training run has seen."""
+    values = np.empty((drawings, clicks))
+    for i in range(drawings):
+        image, masks = draw(np.random.default_rng([999, i]))
+        embedding = model.encode(np.repeat(image[..., None], 3, axis=2))
+        truth, prediction, given, rng = masks[0], None, [], np.random.default_rng(i)
+        for n in range(clicks):
+            given.append(next_click(truth, prediction, PAPER, rng))
+            prediction = model.predict(embedding, [given]).mask(0, 0)
+            values[i, n] = (truth & prediction).sum() / (truth | prediction).sum()
+    return values.mean(0)
+
+
+def test_it_segments_drawings_it_was_not_trained_on_and_gains_by_clicks():
+    first, *_, last = ious(load_model("ritm_small", device="cpu"), clicks=3, drawings=15)
+    assert first > 0.3 and last > first + 0.1
+
+
+def train(folder, steps, **parameters):
+    """Run the training notebook in small and return its checkpoint and history."""
+    parameters |= {"steps": steps, "workers": 0, "threads": 1, "folder": str(folder)}
+    cells = [cell for cell in jupytext.read(NOTEBOOK).cells if cell.cell_type == "code"]
+    assert cells[0].metadata["tags"] == ["parameters"]
+    names = {}
+    exec(cells[0].source, names)
+    assert parameters.keys() <= names.keys()
+    names |= parameters
+    for cell in cells[1:]:
+        exec(cell.source, names)
+    return torch.load(folder / "ritm_checkpoint.pt", weights_only=True), np.array(names["history"])
+
+
+def test_training_goes_on_from_its_checkpoint_and_the_loss_falls(tmp_path):
+    tiny = {"batch": 2, "objects": 1, "size": 48, "save_every": 1}
+    first, _ = train(tmp_path, 1, **tiny)
+    second, history = train(tmp_path, 30, **tiny)
+    assert (first["step"], second["step"]) == (1, 30) and history[0, 0] == 1
+    assert any(not torch.equal(first["model"][key], second["model"][key]) for key in first["model"])
+    losses = history[:, 1]
+    assert losses[-10:].mean() < losses[:5].mean()
+    exported = torch.load(tmp_path / "ritm_small.pt", weights_only=True)
+    assert all(torch.equal(exported[key], value.half()) for key, value in second["average"].items())
