@@ -88,7 +88,8 @@ def row(figures: list[str]) -> str:
     return f'<div class="medsam-row" style="{style}">{"".join(figures)}</div>'
 
 
-def _group(title: str, figures: list[str]) -> str:
+def group(title: str, figures: list[str]) -> str:
+    """A row of figures under a title of their own; title is text."""
     return f'<p class="medsam-group">{escape(title)}</p>{row(figures)}'
 
 
@@ -107,7 +108,7 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
             caption = f"<strong>{percentile}th percentile</strong><br>IoU {value:.2f} · {escape(case_id)}"
             figures.append(figure(picture, caption, width=200))
         level = LEVELS[of_model["level"].iloc[0]]
-        blocks.append(_group(f"{task}, {model} ({level})", figures))
+        blocks.append(group(f"{task}, {model} ({level})", figures))
     return HTML("".join(blocks))
 
 
@@ -145,6 +146,6 @@ def steps(image: np.ndarray, truth: np.ndarray, steps: Sequence[tuple[Click, np.
         pictures = [
             figure(plots.svg(f, f"{of_step}: {text}"), text, 200) for text, (f, _) in captions.items()
         ]
-        rows.append(_group(f"Click {number}", pictures))
+        rows.append(group(f"Click {number}", pictures))
         before = mask
     return HTML("".join(rows))

@@ -133,7 +133,7 @@ def _panel(means: pd.DataFrame, tasks: list[str], title: str, dashed: bool = Fal
     axes.set_title(title, loc="left", fontsize=10)
     last = int(means["click"].max())
     gain = means.pivot(index="task", columns="click", values="iou")
-    gain = (gain[last] - gain[1]).sort_values()
+    gain = (gain[last] - gain[1]).round(2).sort_values() + 0.0  # not -0.00
     finding = f"from one click to {last}, {gain.index[-1]} gains {gain.iloc[-1]:+.2f}"
     if len(gain) > 1:
         finding += f", {gain.index[0]} {gain.iloc[0]:+.2f}"

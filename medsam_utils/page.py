@@ -219,10 +219,10 @@ def results_table(rows: pd.DataFrame) -> HTML:
             line = {"task": task, "model": method, "level": "published"}
             line |= {name: values.get(name) for name in table.columns if name.startswith("IoU@")}
             table = pd.concat([table, pd.DataFrame([line])], ignore_index=True)
-    return _table(table)
+    return numbers_table(table)
 
 
-def _table(table: pd.DataFrame) -> HTML:
+def numbers_table(table: pd.DataFrame) -> HTML:
     """A table that scrolls by itself where the screen is narrow."""
     counts = {
         name: lambda value: f"{value:.0f}" for name in ("cases", "patients", "objects") if name in table
@@ -252,7 +252,7 @@ def excluded(dataset: Dataset, rows_of_models: Mapping[str, pd.DataFrame]) -> HT
     table["path"] = table["path"].str.removeprefix(f"{dataset.root}{os.sep}")
     return HTML(
         f"<p><strong>{count}</strong> left out of every number here:</p><ul>{lines}</ul>"
-        f"<details><summary>Every one of them</summary>{_table(table).data}</details>"
+        f"<details><summary>Every one of them</summary>{numbers_table(table).data}</details>"
     )
 
 
@@ -295,7 +295,7 @@ def made_by(
     parts = [
         f'<p>This page again, as a notebook:</p><pre class="medsam-command">{escape(command)}</pre>',
         downloads("_".join(dict.fromkeys(line["dataset"] for line in lines)), together(tables)),
-        _table(pd.DataFrame(lines)).data,
+        numbers_table(pd.DataFrame(lines)).data,
         _details("Protocol", json.dumps(dataclasses.asdict(protocol), indent=1)),
         _details(
             "Versions", "\n".join(f"{name} {version}" for name, version in records[0]["versions"].items())

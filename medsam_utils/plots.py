@@ -153,6 +153,26 @@ def reliability(axes: Axes, bins: pd.DataFrame) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted IoU", ylabel="true IoU", aspect="equal")
 
 
+def differences(
+    axes: Axes, table: pd.DataFrame, tasks: Sequence[str], models: Sequence[str], reach: float
+) -> None:
+    """Differences of IoU by task, with their 95 % interval where they have one; a colour for each model.
+
+    table: columns task, model, difference, low and high. reach: the axis goes from -reach to reach.
+    """
+    axes.axvline(0, color=INK, linewidth=0.8)
+    for i, model in enumerate(models):
+        of_model = table[table["model"] == model].set_index("task").reindex(tasks)
+        places = np.arange(len(tasks)) + 0.5 * ((i + 0.5) / len(models) - 0.5)
+        ends = (of_model["difference"] - of_model["low"], of_model["high"] - of_model["difference"])
+        style = {"color": COLOURS[i], "marker": MARKERS[i], "label": model, "ms": 5, "linestyle": "none"}
+        axes.errorbar(of_model["difference"], places, xerr=ends, **style)
+    axes.set(xlim=(-reach, reach), ylim=(len(tasks) - 0.5, -0.5), yticks=range(len(tasks)))
+    axes.set_xlabel("change of IoU")
+    axes.set_yticklabels(tasks)
+    axes.figure.legend(loc="outside lower left", ncols=len(models), frameon=False, labelcolor=INK)
+
+
 def _clicks_and_iou(axes: Axes, clicks: int) -> None:
     """Same axes on every curve of the book, so that panels can be compared by eye."""
     axes.set(

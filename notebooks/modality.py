@@ -62,8 +62,8 @@ overview.curves(runs.rows)
 # %% [markdown]
 # ## The numbers
 #
-# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first reaches
-# 0.80; an object that never gets there counts as the number of clicks that were made, and the share of such
+# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first reaches 0.80;
+# an object that never gets there counts as the number of clicks that were made, and the share of such
 # objects stands in brackets. A heading sorts the table by its column.
 
 # %% tags=["hide-input"]

@@ -1,0 +1,105 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Objects of several regions
+#
+# One click lies in one region. What happens to the others, and can there be too many clicks?
+
+# %% tags=["parameters"]
+datasets = "mri_spine xray_chest"  # names of medsam_utils.DATASETS, with spaces between
+data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
+models = "sam_small grabcut"  # names of medsam_utils.MODELS; the examples show the first
+protocol = "paper"  # how clicks are simulated: paper or released-code
+clicks = 9  # clicks simulated for each object
+max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
+device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
+dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
+workers = 0  # processes to compute on; 0: this one
+store = "results"  # folder of stored rows: what is there is not computed again
+
+# %% tags=["hide-input"]
+from IPython.display import display
+
+from medsam_utils import overview, page, regions
+from medsam_utils.clicks import PROTOCOLS
+
+names = "datasets data models protocol clicks max_cases device dtype workers store"
+parameters = {name: globals()[name] for name in names.split()}
+runs = overview.evaluate_datasets(
+    datasets,
+    data,
+    models,
+    device,
+    workers,
+    dtype,
+    protocol=PROTOCOLS[protocol],
+    clicks=clicks,
+    store=store,
+    max_cases=max_cases or None,
+)
+display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), regions.answer(runs.rows))
+
+# %% [markdown]
+# The study found that with one click SAM tends to answer with one connected region, where an object such as
+# a pair of lungs has several; that further clicks bring in the others; and that too many clicks can damage a
+# mask that was good (its figure 5). Here the same is counted, object by object.
+#
+# ## IoU against clicks, by number of regions
+#
+# A region is a connected part of the true mask; pixels that touch at a corner belong together. Only tasks in
+# which some object has several are shown.
+
+# %% tags=["hide-input"]
+regions.curves(runs.rows)
+
+# %% [markdown]
+# ## Where clicks help, and where they hurt
+#
+# For each dataset the object that gains most from its first click to its best one, and the one that loses
+# most from its best click to its last, if that is more than 0.05. Green line: the truth. Red dashes: the
+# prediction. Numbered dots: the clicks, green for positive and red for negative. These are the extremes,
+# chosen by the truth; the table below counts how common they are.
+
+# %% tags=["hide-input"]
+regions.examples(runs, next(iter(runs.models)))
+
+# %% [markdown]
+# ## The numbers
+#
+# Objects of two or more regions alone. "Loss since best" is how far the mean object ends below its own best
+# IoU. "Hurt" is the share of objects that end more than 0.05 below it.
+
+# %% tags=["hide-input"]
+regions.table(runs.rows)
+
+# %% [markdown]
+# ## How
+#
+# The rows are those of the datasets' own chapters. Regions are counted in the true mask of each object when
+# it is evaluated, and stored with its rows. The masks of the examples are drawn again from the stored
+# clicks.
+#
+# ## Limits
+#
+# - An object's best click is chosen with the truth in hand. Whoever segments does not know when to stop, so
+#   the best IoU is no result that could be had; and the best of nine noisy values lies above their mean even
+#   where clicks do no harm.
+# - Objects of several regions differ from the others in more than that: they may be smaller, or cut by the
+#   slice where the organ branches. The curves by number of regions show a difference, not its cause.
+# - A single stray pixel counts as a region. What the annotators left is not cleaned.
+
+# %% [markdown]
+# ## How this page was made
+
+# %% tags=["hide-input"]
+page.made_by("multi_region", parameters, runs.tables, PROTOCOLS[protocol])

@@ -1,0 +1,141 @@
+"""Pages that put datasets, regions or protocols side by side: their numbers, on rows one can check."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medsam_utils import PAPER, RELEASED_CODE, label_rule, load_folder, overview, regions, switches
+from medsam_utils.overview import Runs
+
+
+def rows_of(task: str, model: str = "m", **cases: list[float]) -> pd.DataFrame:
+    """Rows with one patient per case: case=[IoU after click 1, 2, ...]."""
+    return pd.DataFrame(
+        {
+            "dataset": "d",
+            "task": task,
+            "model": model,
+            "level": "demo",
+            "case_id": case,
+            "patient_id": case,
+            "click": click,
+            "row": 0,
+            "col": 0,
+            "positive": True,
+            "components": 2,
+            "iou": iou,
+        }
+        for case, ious in cases.items()
+        for click, iou in enumerate(ious, start=1)
+    )
+
+
+def text(html) -> str:
+    return re.sub("<.*?>", "", html.data)
+
+
+def test_the_answer_names_the_lowest_and_the_highest_task():
+    rows = pd.concat([rows_of("T: low", a=[0.1, 0.6], b=[0.3, 0.8]), rows_of("T: high", a=[0.5, 0.9])])
+    shown = text(overview.answer(rows))
+    assert "m ranges over 2 tasks (demo) from 0.20 (T: low) to 0.50 (T: high) with 1 click" in shown
+    assert "from 0.70 (T: low) to 0.90 (T: high) with 2 clicks" in shown
+
+
+def test_levels_are_never_in_one_range():
+    rows = pd.concat(
+        [rows_of("A", a=[0.1]), rows_of("B", a=[0.2]), rows_of("C", a=[0.9]).assign(level="measured")]
+    )
+    assert "ranges over 2 tasks (demo) from 0.10 (A) to 0.20 (B)" in text(overview.answer(rows))
+
+
+def test_a_modality_page_has_a_figure_per_model_and_the_study_apart():
+    shown = overview.curves(pd.concat([rows_of("US-Breast", model=m, a=[0.2, 0.5]) for m in ("m", "n")])).data
+    titles = re.findall(r"<figcaption[^>]*><strong>(.*?)\.</strong>", shown)
+    assert titles == ["m · demo", "n · demo", "SAM · published", "RITM · published"]
+    assert shown.count("US-Breast gains +0.30") == 2
+
+
+def test_only_objects_of_several_regions_are_counted():
+    rows = pd.concat([rows_of("T", a=[0.2, 0.4]), rows_of("T", b=[0.9, 0.9]).assign(components=1)])
+    (line,) = regions.summary(rows).to_dict("records")
+    assert (line["objects"], line["regions"], line["IoU@1"], line["IoU@2"]) == (1, 2, 0.2, 0.4)
+
+
+def test_hurt_is_the_share_that_ends_more_than_005_below_its_best():
+    rows = rows_of("T", a=[0.2, 0.8, 0.6], b=[0.2, 0.8, 0.76], c=[0.1, 0.2, 0.3], d=[0.9, 0.2, 0.2])
+    (line,) = regions.summary(rows).to_dict("records")
+    assert line["hurt"] == 0.5  # a and d
+    assert line["loss since best"] == pytest.approx((0.2 + 0.04 + 0 + 0.7) / 4)
+    assert "50% of its objects end more than 0.05 below their best" in text(regions.answer(rows))
+
+
+def test_without_an_object_of_several_regions_the_page_says_so():
+    assert "No object" in text(regions.answer(rows_of("T", a=[0.5]).assign(components=1)))
+
+
+def test_every_rule_of_the_released_code_is_a_switch_of_its_own():
+    made = switches.switches()
+    assert made["released-code"] == RELEASED_CODE
+    for field, value in vars(RELEASED_CODE).items():
+        if value != getattr(PAPER, field):
+            changed = made[f"{field}={value}"]
+            assert {f for f in vars(PAPER) if getattr(changed, f) != getattr(PAPER, f)} == {field}
+
+
+def test_an_effect_is_the_mean_paired_difference_and_needs_five_patients_for_an_interval():
+    many = {f"p{i}": [i / 10, 0.5] for i in range(6)}
+    paper = pd.concat([rows_of("T", **many), rows_of("U", a=[0.5, 0.5])])
+    switched = paper.assign(iou=paper["iou"] + np.where(paper["click"] == 1, 0.25, 0))
+    table = switches.effects(paper, switched, clicks=(1, 2)).set_index(["task", "click"])
+    assert table.loc[("T", 1), ["difference", "low", "high"]].tolist() == pytest.approx([0.25] * 3)
+    assert table.loc[("T", 2), "difference"] == 0
+    assert table.loc["U", "low"].isna().all()
+
+
+@pytest.fixture
+def two_classes(tmp_path):
+    """One image with class 1 on its left half and class 2 on its right."""
+    from PIL import Image
+
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    label_map = np.repeat([[1] * 4 + [2] * 4], 6, axis=0).astype(np.uint8)
+    Image.fromarray(label_map * 100).save(tmp_path / "images/a.png")
+    Image.fromarray(label_map).save(tmp_path / "masks/a.png")
+    return load_folder(tmp_path, name="two")
+
+
+def test_a_label_is_wrong_where_a_positive_click_lies_on_another_class(two_classes):
+    first, second = two_classes.tasks.values()
+    rows = pd.concat([rows_of(first, a=[0.5, 0.4, 0.3]), rows_of(second, a=[0.5])], ignore_index=True)
+    rows["case_id"] = two_classes.list().references[0].case_id
+    rows["col"] = [1, 6, 6, 6]
+    rows["positive"] = [True, True, False, True]
+    assert label_rule.wrong_labels(two_classes, rows).tolist() == [False, True, False, False]
+
+
+def test_the_label_rule_s_effect_is_over_objects_and_apart_for_those_it_touched(two_classes):
+    first, second = two_classes.tasks.values()
+    paper = pd.concat(
+        [rows_of(first, a=[0.5, 0.5, 0.5, 0.6]), rows_of(second, a=[0.5, 0.5, 0.5, 0.7])], ignore_index=True
+    )
+    paper["case_id"] = two_classes.list().references[0].case_id
+    paper["col"] = [1] * 4 + [6] * 4
+    code = paper.assign(iou=[0.5, 0.5, 0.5, 0.4, 0.5, 0.5, 0.5, 0.7], col=[1, 6, 1, 1, 6, 6, 6, 6])
+    runs = [Runs({"two": two_classes}, {"m": None}, {("two", "m"): rows}, []) for rows in (paper, code)]
+    (line,) = label_rule.summary(*runs).to_dict("records")
+    assert (line["wrong"], line["touched"], line["patients"]) == (1 / 8, 0.5, 1)
+    assert line["difference"] == pytest.approx(-0.1)
+    assert line["difference, touched"] == pytest.approx(-0.2)
+    assert "too few patients to tell" in text(label_rule.answer(label_rule.summary(*runs)))
+
+
+def test_the_study_has_ten_tasks_with_several_classes():
+    from medsam_utils import published
+
+    tasks = set(published.iou_by_click()["task"])
+    assert len(label_rule.MULTI_CLASS) == 10 and set(label_rule.MULTI_CLASS) <= tasks
