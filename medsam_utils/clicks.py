@@ -9,10 +9,10 @@ import hashlib
 from dataclasses import dataclass, fields
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from .boxed_mask import BoxedMask
+from .distance import farthest
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def next_click(
     error = (truth if prediction is None else truth ^ BoxedMask.of(prediction)).trimmed()
 
     if error.area:
-        distance, pixels = _farthest(error.inside, protocol.distance)
+        distance, pixels = farthest(error.inside, exact=protocol.distance == "exact")
         chosen = pixels[rng.integers(len(pixels))] if protocol.ties == "random" else pixels[0]
         row, col = int(chosen[0]) + error.row, int(chosen[1]) + error.col
         ties = len(pixels)
@@ -137,21 +137,3 @@ def click_rng(protocol: Protocol, dataset: str, case_id: str, task: str, click: 
     """
     key = "\x1f".join([str(protocol.seed), dataset, case_id, task, str(click)])
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little"))
-
-
-def _farthest(region: np.ndarray, distance: str) -> tuple[float, np.ndarray]:
-    """Largest distance to the boundary of a non-empty region, and the pixels that have it.
-
-    region: uint8, 0 or 1, its bounding box alone: with one zero pixel round it, this gives the same distances
-    as the whole image. Returns the distance, and pixels N x 2 (row, col) of the box in reading order.
-    """
-    box = cv2.copyMakeBorder(region, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    mask_size = cv2.DIST_MASK_PRECISE if distance == "exact" else cv2.DIST_MASK_5
-    distances = cv2.distanceTransform(box, cv2.DIST_L2, mask_size)
-    pixels = np.flatnonzero(distances > distances.max() - 0.01)
-    candidates = distances.ravel()[pixels].astype(np.float64)
-    if distance == "exact":  # squares of exact distances are integers: what float32 rounded apart ties again
-        candidates = np.sqrt(np.rint(candidates**2))
-    largest = candidates.max()
-    rows, cols = np.divmod(pixels[candidates == largest], box.shape[1])
-    return float(largest), np.stack([rows - 1, cols - 1], axis=1)

@@ -307,12 +307,16 @@ def _fingerprints(
 
 
 def _model_files(model: type) -> list[Path]:
-    """Source of a model's class, and of what its module takes from others of `models` to predict."""
-    own = sys.modules[model.__module__]
+    """Source of a model's class, and of what it takes, by whatever way, from modules of `models` to predict."""
     prefix = f"{__package__}.models."
-    names = {getattr(value, "__module__", None) or "" for value in vars(own).values()}
-    names = {name for name in names if name.startswith(prefix)} - {prefix + "checkpoints", prefix + "devices"}
-    return [Path(sys.modules[name].__file__) for name in sorted(names | {own.__name__})]
+    found, waiting = {prefix + "checkpoints", prefix + "devices"}, {model.__module__}
+    irrelevant = set(found)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        origins = {getattr(value, "__module__", None) or "" for value in vars(sys.modules[name]).values()}
+        waiting |= {origin for origin in origins if origin.startswith(prefix)} - found
+    return [Path(sys.modules[name].__file__) for name in sorted(found - irrelevant)]
 
 
 def _code_version(model_files: Sequence[Path]) -> str:
@@ -321,7 +325,7 @@ def _code_version(model_files: Sequence[Path]) -> str:
     Whoever improves a comment keeps the stored rows; whoever changes a rule does not.
     """
     package = Path(__file__).parent
-    names = ("case", "boxed_mask", "intensity", "clicks", "metrics", "evaluate")
+    names = ("case", "boxed_mask", "intensity", "distance", "clicks", "metrics", "evaluate")
     files = [package / f"{name}.py" for name in names]
     files += [*sorted(package.glob("datasets/*.py"))]
     digest = hashlib.sha256()
