@@ -307,7 +307,7 @@ def _fingerprints(
 
 
 def _model_files(model: type) -> list[Path]:
-    """Source of a model's class, and of what it takes, by whatever way, from modules of `models` to predict."""
+    """Source of a model's class, and of all modules of `models` that it predicts with, however far away."""
     prefix = f"{__package__}.models."
     found, waiting = {prefix + "checkpoints", prefix + "devices"}, {model.__module__}
     irrelevant = set(found)
