@@ -112,14 +112,15 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
                 "files the same page measures them: <code>make book DATA=folder</code>.",
             )
         )
-    if any(name.startswith("sam_small") for name in models):
+    if small := [name for name in models if name.startswith(("sam_small", "ritm_small"))]:
+        names = " and ".join(f"<code>{escape(name)}</code>" for name in small)
         boxes.append(
             box(
                 "note",
-                "sam_small is a stand-in",
-                "<code>sam_small</code> has SAM's architecture in small and was trained by this project on "
-                "drawings alone. Its numbers are not those of the released Segment Anything; for these, "
-                '<code>make book MODELS="sam_vit_h"</code>.',
+                f"{' and '.join(map(escape, small))}: stand-ins, not the released models",
+                f"This project trained {names} on drawings alone, small networks built as SAM and RITM are. "
+                "Their numbers are not those of the released models; for these, "
+                '<code>make book MODELS="sam_vit_h ritm_h32"</code>.',
             )
         )
     boxes += [box("attention", "Not as asked", escape(note)) for note in notes]
@@ -294,7 +295,9 @@ def made_by(
         )
     parts = [
         f'<p>This page again, as a notebook:</p><pre class="medsam-command">{escape(command)}</pre>',
-        downloads("_".join(dict.fromkeys(line["dataset"] for line in lines)), together(tables)),
+        downloads(
+            "_".join(dict.fromkeys(line["dataset"] for line in lines)), together(tables).drop_duplicates()
+        ),
         numbers_table(pd.DataFrame(lines)).data,
         _details("Protocol", json.dumps(dataclasses.asdict(protocol), indent=1)),
         _details(
