@@ -90,7 +90,7 @@ comparison_page.gate(rows)
 #
 # Both models saw the same objects, so each object gives one difference of IoU. Its mean stands with the 95 %
 # interval, and with the p value of a test that flips the signs of whole patients; p is corrected by Holm's
-# method for all tasks and clicks of this page. Where the curves cross is the first click at which the model
+# method for all tasks and clicks of a table. Where the curves cross is the first click at which the model
 # that was behind with one click is ahead (">9": not with nine clicks).
 
 # %% tags=["hide-input"]
