@@ -130,15 +130,16 @@ function render({ model, el }) {
   const toggle = (name, text, colour) => {
     const box = make("input", { type: "checkbox", checked: shown[name] });
     box.onchange = () => { shown[name] = box.checked; name === "simulated" ? model.send({ compare: box.checked }) : redraw(); };
-    const label = make("label", {}, box, make("span", { className: "key" }), ` ${text}`);
-    label.querySelector(".key").style.background = colour;
+    const key = make("span", { className: "key", hidden: !colour });
+    key.style.background = colour;
+    const label = make("label", {}, box, key, text);
     return { box, label };
   };
   const toggles = {
     truth: toggle("truth", "truth", COLOURS.truth),
     prediction: toggle("prediction", "prediction", `repeating-linear-gradient(90deg, ${COLOURS.prediction} 0 6px, #0000 6px 9px)`),
     errors: toggle("errors", "errors", `linear-gradient(90deg, ${COLOURS.missed} 50%, ${COLOURS.extra} 50%)`),
-    simulated: toggle("simulated", "Algorithm 1's clicks", "none"),
+    simulated: toggle("simulated", "Algorithm 1's clicks", ""),
   };
   toggles.errors.label.title = "blue: the object was missed; orange: too much was taken";
   const opacity = make("input", { type: "range", min: 0.1, max: 1, step: 0.1, value: 1 });
