@@ -14,7 +14,7 @@ from scipy.special import logit
 from medsam_utils import load_model
 from medsam_utils.case import BadInputError, Case
 from medsam_utils.clicks import PAPER, Click
-from medsam_utils.evaluate import replay, simulate
+from medsam_utils.evaluate import _model_files, replay, simulate
 from medsam_utils.metrics import iou
 from medsam_utils.models import MODELS
 from medsam_utils.models.checkpoints import Checkpoint
@@ -285,6 +285,11 @@ def test_settings_tell_all_that_decides_an_answer(checkpoint):
     settings = load_model("ritm_h18s", checkpoint, device="cpu").settings()
     assert json.loads(json.dumps(settings))["zoom"]["target_size"] == 400
     assert (settings["threshold"], settings["flip"]) == (0.49, True)
+
+
+def test_stored_rows_depend_on_all_modules_of_the_network_and_of_zooming():
+    names = {path.stem for path in _model_files(Ritm)}
+    assert {"ritm", "ritm_network", "ritm_zoom", "ritm_small", "sam_small"} <= names
 
 
 def test_all_three_released_sizes_are_in_the_registry():
