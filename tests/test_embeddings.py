@@ -1,12 +1,14 @@
 """Stored embeddings: read back bit by bit, bounded, safe with several writers."""
 
 import os
+import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
+from medsam_utils import load_model
 from medsam_utils.models.embeddings import EmbeddingStore
 
 
@@ -65,3 +67,62 @@ def test_several_writers_share_a_folder(tmp_path):
     files = list(tmp_path.glob("*/*"))
     assert {path.suffix for path in files} == {".npy"}
     assert sum(path.stat().st_size for path in files) <= 200_000 * 1.02 + 8_128
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+
+
+def encodings(model, monkeypatch):
+    """Count how often the model's network encodes from here on."""
+    calls = []
+    compute = model._features
+    monkeypatch.setattr(model, "_features", lambda image: calls.append(image) or compute(image))
+    return calls
+
+
+def test_sam_encodes_an_image_once_for_all_runs(tmp_path, image, monkeypatch):
+    first = load_model("sam_small", device="cpu", embeddings=tmp_path)
+    calls = encodings(first, monkeypatch)
+    computed, stored = first.encode(image), first.encode(image)
+    again = load_model("sam_small", device="cpu", embeddings=tmp_path).encode(image)
+    assert len(calls) == 1
+    for embedding in (stored, again):
+        assert (embedding.resized, embedding.original) == ((192, 256), (90, 120))
+        np.testing.assert_array_equal(embedding.features, computed.features)
+    plain = load_model("sam_small", device="cpu").encode(image)
+    np.testing.assert_allclose(computed.features, plain.features, rtol=1e-3, atol=1e-6)
+
+
+def test_another_image_shape_dtype_or_weights_has_an_embedding_of_its_own(tmp_path, image, monkeypatch):
+    model = load_model("sam_small", device="cpu", embeddings=tmp_path)
+    calls = encodings(model, monkeypatch)
+    other = image.copy()
+    other[0, 0, 0] ^= 1
+    for one in (image, other, image.reshape(120, 90, 3)):
+        model.encode(one)
+    assert len(calls) == 3
+    rounded = load_model("sam_small", device="cpu", dtype="bfloat16", embeddings=tmp_path)
+    assert rounded._key(image) != model._key(image)
+    monkeypatch.setattr(rounded, "dtype", model.dtype)
+    assert rounded._key(image) == model._key(image)
+    monkeypatch.setattr(rounded, "weights", "0" * 64)
+    assert rounded._key(image) != model._key(image)
+
+
+def test_rows_of_stored_embeddings_say_so_and_workers_share_the_folder(tmp_path):
+    stored = load_model("sam_small", device="cpu", embeddings=tmp_path)
+    assert stored.settings()["embedding"] == "float16"
+    assert load_model("sam_small", device="cpu").settings()["embedding"] == "float32"
+    worker = pickle.loads(pickle.dumps(stored))
+    assert worker.embeddings.folder == tmp_path and worker.settings() == stored.settings()
+
+
+def test_the_exact_mode_keeps_none(tmp_path, image):
+    load_model("sam_small", device="cpu", exact=True, embeddings=tmp_path).encode(image)
+    assert not any(tmp_path.iterdir())
+
+
+def test_models_without_an_encoder_have_nothing_to_keep(tmp_path):
+    assert load_model("grabcut", embeddings=tmp_path).settings() == load_model("grabcut").settings()

@@ -203,6 +203,7 @@ def load_model(
     device: str | None = None,
     exact: bool = False,
     dtype: str = "float32",
+    embeddings: str | Path | None = None,
 ) -> Model:
     """Model of the registry by its name; weights are read, or downloaded, when they are first needed.
 
@@ -210,6 +211,8 @@ def load_model(
     device: "cpu", "cuda", "cuda:1", "mps"; None takes the best there is. exact: one object at a time,
     bit-equal to the reference predictor, instead of all objects of an image in one batch. dtype: what the
     image is encoded in, "float32", "bfloat16" or "float16"; a model without a network has no choice.
+    embeddings: folder in which SAM keeps encoded images, as float16, so that what comes later with the same
+    images and weights costs the decoder alone; the other models have nothing to keep.
 
     Raises BadInputError for an unknown name (it lists the known ones), for weights that are missing, do not
     fit, or cannot be had, and for a device that this machine does not have.
@@ -226,10 +229,11 @@ def load_model(
     return build(
         name_in_rows(name, weights if checkpoint else None, dtype),
         weights,
-        recipe=(name, str(checkpoint) if checkpoint else None, device, exact, dtype),
+        recipe=(name, checkpoint and str(checkpoint), device, exact, dtype, embeddings and str(embeddings)),
         device=device,
         exact=exact,
         dtype=dtype,
+        embeddings=embeddings and str(embeddings),
         **entry.options,
     )
 

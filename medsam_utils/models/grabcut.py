@@ -35,6 +35,7 @@ class GrabCut:
     device: str | None = None
     exact: bool = False
     dtype: str = "float32"
+    embeddings: str | None = None
     side: int = 128
     disk: int = 2
     reach: float = 0.2

@@ -78,6 +78,7 @@ class Ritm:
         device: str | None = None,
         exact: bool = False,
         dtype: str = "float32",
+        embeddings: str | None = None,
         zoom: dict[str, float] | None = None,
         flip: bool = True,
         threshold: float = 0.49,
@@ -86,10 +87,10 @@ class Ritm:
         """Keep the recipe; `network` is built and its weights are read on first use.
 
         recipe: arguments of `load_model` that give this model again. exact: nothing changes, objects are
-        always answered one by one, so that an answer does not depend on the other objects. zoom: fields of
-        `Zoom` that differ from its defaults. flip: average with the mirrored image. threshold: on the
-        probability, of the mask. longest_side: least and greatest, in pixels, of the whole image as the
-        network sees it; it is resized to get there.
+        always answered one by one, so that an answer does not depend on the other objects. embeddings: none
+        to keep. zoom: fields of `Zoom` that differ from its defaults. flip: average with the mirrored image.
+        threshold: on the probability, of the mask. longest_side: least and greatest, in pixels, of the whole
+        image as the network sees it; it is resized to get there.
         """
         self.name, self.checkpoint, self.architecture, self.recipe = name, checkpoint, architecture, recipe
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import segment_anything
 import torch
 from segment_anything.utils.transforms import ResizeLongestSide
@@ -19,6 +21,7 @@ from . import Prediction, load_model_once
 from .bilinear import upsampled_foreground
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype
+from .embeddings import EmbeddingStore
 from .sam_decoder import Decoder, ImageTokens
 from .sam_small import build_sam_small
 
@@ -76,14 +79,17 @@ class Sam:
         device: str | None = None,
         exact: bool = False,
         dtype: str = "float32",
+        embeddings: str | None = None,
     ) -> None:
         """Keep the recipe; `network` is built and its weights are read on first use.
 
         name: what the rows say. architecture: one of ARCHITECTURES, None for whichever the weights fit.
-        recipe: arguments of `load_model` that give this model. dtype: of the image encoder.
+        recipe: arguments of `load_model` that give this model. dtype: of the image encoder. embeddings:
+        folder in which they are kept, rounded to float16; the exact mode keeps none.
         """
         self.name, self.checkpoint, self.recipe, self.exact = name, checkpoint, recipe, exact
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
+        self.embeddings = EmbeddingStore(Path(embeddings)) if embeddings and not exact else None
         self.weights = checkpoint.sha256
         self.architecture = architecture or architecture_of(checkpoint.path())
 
@@ -97,6 +103,7 @@ class Sam:
             "architecture": self.architecture,
             "exact": self.exact,
             "dtype": str(self.dtype).removeprefix("torch."),
+            "embedding": "float16" if self.embeddings else "float32",
         }
 
     @functools.cached_property
@@ -130,13 +137,32 @@ class Sam:
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> SamEmbedding:
         """Embed uint8 H x W x 3 RGB: longest side resized with Pillow, as SAM's own predictor does."""
+        side = self.network.image_encoder.img_size
+        resized = ResizeLongestSide.get_preprocess_shape(*image.shape[:2], side)
+        if self.embeddings:
+            stored = self.embeddings.get(self._key(image), lambda: self._features(image).cpu().numpy())
+            features = torch.as_tensor(stored, device=self.device).float()
+        else:
+            features = self._features(image)
+        return self.embedding(features, resized, image.shape[:2])
+
+    def _features(self, image: np.ndarray) -> torch.Tensor:
+        """The encoder's features of an image, float32, 1 x C x h x w."""
         encoder = self.network.image_encoder
         resized = ResizeLongestSide(encoder.img_size).apply_image(image)
         pixels = torch.as_tensor(resized, device=self.device).permute(2, 0, 1).contiguous()[None]
         features = encoder(self.network.preprocess(pixels).to(self.dtype)).float()
-        if self.dtype == torch.float16 and not features.isfinite().all():
-            raise BadInputError(f"{self.name} overflows on an image: float16 ends at 65504, take bfloat16")
-        return self.embedding(features, resized.shape[:2], image.shape[:2])
+        is_half = self.dtype == torch.float16 or self.embeddings
+        if is_half and not (features.abs() <= torch.finfo(torch.float16).max).all():
+            raise BadInputError(
+                f"{self.name} overflows on an image: float16 ends at 65504, take bfloat16, keep no embeddings"
+            )
+        return features
+
+    def _key(self, image: np.ndarray) -> str:
+        """Name of an image's embedding: hash of its pixels, the weights and the number format."""
+        decides = (image.shape, self.architecture, self.weights, self.dtype, PIL.__version__)
+        return hashlib.sha256(repr(decides).encode() + np.ascontiguousarray(image).data).hexdigest()
 
     @torch.inference_mode()
     def embedding(
