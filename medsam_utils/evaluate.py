@@ -5,17 +5,15 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import importlib.metadata
 import json
-import platform
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,8 @@ from .intensity import MaxScaling
 from .metrics import components, dice, iou
 from .models import Model, Prediction
 from .results import ROW_TYPES, Store, as_rows
+from .run_record import Stopwatch, Timed, peak_memory, versions
+from .workers import run
 
 BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
 
@@ -43,22 +43,24 @@ def evaluate(
     store: str | Path | None = None,
     executor: Executor | None = None,
     max_cases: int | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
     """Rows of a dataset under a model and a protocol, one per (object, click): see `results.ROW_TYPES`.
 
     clicks: how many are simulated for each object. store: folder from which finished cases are read and
     to which new ones are added; without it everything is computed. executor: any
-    `concurrent.futures.Executor` to compute on, None for this process. max_cases: at most so many,
-    spread evenly over the dataset's order.
+    `concurrent.futures.Executor` to compute on (see `workers.executor_for`), None for this process.
+    max_cases: at most so many, spread evenly over the dataset's order. shard: (k, n) with k from 0 to
+    n - 1, the k-th of n parts of the cases; parts computed anywhere into one store are one run.
     The rows depend on data, model and protocol alone, never on order, workers or interruptions.
     `rows.attrs["excluded"]` lists the cases left out, each with its reason; `rows.attrs["record"]` tells
-    when, where and how long.
-    Raises BadInputError if no case of the dataset can be used.
+    when, where and how long, stage by stage, summed over the workers.
+    Raises BadInputError if no case of the dataset can be used, or there is no such shard.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     dataset = under(dataset, protocol)
     listing = dataset.list()
-    references = _spread(listing.references, max_cases)
+    references = _part(_spread(listing.references, max_cases), shard)
     settings = _settings(dataset, model, protocol, clicks)
     fingerprints = _fingerprints(settings, dataset, references)
 
@@ -74,8 +76,11 @@ def evaluate(
     progress = tqdm(
         total=len(missing), desc=f"{dataset.name}, {model.name}", unit="case", disable=not missing
     )
+    seconds, memory = Counter(), [peak_memory()]
     with kept or nullcontext(), progress:
-        for rows, left_out, done in _run(_evaluate_batch, tasks, executor):
+        for rows, left_out, done, of_worker in run(_evaluate_batch, tasks, executor):
+            seconds.update(of_worker["seconds"])
+            memory.append(of_worker["peak_memory"])
             if kept:
                 kept.append(rows.assign(fingerprint=rows["case_id"].map(fingerprint_of).astype("string")))
             tables.append(rows)
@@ -83,7 +88,7 @@ def evaluate(
             progress.update(done)
 
     rows = _in_order(pd.concat([as_rows([]), *tables], ignore_index=True), references, dataset)
-    if rows.empty:
+    if rows.empty and (references or not shard):
         reasons = "; ".join(f"{e.path}: {e.reason}" for e in excluded[:3]) or "it is empty"
         raise BadInputError(
             f"{dataset.root} has no usable case of {dataset.name} ({reasons}): see book/run.md"
@@ -95,9 +100,11 @@ def evaluate(
         "computed": len(missing),
         "excluded": len(excluded),
         "device": str(getattr(model, "device", None) or "cpu"),
+        "stages": {stage: round(value, 3) for stage, value in sorted(seconds.items())},
+        "peak_memory": max((mebibytes for mebibytes in memory if mebibytes), default=None),
+        "shard": shard,
         "settings": settings,
-        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS}
-        | {"python": platform.python_version()},
+        "versions": versions(),
     }
     if kept and missing:
         kept.write_record(record)
@@ -169,7 +176,6 @@ def replay(
 
 
 _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0}
-_VERSIONS = ("medsam-utils", "torch", "segment-anything", "numpy", "opencv-python-headless", "pillow")
 
 
 def _size(truth: BoxedMask) -> dict[str, Any]:
@@ -202,12 +208,18 @@ def _chosen(
 
 def _evaluate_batch(
     dataset: Dataset, references: Sequence[CaseReference], model: Model, protocol: Protocol, clicks: int
-) -> tuple[pd.DataFrame, list[Exclusion], int]:
-    """Rows of some cases, the cases left out, and how many cases that makes together."""
+) -> tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]:
+    """Rows of some cases, the cases left out, how many cases that makes together, and what it took.
+
+    The last are seconds by stage, and the peak memory of the process in MiB.
+    """
     records, excluded = [], []
+    watch = Stopwatch()
+    timed, start = Timed(model, watch), time.perf_counter()
     for reference in references:
         try:
-            views = list(dataset.views(reference))
+            with watch("load"):
+                views = list(dataset.views(reference))
         except BadCaseError as error:
             excluded.append(Exclusion(reference.case_id, str(error), _path(dataset, reference)))
             continue
@@ -224,31 +236,20 @@ def _evaluate_batch(
         of_case = [
             constant | record
             for case in views
-            for record in simulate(case, dataset.tasks, model, protocol, clicks)
+            for record in simulate(case, dataset.tasks, timed, protocol, clicks)
         ]
         if not of_case:
             reason = f"no object of at least {protocol.min_object_pixels} pixels"
             excluded.append(Exclusion(reference.case_id, reason, _path(dataset, reference)))
         records.extend(of_case)
-    return as_rows(records), excluded, len(references)
+    rows = as_rows(records)
+    watch.seconds["clicks and scores"] = time.perf_counter() - start - watch.seconds.total()
+    return rows, excluded, len(references), {"seconds": watch.seconds, "peak_memory": peak_memory()}
 
 
 def _path(dataset: Dataset, reference: CaseReference) -> str:
     """Image file of a case, below the dataset's folder."""
     return reference.images[0].relative_to(dataset.root).as_posix()
-
-
-def _run(function: Any, tasks: Iterator[tuple], executor: Executor | None) -> Iterator[Any]:
-    """Results of function(*task) as they finish; with an executor at most 32 tasks wait or run at a time."""
-    if executor is None:
-        yield from (function(*task) for task in tasks)
-        return
-    running = {executor.submit(function, *task) for task in islice(tasks, 32)}
-    while running:
-        finished, running = wait(running, return_when=FIRST_COMPLETED)
-        running |= {executor.submit(function, *task) for task in islice(tasks, len(finished))}
-        for future in finished:
-            yield future.result()
 
 
 def under(dataset: Dataset, protocol: Protocol) -> Dataset:
@@ -264,6 +265,16 @@ def _spread(references: Sequence[CaseReference], limit: int | None) -> list[Case
     if not limit or limit >= len(references):
         return list(references)
     return [references[i] for i in np.linspace(0, len(references) - 1, limit).round().astype(int)]
+
+
+def _part(references: Sequence[CaseReference], shard: tuple[int, int] | None) -> list[CaseReference]:
+    """The k-th of n parts, neighbours together, so that the slices of a volume are read by one process."""
+    if shard is None:
+        return list(references)
+    k, n = shard
+    if not 0 <= k < n:
+        raise BadInputError(f"shard {k} of {n} does not exist: count from 0 to {n - 1}")
+    return list(references[len(references) * k // n : len(references) * (k + 1) // n])
 
 
 def _in_order(rows: pd.DataFrame, references: Sequence[CaseReference], dataset: Dataset) -> pd.DataFrame:

@@ -14,16 +14,12 @@ import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from html import escape
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from IPython.display import HTML
 
 from . import published
@@ -36,6 +32,7 @@ from .figures import LEVELS
 from .models import Model, find_entry, load_model
 from .models.devices import choose_device, choose_dtype
 from .statistics import iou_by_click, mean_curves, summary
+from .workers import executor_for
 
 EMBEDDED = ("sam_small", "grabcut")
 
@@ -56,13 +53,15 @@ def evaluate_models(
     device: str | None,
     workers: int,
     dtype: str = "float32",
+    scheduler: str = "",
     **options: Any,
 ) -> tuple[dict[str, Model], dict[str, pd.DataFrame], list[str]]:
     """Models and rows by the models' names in the rows, and a note for each model that could not be had.
 
     checkpoint: weights file of the first model, empty for the registry's. workers: processes, 0 for this
-    one. dtype: of the models. options: what else `evaluate` takes. If no model of `names` can be had, such
-    as without a network, the embedded ones stand in, and a note says so.
+    one. dtype: of the models. scheduler: address of a Dask scheduler to compute on instead. options: what
+    else `evaluate` takes. If no model of `names` can be had, such as without a network, the embedded ones
+    stand in, and a note says so.
     Raises BadInputError for an unknown model or dtype, and if the embedded ones cannot do it either.
     """
     choose_dtype(dtype)
@@ -71,10 +70,7 @@ def evaluate_models(
     models: dict[str, Model] = {}
     tables: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
-    pool = (
-        ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) if workers else None
-    )
-    with pool or nullcontext():
+    with executor_for(workers, scheduler) as pool:
         for name in names:
             try:
                 model = load_model(name, checkpoint if name == names[0] else None, device, dtype=dtype)

@@ -1,0 +1,76 @@
+"""What a run notes beside its rows: versions, seconds by stage, memory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .models import Model, Prediction
+
+PACKAGES = ("medsam-utils", "torch", "segment-anything", "numpy", "opencv-python-headless", "pillow")
+
+
+class Stopwatch:
+    """Seconds by stage.
+
+    >>> watch = Stopwatch()
+    >>> with watch("load"):
+    ...     pass
+    >>> list(watch.seconds)
+    ['load']
+    """
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of a `with` block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+class Timed:
+    """A model whose two verbs are timed as the stages encode and predict.
+
+    On a GPU, where a call returns before it is done, encoding is waited for in the first prediction.
+    """
+
+    def __init__(self, model: Model, watch: Stopwatch) -> None:
+        self.model, self.watch = model, watch
+
+    def encode(self, image: Any) -> Any:
+        """As the model's."""
+        with self.watch("encode"):
+            return self.model.encode(image)
+
+    def predict(self, embedding: Any, clicks: Any) -> Prediction:
+        """As the model's."""
+        with self.watch("predict"):
+            return self.model.predict(embedding, clicks)
+
+
+def peak_memory() -> int | None:
+    """Most memory that this process has held so far, in MiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the rows."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES} | {
+        "python": platform.python_version()
+    }

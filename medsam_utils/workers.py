@@ -1,0 +1,128 @@
+"""Where the tasks of a run are computed: this process, several, or a Dask cluster; none of them is lost."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any
+
+import cv2
+import torch
+
+from .case import BadInputError
+
+IN_FLIGHT = 32  # tasks that wait or run at a time, so that memory does not grow with the dataset
+ATTEMPTS = 3  # how often a task is handed out whose worker died
+
+
+@contextmanager
+def executor_for(workers: int = 0, scheduler: str = "") -> Iterator[Executor | None]:
+    """What `evaluate` takes as executor: None for this process, `workers` processes, or a Dask cluster.
+
+    scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786"; it overrules `workers`.
+    Raises BadInputError if there is no scheduler at the address, or Dask is not installed.
+    """
+    if scheduler:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise BadInputError(f'scheduler {scheduler!r} needs Dask: install "dask[distributed]"') from error
+        try:
+            client = Client(scheduler, timeout=30)
+        except (OSError, ValueError) as error:
+            raise BadInputError(f"no Dask scheduler answers at {scheduler!r} ({error}): start one") from error
+        with client:
+            yield client.get_executor(pure=False)
+    elif workers:
+        with Processes(workers) as executor:
+            yield executor
+    else:
+        yield None
+
+
+class Processes(Executor):
+    """Worker processes of one thread each, which are replaced when one of them dies.
+
+    A `ProcessPoolExecutor` takes no further task after that; here the next one starts a new pool.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers, self._pool = workers, None
+
+    def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        """Hand out one call; its future raises BrokenExecutor if a process died meanwhile."""
+        for _ in range(ATTEMPTS):
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(self.workers, get_context("spawn"), single_threaded)
+            try:
+                return self._pool.submit(function, *args, **kwargs)
+            except BrokenExecutor:
+                self._pool = None
+        raise BrokenExecutor(f"{self.workers} worker processes cannot be started")
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes after what they are at."""
+        if self._pool:
+            self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def single_threaded() -> None:
+    """Let torch and OpenCV use one thread in this process, since its neighbours use the other cores."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def run(function: Callable, tasks: Iterable[tuple], executor: Executor | None = None) -> Iterator[Any]:
+    """Results of function(*task) as they finish, at most IN_FLIGHT of them under way.
+
+    A task whose worker died is handed out again, and computed here if the executor takes no more.
+    Raises RuntimeError if a task's workers died ATTEMPTS times.
+    """
+    tasks = iter(tasks)
+    if executor is None:
+        yield from (function(*task) for task in tasks)
+        return
+    again: deque[tuple[tuple, int]] = deque()
+    running: dict[Future, tuple[tuple, int]] = {}
+    while True:
+        again.extend((task, 1) for task in islice(tasks, IN_FLIGHT - len(running) - len(again)))
+        while again:
+            task, attempt = again.popleft()
+            try:
+                running[executor.submit(function, *task)] = task, attempt
+            except BrokenExecutor:  # such as a plain pool one of whose processes died
+                yield function(*task)
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            task, attempt = running.pop(future)
+            try:
+                result = future.result()
+            except Exception as error:
+                if not _lost(error):
+                    raise
+                if attempt == ATTEMPTS:
+                    raise RuntimeError(
+                        f"workers died {ATTEMPTS} times ({error!r}); if memory is short, take fewer of them: "
+                        "finished cases are stored, and the next run goes on from there"
+                    ) from error
+                again.append((task, attempt + 1))
+            else:
+                yield result
+
+
+def _lost(error: BaseException) -> bool:
+    """Whether a worker is gone; Dask, whose error is known by its name, need not be installed."""
+    return isinstance(error, BrokenExecutor | CancelledError) or type(error).__name__ == "KilledWorker"
