@@ -1,0 +1,165 @@
+"""The explorer in a real JupyterLab with a real kernel: a click in the picture comes back as a mask."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from chromium import watched
+from test_explorer import mask_of, write_folder
+
+from medsam_utils import load_folder
+from medsam_utils.live import Explorer
+
+pytestmark = pytest.mark.skipif(
+    not importlib.util.find_spec("jupyterlab"), reason="JupyterLab is not installed: pip install .[book]"
+)
+CODE = """import medsam_utils
+from medsam_utils.live import Explorer
+explorer = Explorer(medsam_utils.load_folder({folder!r}, name="Squares"), ["grabcut"])
+explorer"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("own"), ["a", "b"], (60, 48), spill=4)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, folder):
+    """Address of a JupyterLab of its own, with a notebook of two cells."""
+    home = tmp_path_factory.mktemp("home")
+    cells = [nbformat.v4.new_code_cell(text) for text in (CODE.format(folder=str(folder)), "explorer.state")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / "live.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--IdentityProvider.token=",
+        "--allow-root",
+    ]
+    options += ["--no-browser", "--expose-app-in-browser", f"--ServerApp.root_dir={home}"]
+    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
+    packages = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *options],
+        env={**os.environ, "HOME": str(home), "PYTHONPATH": os.pathsep.join(packages)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and server.poll() is None:
+            with socket.socket() as asked:
+                if asked.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/lab/tree/live.ipynb"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def live(browser, lab):
+    """The notebook, run."""
+    page = watched(browser.new_context(viewport={"width": 1280, "height": 1000}))
+    page.set_default_timeout(120_000)
+    page.goto(lab)
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.wait_for_function("() => jupyterapp.shell.currentWidget?.context?.isReady")
+    page.evaluate("() => jupyterapp.shell.currentWidget.context.sessionContext.ready.then(() => {})")
+    # not waited for: the promise of a command that JupyterLab drops is never settled
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    page.wait_for_selector(".medsam-explorer canvas")
+    yield page
+    page.context.close()
+
+
+def of(page, name: str):
+    return page.locator(".medsam-explorer").evaluate(
+        "(root, name) => root.parentElement.explorer.get(name)", name
+    )
+
+
+def answered(page, clicks: int) -> dict:
+    """The answer, as soon as there is one to so many clicks."""
+    page.wait_for_function(
+        """clicks => { const live = document.querySelector('.medsam-explorer').parentElement.explorer;
+        return live.get('answers')[0].clicks.length === clicks && live.get('answers')[0].mask; }""",
+        arg=clicks,
+    )
+    return of(page, "answers")[0]
+
+
+def test_clicks_in_the_picture_reach_the_model_and_its_mask_comes_back(live, folder):
+    root = live.locator(".medsam-explorer")
+    canvas = root.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    size = min(box["height"] / 60, box["width"] / 48)
+
+    def at(row: int, col: int) -> dict:
+        return {
+            "x": box["width"] / 2 + (col + 0.5 - 24) * size,
+            "y": box["height"] / 2 + (row + 0.5 - 30) * size,
+        }
+
+    canvas.click(position=at(12, 15))
+    answered(live, 1)
+    canvas.click(position=at(40, 30), button="right")
+    answered(live, 2)
+    canvas.click(position=at(2, 3), modifiers=["Shift"])
+    answer = answered(live, 3)
+    clicks = [[12, 15, 1], [40, 30, 0], [2, 3, 0]]
+    assert of(live, "state") == {"dataset": "Squares", "task": "Squares", "case": "a", "clicks": clicks}
+    here = Explorer(load_folder(folder, name="Squares"), ["grabcut"], state=of(live, "state"))
+    assert answer == json.loads(json.dumps(here.answers[0]))
+    assert np.array_equal(mask_of(answer["mask"], (60, 48)), mask_of(here.answers[0]["mask"], (60, 48)))
+    assert f"IoU {answer['iou']:.2f}" in root.locator("figcaption").inner_text()
+    # Algorithm 1 goes on from here, and undo takes it back
+    root.get_by_role("button", name="Click where this model").click()
+    answered(live, 4)
+    here._receive(here, {"next": "grabcut"}, [])
+    assert of(live, "state") == here.state
+    root.focus()
+    live.keyboard.press("u")
+    answered(live, 3)
+    assert of(live, "state")["clicks"] == clicks
+
+
+def test_the_slider_shows_simulated_clicks_and_the_kernel_knows_the_state(live, folder):
+    root = live.locator(".medsam-explorer")
+    root.get_by_role("combobox", name="Case", exact=True).select_option("b")
+    live.wait_for_function(
+        """() => { const live = document.querySelector('.medsam-explorer').parentElement.explorer;
+        return live.get('state').clicks.length === 0; }"""
+    )
+    root.focus()
+    live.keyboard.press("1")
+    answered(live, 1)
+    state = of(live, "state")
+    here = Explorer(load_folder(folder, name="Squares"), ["grabcut"], state=state)
+    assert state["case"] == "b" and state["clicks"] == 1
+    assert of(live, "answers")[0] == json.loads(json.dumps(here.answers[0]))
+    live.locator(".jp-Notebook .jp-Cell").last.click()
+    live.evaluate("() => { jupyterapp.commands.execute('notebook:run-cell'); }")
+    live.wait_for_function(
+        "text => document.querySelector('.jp-Notebook').innerText.includes(text)", arg=repr(state)
+    )
+
+
+def test_nothing_was_asked_of_another_machine(live):
+    assert [text for text in live.complaints if "another machine" in text or "medsam" in text] == []
