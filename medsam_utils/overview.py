@@ -86,13 +86,15 @@ def answer(rows: pd.DataFrame) -> HTML:
     means = mean_curves(rows)
     if means["task"].nunique() == 1:
         return page.answer(rows)
-    parts = []
-    for (level, model), curves in means.groupby(["level", "model"], sort=False):
-        last = int(curves["click"].max())
-        ranges = [f"{_range(curves, click)} with {click} {_clicks(click)}" for click in (1, last)]
-        of_tasks = f"over {curves['task'].nunique()} tasks ({LEVELS[level]})"
-        parts.append(f"<strong>{escape(model)}</strong> ranges {of_tasks} {' and '.join(ranges)}")
-    return HTML(f'<p class="medsam-answer">{"; ".join(parts)}.</p>')
+    sentences = []
+    for level, of_level in means.groupby("level", sort=False):
+        last, parts = int(of_level["click"].max()), []
+        for model, curves in of_level.groupby("model", sort=False):
+            ranges = [f"{_range(curves, click)} with {click} {_clicks(click)}" for click in (1, last)]
+            parts.append(f"<strong>{escape(model)}</strong> ranges {' and '.join(ranges)}")
+        tasks = of_level["task"].nunique()
+        sentences.append(f"Over {tasks} tasks ({LEVELS[level]}) {'; '.join(parts)}.")
+    return HTML(f'<p class="medsam-answer">{" ".join(sentences)}</p>')
 
 
 def _clicks(count: int) -> str:

@@ -12,7 +12,7 @@ from .clicks import Click
 from .evaluate import replay
 from .figures import LEVELS
 from .overview import Runs
-from .statistics import GROUP, by_components, iou_by_click
+from .statistics import GROUP, iou_by_click, mean_curves
 
 HURT = 0.05
 """How far an object must end below its best IoU to count as hurt by its later clicks."""
@@ -65,52 +65,43 @@ def answer(rows: pd.DataFrame) -> HTML:
     table = summary(rows)
     if table.empty:
         return HTML('<p class="medsam-answer">No object of these datasets has more than one region.</p>')
-    last = int(rows["click"].max())
-    parts = []
-    for (level, model), of_model in table.groupby(["level", "model"], sort=False):
-        objects = of_model["objects"].sum()
-        hurt = (of_model["hurt"] * of_model["objects"]).sum() / objects
-        parts.append(
-            f"<strong>{escape(model)}</strong> goes from a mean IoU of "
-            f"<strong>{of_model['IoU@1'].mean():.2f}</strong> with one click to "
-            f"<strong>{of_model[f'IoU@{last}'].mean():.2f}</strong> with {last}, and "
-            f"<strong>{hurt:.0%}</strong> of its objects end more than {HURT} below their best "
-            f"({LEVELS[level]}, {of_model['task'].nunique()} tasks, every task weighing the same; "
-            f"{objects} objects)"
+    last, sentences = int(rows["click"].max()), []
+    for level, of_level in table.groupby("level", sort=False):
+        parts = []
+        for model, of_model in of_level.groupby("model", sort=False):
+            objects = of_model["objects"].sum()
+            hurt = (of_model["hurt"] * of_model["objects"]).sum() / objects
+            parts.append(
+                f"<strong>{escape(model)}</strong> goes from a mean IoU of "
+                f"<strong>{of_model['IoU@1'].mean():.2f}</strong> with one click to "
+                f"<strong>{of_model[f'IoU@{last}'].mean():.2f}</strong> with {last}, and "
+                f"<strong>{hurt:.0%}</strong> end more than {HURT} below their best"
+            )
+        sentences.append(
+            f"On {objects} objects of several regions ({LEVELS[level]}, mean of {of_model['task'].nunique()} "
+            f"tasks, every task weighing the same) {'; '.join(parts)}."
         )
-    return HTML(f'<p class="medsam-answer">On objects of several regions {"; ".join(parts)}.</p>')
+    return HTML(f'<p class="medsam-answer">{" ".join(sentences)}</p>')
 
 
 def curves(rows: pd.DataFrame) -> HTML:
-    """IoU against clicks by the number of regions: a figure per task and model with objects of several."""
-    tasks = several(rows)["task"].unique()
-    means = by_components(rows[rows["task"].isin(tasks)], most=3)
+    """IoU against clicks of the objects with several regions: a figure per task, a line per model."""
     panels = []
-    for (task, model, level), of_task in means.groupby(GROUP, sort=False):
-        drawing, axes = plots.new_figure(3.6, 3.2)
-        regions = of_task["components"].map(_regions)
-        counts = of_task.groupby(regions, sort=False)["objects"].max()
-        labels = {name: f"{name} (n = {count})" for name, count in counts.items()}
-        plots.lines(axes, of_task.assign(line=regions.map(labels)), list(labels.values()))
-        title = f"{task}, {model} · {LEVELS[level]}"
+    for (task, level), means in mean_curves(several(rows)).groupby(["task", "level"], sort=False):
+        drawing, axes = plots.new_figure(3.6, 2.8)
+        plots.curves(axes, means)
+        title = f"{task} · {LEVELS[level]}"
         axes.set_title(title, loc="left", fontsize=10)
-        ends = [
-            f"{name} {curve['iou'].iloc[0]:.2f} to {curve['iou'].iloc[-1]:.2f}"
-            for name, curve in of_task.groupby(regions, sort=False)
-        ]
-        finding = "; ".join(ends)
-        alt = f"Line plot of mean IoU against clicks by number of regions, {title}: {finding}."
-        caption = (
-            f"<strong>{escape(task)}, {escape(model)}, {LEVELS[level]}.</strong> Mean IoU, one click to "
+        finding = "; ".join(
+            f"{model} {curve['iou'].iloc[0]:.2f} to {curve['iou'].iloc[-1]:.2f}"
+            for model, curve in means.groupby("model", sort=False)
         )
-        panels.append(
-            figures.figure(plots.svg(drawing, alt), f"{caption}{of_task['click'].max()}: {finding}.")
-        )
+        last, objects = means["click"].max(), means["objects"].max()
+        alt = f"Line plot of mean IoU against clicks, objects of several regions, {title}: {finding}."
+        caption = f"<strong>{escape(title)}.</strong> {objects} objects of several regions, mean IoU at one "
+        caption += f"click to {last}: {escape(finding)}."
+        panels.append(figures.figure(plots.svg(drawing, alt), caption))
     return HTML(figures.row(panels))
-
-
-def _regions(count: str) -> str:
-    return "1 region" if count == "1" else f"{count} regions"
 
 
 def table(rows: pd.DataFrame) -> HTML:

@@ -74,21 +74,22 @@ def together(runs: dict[str, Runs]) -> pd.DataFrame:
 
 def answer(table: pd.DataFrame) -> HTML:
     """Which switch moves the IoU after the last click most, per model, in one sentence."""
-    last = int(table["click"].max())
-    parts = []
+    last, sentences = int(table["click"].max()), []
     final = table[(table["click"] == last) & (table["switch"] != RELEASED_CODE.name)]
-    for (level, model), of_model in final.groupby(["level", "model"], sort=False):
-        means = of_model.groupby("switch", sort=False)["difference"].mean()
-        most = means.abs().idxmax()
-        seed = means.abs().get("seed=1", np.nan)
-        parts.append(
-            f"of the single rules <strong>{escape(most)}</strong> moves <strong>{escape(model)}</strong> "
-            f"most, by <strong>{means[most]:+.3f}</strong> IoU after {last} clicks ({LEVELS[level]}, mean of "
-            f"{of_model['task'].nunique()} tasks, every task weighing the same), where another draw among "
-            f"ties moves it by {seed:.3f}"
+    for level, of_level in final.groupby("level", sort=False):
+        parts = []
+        for model, of_model in of_level.groupby("model", sort=False):
+            means = of_model.groupby("switch", sort=False)["difference"].mean()
+            most, seed = means.abs().idxmax(), means.abs().get("seed=1", np.nan)
+            parts.append(
+                f"<strong>{escape(model)}</strong> by <strong>{escape(most)}</strong>, "
+                f"<strong>{means[most]:+.3f}</strong> (another draw among ties: {seed:.3f})"
+            )
+        sentences.append(
+            f"After {last} clicks the single rule that moves the mean IoU most ({LEVELS[level]}, "
+            f"{of_level['task'].nunique()} tasks, every task weighing the same) moves {'; '.join(parts)}."
         )
-    text = "; ".join(parts)
-    return HTML(f'<p class="medsam-answer">{text[:1].upper()}{text[1:]}.</p>')
+    return HTML(f'<p class="medsam-answer">{" ".join(sentences)}</p>')
 
 
 def effect_figures(table: pd.DataFrame) -> HTML:

@@ -54,10 +54,10 @@ display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), regi
 # a pair of lungs has several; that further clicks bring in the others; and that too many clicks can damage a
 # mask that was good (its figure 5). Here the same is counted, object by object.
 #
-# ## IoU against clicks, by number of regions
+# ## IoU against clicks
 #
-# A region is a connected part of the true mask; pixels that touch at a corner belong together. Only tasks in
-# which some object has several are shown.
+# Of the objects with two or more regions alone. A region is a connected part of the true mask; pixels that
+# touch at a corner belong together.
 
 # %% tags=["hide-input"]
 regions.curves(runs.rows)
@@ -95,7 +95,7 @@ regions.table(runs.rows)
 #   the best IoU is no result that could be had; and the best of nine noisy values lies above their mean even
 #   where clicks do no harm.
 # - Objects of several regions differ from the others in more than that: they may be smaller, or cut by the
-#   slice where the organ branches. The curves by number of regions show a difference, not its cause.
+#   slice where the organ branches. So their curves are no measure of what the regions alone do.
 # - A single stray pixel counts as a region. What the annotators left is not cleaned.
 
 # %% [markdown]

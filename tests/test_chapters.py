@@ -41,7 +41,7 @@ def text(html) -> str:
 def test_the_answer_names_the_lowest_and_the_highest_task():
     rows = pd.concat([rows_of("T: low", a=[0.1, 0.6], b=[0.3, 0.8]), rows_of("T: high", a=[0.5, 0.9])])
     shown = text(overview.answer(rows))
-    assert "m ranges over 2 tasks (demo) from 0.20 (T: low) to 0.50 (T: high) with 1 click" in shown
+    assert "Over 2 tasks (demo) m ranges from 0.20 (T: low) to 0.50 (T: high) with 1 click" in shown
     assert "from 0.70 (T: low) to 0.90 (T: high) with 2 clicks" in shown
 
 
@@ -49,7 +49,7 @@ def test_levels_are_never_in_one_range():
     rows = pd.concat(
         [rows_of("A", a=[0.1]), rows_of("B", a=[0.2]), rows_of("C", a=[0.9]).assign(level="measured")]
     )
-    assert "ranges over 2 tasks (demo) from 0.10 (A) to 0.20 (B)" in text(overview.answer(rows))
+    assert "Over 2 tasks (demo) m ranges from 0.10 (A) to 0.20 (B)" in text(overview.answer(rows))
 
 
 def test_a_modality_page_has_a_figure_per_model_and_the_study_apart():
@@ -70,7 +70,7 @@ def test_hurt_is_the_share_that_ends_more_than_005_below_its_best():
     (line,) = regions.summary(rows).to_dict("records")
     assert line["hurt"] == 0.5  # a and d
     assert line["loss since best"] == pytest.approx((0.2 + 0.04 + 0 + 0.7) / 4)
-    assert "50% of its objects end more than 0.05 below their best" in text(regions.answer(rows))
+    assert "50% end more than 0.05 below their best" in text(regions.answer(rows))
 
 
 def test_without_an_object_of_several_regions_the_page_says_so():
