@@ -152,7 +152,7 @@ def test_a_weights_file_that_is_missing_changes_the_page_and_does_not_break_it(d
 
 
 def test_a_missing_gpu_changes_the_device_and_is_said(monkeypatch):
-    monkeypatch.setattr(page.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     device, notes = page.usable_device("cuda:1")
     assert device == "cpu" and "'cuda:1' is not on this machine" in notes[0]
     assert page.usable_device("") == (None, [])
