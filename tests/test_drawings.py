@@ -42,6 +42,17 @@ def test_objects_are_of_many_kinds():
     assert np.quantile(sizes, 0.9) > 20 * np.quantile(sizes, 0.1)
 
 
+def test_thin_and_faint_targets_are_kept_less_often():
+    from medsam_utils.drawings import _worth
+
+    thick, thin = np.zeros((2, 128, 128), bool)
+    thick[30:90, 30:90] = thin[30:90, 30:33] = True
+    grain = np.random.default_rng(0).normal(0, 5, thick.shape).astype(np.float32)
+    clear, faint = (np.float32(contrast) * thick + grain for contrast in (60, 2))
+    assert _worth(clear, thick) == 1
+    assert _worth(faint, thick) < 0.3 and _worth(clear, thin) < 0.3
+
+
 def test_the_dataset_pads_drawings_at_the_bottom_and_right():
     item = Drawings(seed=7, objects=3, length=10, size=96)[2]
     height, width = item["inside"]

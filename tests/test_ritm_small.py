@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import medsam_utils
-from medsam_utils import load_model
+from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.clicks import PAPER, next_click
 from medsam_utils.drawings import draw
 from medsam_utils.models.ritm_small import DISK_RADIUS, build_ritm_small, click_disks
@@ -72,6 +72,12 @@ def test_it_segments_drawings_it_was_not_trained_on_and_gains_by_clicks():
     assert first > 0.3 and last > first + 0.1
 
 
+def test_it_segments_phantoms_and_gains_by_clicks():
+    rows = evaluate(load_dataset("us_breast"), load_model("ritm_small", device="cpu"), max_cases=2)
+    by_click = rows.groupby("click")["iou"].mean()
+    assert by_click[1] > 0.6 and by_click[9] > 0.9 and by_click[9] >= by_click[1]
+
+
 def train(folder, steps, **parameters):
     """Run the training notebook in small and return its checkpoint and history."""
     parameters |= {"steps": steps, "workers": 0, "threads": 1, "folder": str(folder)}
@@ -89,10 +95,10 @@ def train(folder, steps, **parameters):
 def test_training_goes_on_from_its_checkpoint_and_the_loss_falls(tmp_path):
     tiny = {"batch": 2, "objects": 1, "size": 48, "save_every": 1}
     first, _ = train(tmp_path, 1, **tiny)
-    second, history = train(tmp_path, 30, **tiny)
-    assert (first["step"], second["step"]) == (1, 30) and history[0, 0] == 1
+    second, history = train(tmp_path, 20, **tiny)
+    assert (first["step"], second["step"]) == (1, 20) and history[0, 0] == 1
     assert any(not torch.equal(first["model"][key], second["model"][key]) for key in first["model"])
     losses = history[:, 1]
-    assert losses[-10:].mean() < losses[:5].mean()
+    assert losses[-5:].mean() < losses[:5].mean()
     exported = torch.load(tmp_path / "ritm_small.pt", weights_only=True)
     assert all(torch.equal(exported[key], value.half()) for key, value in second["average"].items())

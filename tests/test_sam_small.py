@@ -11,6 +11,7 @@ import torch
 from segment_anything import SamPredictor
 
 import medsam_utils
+from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.drawings import draw
 from medsam_utils.models.sam_small import build_sam_small
 
@@ -67,6 +68,12 @@ def test_it_segments_drawings_it_was_not_trained_on(trained):
     torch.manual_seed(0)
     assert iou_after_clicks(trained, clicks=3, drawings=40) > 0.4
     assert iou_after_clicks(build_sam_small(), clicks=3, drawings=10) < 0.2
+
+
+def test_it_segments_phantoms_and_gains_by_clicks():
+    rows = evaluate(load_dataset("us_breast"), load_model("sam_small", device="cpu"), max_cases=2)
+    by_click = rows.groupby("click")["iou"].mean()
+    assert by_click[1] > 0.6 and by_click[9] > 0.8 and by_click[9] >= by_click[1]
 
 
 class KilledError(Exception):
