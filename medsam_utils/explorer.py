@@ -25,14 +25,15 @@ from .statistics import at_percentiles
 
 SCRIPT, STYLE = (Path(__file__).with_suffix(suffix) for suffix in (".js", ".css"))
 RANKS = {0: "worst", 25: "25th percentile", 50: "median", 75: "75th percentile", 100: "best"}
-LIMIT = 280_000  # bytes that an explorer may add to a page
+LIMIT = 160_000  # bytes that an explorer may add to a page, 30,000 of them the script
 LONGEST = 640  # pixels of a mask's longest side; larger ones are reduced, every second or third pixel kept
 # By how much masks are reduced further, longest side of pictures, which cases: the first that fits is taken.
 SIZES = [
     (1, 512, (0, 25, 50, 75, 100)),
     (1, 384, (0, 25, 50, 75, 100)),
-    (2, 320, (0, 25, 50, 75, 100)),
-    (2, 256, (0, 50, 100)),
+    (1, 288, (0, 25, 50, 75, 100)),
+    (2, 224, (0, 25, 50, 75, 100)),
+    (2, 224, (0, 50, 100)),
     (3, 192, (50,)),
     (5, 128, (50,)),
 ]
@@ -180,9 +181,9 @@ def run_lengths(mask: np.ndarray) -> str:
     return "".join(text)
 
 
-def data_address(image: np.ndarray, side: int) -> str:
+def data_address(image: np.ndarray, side: int, quality: int = 65) -> str:
     """A picture, uint8 H x W x 3, as WebP in a data: address, its longest side at most `side` pixels."""
     picture, buffer = Image.fromarray(image), io.BytesIO()
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    picture.save(buffer, format="WEBP", quality=80, method=4)
+    picture.save(buffer, format="WEBP", quality=quality, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

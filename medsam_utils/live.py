@@ -162,7 +162,7 @@ class Explorer(anywidget.AnyWidget):
             "code": self._code,
         }
         self.scene = {
-            "image": data_address(self._case.image, LONGEST),
+            "image": data_address(self._case.image, LONGEST, quality=90),
             "shape": list(self._case.image.shape[:2]),
             "step": 1,
             "truth": None if self._truth is None else run_lengths(self._truth),
