@@ -91,22 +91,26 @@ def answer(table: pd.DataFrame) -> HTML:
     for line in table.to_dict("records"):
         first, last = sorted({int(name[4:].split(",")[0]) for name in line if name.startswith("IoU@")})
         gains = [line[f"IoU@{last}, {rule}"] - line[f"IoU@{first}, {rule}"] for rule in RULES]
-        ends = f"95 % interval {line['low']:+.3f} to {line['high']:+.3f}, {line['patients']} patients"
-        if not np.isfinite(line["low"]):
-            verdict, ends = "too few patients to tell", f"{line['patients']} patients"
+        patients = "1 patient" if line["patients"] == 1 else f"{line['patients']} patients"
+        ends = f"95 % interval {line['low']:+.3f} to {line['high']:+.3f}, {patients}"
+        if line["touched"] == 0:
+            verdict, ends = "no click lay on another class, so the rule changed nothing", patients
+        elif not np.isfinite(line["low"]):
+            verdict, ends = "too few patients to tell", patients
         elif line["high"] < 0:
             verdict = "wrong labels do lower the IoU"
         elif line["low"] > 0:
             verdict = "wrong labels raise the IoU"
         else:
             verdict = "no effect that these images can show"
+        touched = f", that of the objects with such a click by {line['difference, touched']:+.3f}"
         parts.append(
             f"<li><strong>{escape(line['model'])}</strong> ({LEVELS[line['level']]}): {verdict}. "
             f"{line['wrong']:.0%} of the clicks get another label, {line['touched']:.0%} of the objects at "
             f"least one such click. The mean IoU after {last} clicks changes by {line['difference']:+.3f} "
-            f"({ends}), that of the objects with such a click by {line['difference, touched']:+.3f}. "
-            f"From click {first} to {last} the mean over tasks moves by {gains[0]:+.3f} under the "
-            f"algorithm's rule and by {gains[1]:+.3f} under the code's.</li>"
+            f"({ends}){touched if line['touched'] else ''}. From click {first} to {last} the mean over "
+            f"tasks moves by {gains[0]:+.3f} under the algorithm's rule and by {gains[1]:+.3f} under the "
+            "code's.</li>"
         )
     return HTML(f"<ul>{''.join(parts)}</ul>" if parts else "<p>No dataset here has several classes.</p>")
 

@@ -132,6 +132,11 @@ def test_the_label_rule_s_effect_is_over_objects_and_apart_for_those_it_touched(
     assert line["difference"] == pytest.approx(-0.1)
     assert line["difference, touched"] == pytest.approx(-0.2)
     assert "too few patients to tell" in text(label_rule.answer(label_rule.summary(*runs)))
+    assert "changes by -0.100 (1 patient), that of the objects with such a click by -0.200" in text(
+        label_rule.answer(label_rule.summary(*runs))
+    )
+    untouched = text(label_rule.answer(label_rule.summary(runs[0], runs[0])))
+    assert "no click lay on another class" in untouched and "nan" not in untouched
 
 
 def test_the_study_has_ten_tasks_with_several_classes():
