@@ -97,13 +97,14 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
     """
     boxes = []
     if drawn := [escape(dataset.title) for dataset in datasets if dataset.level == "demo"]:
-        whose = "" if len(drawn) == len(datasets) else f" that stand for {' and '.join(drawn)}"
+        whose = "" if len(drawn) == len(datasets) else f" that stand for {', '.join(drawn)}"
+        form = f"the file format of {drawn[0]}" if len(drawn) == 1 else "each dataset's own file format"
         boxes.append(
             box(
                 "warning",
                 "Demo: these are not medical images",
                 f"The images of this page{whose} are <strong>phantoms</strong>: a program drew and wrote "
-                f"them in the file format of {' and '.join(drawn)}, so that every step runs as on the real "
+                f"them in {form}, so that every step runs as on the real "
                 "files. The numbers show that the method works, and nothing about patients. With the real "
                 "files the same page measures them: <code>make book DATA=folder</code>.",
             )
