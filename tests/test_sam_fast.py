@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.utils.transforms import ResizeLongestSide
 
 from medsam_utils import PAPER, load_model
 from medsam_utils.boxed_mask import BoxedMask
@@ -100,6 +101,12 @@ def test_the_same_objects_are_clicked_at_the_same_pixels(models):
     assert np.mean([r["iou"] for r in rows[0]]) == pytest.approx(
         np.mean([r["iou"] for r in rows[1]]), abs=1e-3
     )
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (256, 100)])
+def test_a_grey_image_is_resized_as_three_equal_channels(shape):
+    grey = np.repeat(noisy(shape)[..., :1], 3, axis=2)
+    assert np.array_equal(sam._resized(grey, 256), ResizeLongestSide(256).apply_image(grey))
 
 
 def test_the_fingerprint_covers_what_the_model_computes_with():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import PIL
 import segment_anything
@@ -65,6 +66,15 @@ class SamEmbedding:
     resized: tuple[int, int]
     original: tuple[int, int]
     tokens: ImageTokens | None = None
+
+
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
+    """Image with its longest side resized, as by SAM's own predictor; a grey image as one channel."""
+    resize = ResizeLongestSide(side).apply_image
+    red, green, blue = cv2.split(image)
+    if cv2.norm(red, green, cv2.NORM_INF) or cv2.norm(red, blue, cv2.NORM_INF):
+        return resize(image)
+    return cv2.merge([resize(red)] * 3)
 
 
 class Sam:
@@ -149,7 +159,7 @@ class Sam:
     def _features(self, image: np.ndarray) -> torch.Tensor:
         """The encoder's features of an image, float32, 1 x C x h x w."""
         encoder = self.network.image_encoder
-        resized = ResizeLongestSide(encoder.img_size).apply_image(image)
+        resized = _resized(image, encoder.img_size)
         pixels = torch.as_tensor(resized, device=self.device).permute(2, 0, 1).contiguous()[None]
         features = encoder(self.network.preprocess(pixels).to(self.dtype)).float()
         is_half = self.dtype == torch.float16 or self.embeddings
