@@ -231,6 +231,12 @@ def numbers_table(table: pd.DataFrame) -> HTML:
     return scrolling(text)
 
 
+def folded(table: pd.DataFrame, most: int = 12) -> str:
+    """A table of numbers; one of more than `most` lines is closed until it is clicked."""
+    text = numbers_table(table).data
+    return f"<details><summary>{len(table)} lines</summary>{text}</details>" if len(table) > most else text
+
+
 def scrolling(table: str, kind: str = "") -> HTML:
     """A table that scrolls by itself; kind: further CSS classes."""
     attributes = f'class="medsam-table {kind}" role="region" aria-label="table" tabindex="0"'
@@ -295,7 +301,7 @@ def made_by(
         downloads(
             "_".join(dict.fromkeys(line["dataset"] for line in lines)), together(tables).drop_duplicates()
         ),
-        numbers_table(pd.DataFrame(lines)).data,
+        folded(pd.DataFrame(lines)),
         _details("Protocol", json.dumps(dataclasses.asdict(protocol), indent=1)),
         _details(
             "Versions", "\n".join(f"{name} {version}" for name, version in records[0]["versions"].items())

@@ -105,7 +105,7 @@ def effect_figures(table: pd.DataFrame) -> HTML:
         means = of_switch.groupby("model", sort=False)["difference"].mean()
         finding = "; ".join(f"{model} {mean:+.3f}" for model, mean in means.items())
         level = " and ".join(LEVELS[level] for level in of_switch["level"].unique())
-        axes.set_title(f"{switch} · {level}", loc="left", fontsize=10)
+        drawing.suptitle(f"{switch} · {level}", x=0.02, ha="left", fontsize=10)  # longer than the axes
         alt = f"Difference of IoU after {last} clicks by task, {switch} against paper: mean {finding}."
         caption = f"<strong>{escape(switch)}, {level}.</strong> Mean over tasks: {escape(finding)}."
         panels.append(figures.figure(plots.svg(drawing, alt), caption))
@@ -122,4 +122,4 @@ def effect_table(table: pd.DataFrame) -> HTML:
             ends = f" [{point.low:+.3f}, {point.high:+.3f}]" if np.isfinite(point.low) else ""
             line[f"Δ IoU@{point.click}"] = f"{point.difference:+.3f}{ends}"
         lines.append(line)
-    return page.numbers_table(pd.DataFrame(lines))
+    return HTML(page.folded(pd.DataFrame(lines)))
