@@ -25,7 +25,7 @@ from .statistics import at_percentiles
 
 SCRIPT, STYLE = (Path(__file__).with_suffix(suffix) for suffix in (".js", ".css"))
 RANKS = {0: "worst", 25: "25th percentile", 50: "median", 75: "75th percentile", 100: "best"}
-LIMIT = 160_000  # bytes that an explorer may add to a page, 30,000 of them the script
+LIMIT = 200_000  # bytes that an explorer may add to a page, 30,000 of them the script
 LONGEST = 640  # pixels of a mask's longest side; larger ones are reduced, every second or third pixel kept
 # By how much masks are reduced further, longest side of pictures, which cases: the first that fits is taken.
 SIZES = [
