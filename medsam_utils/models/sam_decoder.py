@@ -82,6 +82,9 @@ class Decoder:
 
         Each token becomes 2 x 2, then 4 x 4 pixels, which stay beside each other until the end.
         """
+        if len(tokens) > 1 and tokens.is_cpu:  # the pixels of one object fit into a processor's cache
+            parts = zip(tokens.split(1), kernels.split(1), strict=True)
+            return torch.cat([self._masks(*part) for part in parts])
         height, width = self.network.prompt_encoder.image_embedding_size
         size, masks = kernels.shape[:2]
         channels = self.norm.weight.shape
