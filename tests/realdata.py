@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import csv
 import shutil
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel
 import nrrd
 import numpy as np
+import pandas as pd
+import torch
 from PIL import Image
 
+from medsam_utils import evaluate, load_folder, load_model
 from medsam_utils.intensity import EightBit, Percentile, Window
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
 # Sets of volumes, and what shows their tissue; the others are flat images, shown as they are.
 VOLUMES = {"mri_spine": Percentile(), "ct_spleen": Window(40, 400), "mri_tumour": Percentile()}
+FLAT = (
+    *("us_breast", "xray_chest", "ct_liver", "mri_heart"),
+    *("xray_hip", "ct_bladder", "mri_myocardium", "petct_sarcoma"),
+)
+"""The sets whose mean stands for how well a model does on real images."""
 
 
 def available() -> bool:
@@ -89,3 +99,32 @@ def as_nifti(path: Path, to: Path) -> Path:
     affine[:3, :3], affine[:3, 3] = np.asarray(header["space directions"]).T, header["space origin"]
     nibabel.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine).to_filename(to)
     return to
+
+
+def table(model_names: list[str]) -> pd.DataFrame:
+    """IoU after 1, 3 and 9 clicks of every set under `PAPER`, all pairs, and of eight flat sets together.
+
+    calibration: mean absolute difference of predicted and true IoU over all clicks.
+    """
+    lines = []
+    for model in (load_model(name, device="cpu") for name in model_names):
+        for set_name in sets():
+            with tempfile.TemporaryDirectory() as folder:
+                staged = stage(set_name, Path(folder, set_name))
+                rows = evaluate(load_folder(staged, intensity=intensity(set_name)), model)
+            iou = rows.groupby("click")["iou"].mean()
+            calibration = (rows["predicted_iou"] - rows["iou"]).abs().mean()
+            objects, excluded = int((rows["click"] == 1).sum()), len(rows.attrs["excluded"])
+            line = [model.name, model.weights[:12], set_name, objects, excluded, *iou[[1, 3, 9]], calibration]
+            lines.append(line)
+    columns = ["model", "weights", "set", "objects", "excluded", "IoU@1", "IoU@3", "IoU@9", "calibration"]
+    found = pd.DataFrame(lines, columns=columns)
+    means = (
+        found[found["set"].isin(FLAT)].groupby(["model", "weights"], sort=False, as_index=False).mean(True)
+    )
+    return pd.concat([found, means.assign(set="mean of the eight")], ignore_index=True).round(3)
+
+
+if __name__ == "__main__":  # python tests/realdata.py sam_small ritm_small grabcut
+    torch.set_num_threads(1)
+    print(table(sys.argv[1:]).to_string(index=False))
