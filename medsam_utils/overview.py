@@ -59,8 +59,8 @@ def evaluate_datasets(
 ) -> Runs:
     """Rows of datasets and models, both given as names with spaces between; what is stored is read.
 
-    data: folder of real datasets, empty for MEDSAM_DATA's. options: what `evaluate` takes. A model that
-    cannot be had is left out with a note, as `page.evaluate_models` does it.
+    data: folder of real datasets, empty for MEDSAM_DATA's. options: what `page.evaluate_models` takes
+    besides; as there, a model that cannot be had is left out with a note.
     """
     usable_device, notes = page.usable_device(device)
     datasets = {name: load_dataset(name, data or None) for name in names.split()}

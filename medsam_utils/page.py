@@ -54,14 +54,15 @@ def evaluate_models(
     workers: int,
     dtype: str = "float32",
     scheduler: str = "",
+    embeddings: str = "",
     **options: Any,
 ) -> tuple[dict[str, Model], dict[str, pd.DataFrame], list[str]]:
     """Models and rows by the models' names in the rows, and a note for each model that could not be had.
 
     checkpoint: weights file of the first model, empty for the registry's. workers: processes, 0 for this
-    one. dtype: of the models. scheduler: address of a Dask scheduler to compute on instead. options: what
-    else `evaluate` takes. If no model of `names` can be had, such as without a network, the embedded ones
-    stand in, and a note says so.
+    one. dtype: of the models. scheduler: address of a Dask scheduler to compute on instead. embeddings:
+    folder in which SAM keeps encoded images, empty for none. options: what else `evaluate` takes. If no
+    model of `names` can be had, such as without a network, the embedded ones stand in, and a note says so.
     Raises BadInputError for an unknown model or dtype, and if the embedded ones cannot do it either.
     """
     choose_dtype(dtype)
@@ -73,7 +74,8 @@ def evaluate_models(
     with executor_for(workers, scheduler) as pool:
         for name in names:
             try:
-                model = load_model(name, checkpoint if name == names[0] else None, device, dtype=dtype)
+                given = checkpoint if name == names[0] else None
+                model = load_model(name, given, device, dtype=dtype, embeddings=embeddings or None)
                 tables[model.name] = evaluate(dataset, model, executor=pool, **options)
                 models[model.name] = model
             except BadInputError as error:

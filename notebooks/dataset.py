@@ -27,6 +27,7 @@ clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases, spread evenly; 0: all
 device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
+embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
 workers = 0  # processes to compute on; 0: this one
 scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
 store = "results"  # folder of stored rows: what is there is not computed again
@@ -38,8 +39,8 @@ from IPython.display import display
 from medsam_utils import explorer, figures, load_dataset, load_folder, page
 from medsam_utils.clicks import PROTOCOLS
 
-names = "dataset folder data models checkpoint protocol clicks max_cases device dtype workers scheduler"
-parameters = {name: globals()[name] for name in [*names.split(), "store", "title"]}
+names = "dataset folder data models checkpoint protocol clicks max_cases device dtype embeddings"
+parameters = {name: globals()[name] for name in [*names.split(), "workers", "scheduler", "store", "title"]}
 if protocol not in PROTOCOLS:
     raise ValueError(f"protocol {protocol!r} is unknown: choose {' or '.join(PROTOCOLS)}")
 subject = load_folder(folder, name=title or None) if folder else load_dataset(dataset, data or None)
@@ -53,6 +54,7 @@ loaded, tables, missing = page.evaluate_models(
     workers,
     dtype,
     scheduler,
+    embeddings,
     protocol=PROTOCOLS[protocol],
     clicks=clicks,
     store=store,

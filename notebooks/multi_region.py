@@ -24,6 +24,7 @@ clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
 device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
+embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
 workers = 0  # processes to compute on; 0: this one
 store = "results"  # folder of stored rows: what is there is not computed again
 
@@ -33,7 +34,7 @@ from IPython.display import display
 from medsam_utils import overview, page, regions
 from medsam_utils.clicks import PROTOCOLS
 
-names = "datasets data models protocol clicks max_cases device dtype workers store"
+names = "datasets data models protocol clicks max_cases device dtype embeddings workers store"
 parameters = {name: globals()[name] for name in names.split()}
 runs = overview.evaluate_datasets(
     datasets,
@@ -42,6 +43,7 @@ runs = overview.evaluate_datasets(
     device,
     workers,
     dtype,
+    embeddings=embeddings,
     protocol=PROTOCOLS[protocol],
     clicks=clicks,
     store=store,

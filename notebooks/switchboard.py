@@ -26,6 +26,7 @@ max_cases = 5  # at most so many cases of each dataset for every switch, spread 
 label_cases = 0  # the same for the question of the labels, on datasets with several classes
 device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
+embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
 workers = 0  # processes to compute on; 0: this one
 store = "results"  # folder of stored rows: what is there is not computed again
 
@@ -34,13 +35,15 @@ from IPython.display import display
 
 from medsam_utils import DATASETS, PAPER, label_rule, overview, page, switches
 
-names = "datasets data models clicks max_cases label_cases device dtype workers store"
+names = "datasets data models clicks max_cases label_cases device dtype embeddings workers store"
 parameters = {name: globals()[name] for name in names.split()}
 
 
 def run(names, protocol, cases):
     options = {"protocol": protocol, "clicks": clicks, "store": store, "max_cases": cases or None}
-    return overview.evaluate_datasets(names, data, models, device, workers, dtype, **options)
+    return overview.evaluate_datasets(
+        names, data, models, device, workers, dtype, embeddings=embeddings, **options
+    )
 
 
 protocols = {"paper": PAPER, **switches.switches()}
