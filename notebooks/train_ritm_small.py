@@ -53,7 +53,8 @@ import torch
 from torch.nn import functional
 
 from medsam_utils.drawings import draw
-from medsam_utils.models.ritm_small import build_ritm_small, click_disks
+from medsam_utils.models.ritm_network import click_disks
+from medsam_utils.models.ritm_small import build_ritm_small
 
 torch.set_num_threads(threads)
 torch.manual_seed(seed)
@@ -274,7 +275,7 @@ for step, drawn in enumerate(loader, start):
             with mixed:
                 logits = network(seen.contiguous(memory_format=torch.channels_last), clicks).float()
             if counts:
-                loss = loss_of(logits, targets, click_disks(clicks, size, size))
+                loss = loss_of(logits, targets, click_disks(clicks, (size, size)))
                 loss.backward()
         previous = logits.detach().sigmoid()[:, 0].cpu().numpy()
         prediction = previous > 0.5

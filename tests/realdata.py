@@ -119,10 +119,9 @@ def table(model_names: list[str]) -> pd.DataFrame:
             lines.append(line)
     columns = ["model", "weights", "set", "objects", "excluded", "IoU@1", "IoU@3", "IoU@9", "calibration"]
     found = pd.DataFrame(lines, columns=columns)
-    means = (
-        found[found["set"].isin(FLAT)].groupby(["model", "weights"], sort=False, as_index=False).mean(True)
-    )
-    return pd.concat([found, means.assign(set="mean of the eight")], ignore_index=True).round(3)
+    scores = found[found["set"].isin(FLAT)].groupby(["model", "weights"], sort=False)[columns[5:]].mean()
+    means = scores.reset_index().assign(set="mean of the eight")
+    return pd.concat([found.astype({"objects": "Int64", "excluded": "Int64"}), means]).round(3)
 
 
 if __name__ == "__main__":  # python tests/realdata.py sam_small ritm_small grabcut

@@ -11,7 +11,8 @@ import medsam_utils
 from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.clicks import PAPER, next_click
 from medsam_utils.drawings import draw
-from medsam_utils.models.ritm_small import DISK_RADIUS, build_ritm_small, click_disks
+from medsam_utils.models.ritm_network import CLICK_RADIUS, click_disks
+from medsam_utils.models.ritm_small import build_ritm_small
 
 WEIGHTS = Path(medsam_utils.__file__).parent / "models/weights/ritm_small.pt"
 NOTEBOOK = Path(__file__).parents[1] / "notebooks/train_ritm_small.py"
@@ -19,11 +20,11 @@ NOTEBOOK = Path(__file__).parents[1] / "notebooks/train_ritm_small.py"
 
 def test_clicks_are_disks_in_the_map_of_their_sign():
     absent = (-1, -1, -1)
-    points = torch.tensor([[(10, 20, 0), absent, (30.5, 5, 1), (-3, -3, 2)]], dtype=torch.float32)
-    positive, negative = click_disks(points, 40, 50)[0]
-    assert positive[10, 20] == positive[10 + DISK_RADIUS, 20] == 1 and positive[11 + DISK_RADIUS, 20] == 0
+    points = torch.tensor([[(10, 20, 0), absent, (30.5, 5, 1), (-3, 2, 2)]], dtype=torch.float32)
+    positive, negative = click_disks(points, (40, 50))[0]
+    assert positive[10, 20] == positive[10 + CLICK_RADIUS, 20] == 1 and positive[11 + CLICK_RADIUS, 20] == 0
     assert positive[:4, :4].sum() == 0  # an absent click leaves no trace
-    assert negative[30, 5] == 1 and negative[0, 0] == 1 and negative[10, 20] == 0
+    assert negative[30, 5] == 1 and negative[0, 2] == 1 and negative[10, 20] == 0
 
 
 @pytest.mark.parametrize("shape", [(192, 192), (37, 91), (1, 50)])

@@ -4,22 +4,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .ritm_network import click_disks, normalised
 from .sam_small import ConvBlock, ConvEncoder
 
-DISK_RADIUS = 5  # of a click's disk, in input pixels
 DIVISOR = 16  # the network pads its input at the bottom and right to a multiple of its coarsest stride
-
-
-def click_disks(points: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Draw clicks, B x 2N x 3 (row, col, index; -1 if absent), as disks, B x 2 x height x width.
-
-    The first N points of each row are positive and go to map 0, the others to map 1; values are 0 and 1.
-    """
-    rows = torch.arange(height, device=points.device).view(1, 1, -1, 1)
-    cols = torch.arange(width, device=points.device).view(1, 1, 1, -1)
-    there, where = (points[..., 2] >= 0)[..., None, None], points[..., None, None]
-    near = (rows - where[:, :, 0]) ** 2 + (cols - where[:, :, 1]) ** 2 <= DISK_RADIUS**2
-    return (near & there).unflatten(1, (2, -1)).any(2).float()
 
 
 class RitmSmall(nn.Module):
@@ -31,8 +19,6 @@ class RitmSmall(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
-            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         self.stages = ConvEncoder().stages
         self.guidance = nn.Sequential(nn.Conv2d(3, 16, 5, stride=2, padding=2), nn.GELU())
         self.guide = nn.ModuleList([nn.Conv2d(16, 16, 1), nn.Conv2d(16, 48, 3, stride=2, padding=1)])
@@ -51,13 +37,13 @@ class RitmSmall(nn.Module):
         """Map an image, its mask before and all clicks to the logits of its mask now, B x 1 x H x W.
 
         image: B x 4 x H x W, RGB in 0..1 and the previous mask's probability, zero before the first click.
-        points: B x 2N x 3 as `click_disks` takes them.
+        points: B x 2N x 3, as the released networks take them, see `ritm_network.Ritm`.
         """
         height, width = image.shape[2:]
-        maps = torch.cat([click_disks(points, height, width).to(image.dtype), image[:, 3:]], 1)
+        maps = torch.cat([click_disks(points, (height, width)).to(image.dtype), image[:, 3:]], 1)
         padding = (0, -width % DIVISOR, 0, -height % DIVISOR)
         guidance = self.guidance(functional.pad(maps, padding))
-        x, features = functional.pad((image[:, :3] - self.mean) / self.std, padding), []
+        x, features = functional.pad(normalised(image[:, :3]), padding), []
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i < len(self.guide):
