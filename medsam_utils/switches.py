@@ -105,9 +105,8 @@ def effect_figures(table: pd.DataFrame) -> HTML:
         means = of_switch.groupby("model", sort=False)["difference"].mean()
         finding = "; ".join(f"{model} {mean:+.3f}" for model, mean in means.items())
         level = " and ".join(LEVELS[level] for level in of_switch["level"].unique())
-        drawing.suptitle(
-            f"{switch} · {level}", x=0.02, ha="left", fontsize=10, color=plots.INK
-        )  # longer than the axes
+        title = f"{switch} · {level}"  # of the figure, because it is longer than the axes
+        drawing.suptitle(title, x=0.02, ha="left", fontsize=10, color=plots.INK)
         alt = f"Difference of IoU after {last} clicks by task, {switch} against paper: mean {finding}."
         caption = f"<strong>{escape(switch)}, {level}.</strong> Mean over tasks: {escape(finding)}."
         panels.append(figures.figure(plots.svg(drawing, alt), caption))
