@@ -23,8 +23,8 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from medsam_utils import PAPER, load_model, next_click
 from medsam_utils.case import Case
 from medsam_utils.clicks import click_rng
-from medsam_utils.evaluate import simulate
 from medsam_utils.models import Model
+from medsam_utils.simulation import simulate
 
 
 def ellipses(rows: int, cols: int, objects: int) -> Case:

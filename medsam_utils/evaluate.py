@@ -1,18 +1,13 @@
-"""Cases -> rows: Algorithm 1 run on every object of a dataset, stored case by case."""
+"""Cases -> rows: every object of a dataset through Algorithm 1, stored case by case."""
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
-import json
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,15 +16,16 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .boxed_mask import BoxedMask
-from .case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
-from .clicks import PAPER, Click, Protocol, click_rng, next_click
+from .case import BadCaseError, BadInputError, CaseReference, Exclusion
+from .clicks import PAPER, Protocol
 from .datasets import Dataset
+from .fingerprint import case_fingerprints, run_settings
 from .intensity import MaxScaling
-from .metrics import components, dice, iou
-from .models import Model, Prediction
+from .models import Model
 from .results import ROW_TYPES, Store, as_rows
 from .run_record import Stopwatch, Timed, peak_memory, versions
+from .simulation import replay as replay
+from .simulation import simulate
 from .workers import run
 
 BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
@@ -61,8 +57,8 @@ def evaluate(
     dataset = under(dataset, protocol)
     listing = dataset.list()
     references = _part(_spread(listing.references, max_cases), shard)
-    settings = _settings(dataset, model, protocol, clicks)
-    fingerprints = _fingerprints(settings, dataset, references)
+    settings = run_settings(dataset, model, protocol, clicks)
+    fingerprints = case_fingerprints(settings, dataset, references)
 
     kept = Store(store, dataset.name, model.name, protocol.name) if store else None
     tables = [kept.read(fingerprints.values())] if kept else []
@@ -113,97 +109,6 @@ def evaluate(
         "record": record,
     }
     return rows
-
-
-@dataclass(eq=False)
-class _Object:
-    """One object while its clicks are simulated."""
-
-    task: str
-    truth: BoxedMask
-    size: dict[str, Any]
-    clicks: list[Click] = field(default_factory=list)
-    prediction: BoxedMask | None = None
-    scores: dict[str, Any] = field(default_factory=dict)
-
-
-def simulate(
-    case: Case, tasks: dict[str, str], model: Model, protocol: Protocol, clicks: int
-) -> Iterator[dict]:
-    """Algorithm 1 on one case, all its objects at once: yields one record per (object, click).
-
-    tasks: class name -> task name. Objects smaller than the protocol's minimum yield nothing.
-    """
-    truths = {name: BoxedMask.of(mask) for name, mask in case.masks.items()}
-    objects = [
-        _Object(tasks[name], truth, _size(truth))
-        for name, truth in truths.items()
-        if truth.area >= protocol.min_object_pixels
-    ]
-    if not objects:
-        return
-    embedding = model.encode(case.image)
-    for n in range(1, clicks + 1):
-        clicked = []
-        for target in objects:
-            rng = click_rng(protocol, case.dataset, case.case_id, target.task, n)
-            click = next_click(target.truth, target.prediction, protocol, rng, case.foreground)
-            if click is not None:
-                target.clicks.append(click)
-                clicked.append(target)
-        if clicked:
-            prediction = model.predict(embedding, [target.clicks for target in clicked])
-            for i, target in enumerate(clicked):
-                target.prediction, target.scores = _chosen(prediction, i, target.truth, protocol)
-        for target in objects:
-            click = asdict(target.clicks[-1]) if target in clicked else _NO_CLICK
-            yield {"task": target.task, **target.size, "click": n, **click, **target.scores}
-
-
-def replay(
-    case: Case, model: Model, rows: pd.DataFrame, click: int, embedding: object | None = None
-) -> np.ndarray:
-    """Mask of a stored row again, bool H x W: one encode, and one decode of the stored clicks.
-
-    rows: all rows of one object of the case under this model. click: which of them, from 1.
-    embedding: what the model's `encode` gave for the case's image, to be spared encoding it again.
-    """
-    given = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
-    prompts = [Click(*values) for values in given[list(_NO_CLICK)].itertuples(index=False)]
-    encoded = model.encode(case.image) if embedding is None else embedding
-    prediction = model.predict(encoded, [prompts])
-    return prediction.mask(0, int(rows.loc[rows["click"] == click, "mask_index"].iloc[0]))
-
-
-_NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0}
-
-
-def _size(truth: BoxedMask) -> dict[str, Any]:
-    """What the rows say of the true object itself."""
-    rows, cols = truth.shape
-    return {"area_share": truth.area / (rows * cols), "components": components(truth)}
-
-
-def _chosen(
-    prediction: Prediction, index: int, truth: BoxedMask, protocol: Protocol
-) -> tuple[BoxedMask, dict]:
-    """Mask that counts of one object under the protocol, and the scores of all its candidates."""
-    masks = [prediction.boxed_mask(index, candidate) for candidate in range(prediction.logits.shape[1])]
-    true_iou = [iou(mask, truth) for mask in masks]
-    predicted_iou = prediction.predicted_iou[index].tolist()
-    choice = {
-        "most_confident": lambda: int(prediction.most_confident()[index]),
-        "first": lambda: 0,
-        "oracle": lambda: int(np.argmax(true_iou)),
-    }[protocol.mask_choice]()
-    return masks[choice], {
-        "mask_index": choice,
-        "predicted_iou": predicted_iou[choice],
-        "iou": true_iou[choice],
-        "dice": dice(masks[choice], truth),
-        **{f"predicted_iou_{i}": value for i, value in enumerate(predicted_iou)},
-        **{f"iou_{i}": value for i, value in enumerate(true_iou)},
-    }
 
 
 def _evaluate_batch(
@@ -289,65 +194,3 @@ def _in_order(rows: pd.DataFrame, references: Sequence[CaseReference], dataset: 
         }
     )
     return rows.loc[keys.sort_values(["case", "task", "click"]).index, list(ROW_TYPES)].reset_index(drop=True)
-
-
-def _settings(dataset: Dataset, model: Model, protocol: Protocol, clicks: int) -> dict[str, Any]:
-    """Everything but the data files that decides the rows."""
-    return {
-        "dataset": {"name": dataset.name, "level": dataset.level, **dataset.settings()},
-        "model": {"name": model.name, "weights": model.weights, **model.settings()},
-        "protocol": asdict(protocol),
-        "clicks": clicks,
-        "code": _code_version(_model_files(type(model))),
-    }
-
-
-def _fingerprints(
-    settings: dict[str, Any], dataset: Dataset, references: Sequence[CaseReference]
-) -> dict[CaseReference, str]:
-    """Hash of the settings and of the files of each case (name, size, time of change)."""
-    common = json.dumps(settings, sort_keys=True, default=str)
-
-    @functools.cache  # the slices of a volume share their files, which may be hundreds
-    def state(files: tuple[Path, ...]) -> str:
-        stats = [(path.name, path.stat()) for path in files]
-        return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
-
-    keys = {r: json.dumps([common, r.case_id, state(tuple(dataset.files(r)))]) for r in references}
-    return {reference: hashlib.sha256(key.encode()).hexdigest()[:32] for reference, key in keys.items()}
-
-
-def _model_files(model: type) -> list[Path]:
-    """Source of a model's class, and of all modules of `models` that it predicts with, however far away."""
-    prefix = f"{__package__}.models."
-    found, waiting = {prefix + "checkpoints", prefix + "devices"}, {model.__module__}
-    irrelevant = set(found)
-    while waiting:
-        name = waiting.pop()
-        found.add(name)
-        origins = {getattr(value, "__module__", None) or "" for value in vars(sys.modules[name]).values()}
-        waiting |= {origin for origin in origins if origin.startswith(prefix)} - found
-    return [Path(sys.modules[name].__file__) for name in sorted(found - irrelevant)]
-
-
-def _code_version(model_files: Sequence[Path]) -> str:
-    """Hash of what the code behind a row does: its source without comments and docstrings.
-
-    Whoever improves a comment keeps the stored rows; whoever changes a rule does not.
-    """
-    package = Path(__file__).parent
-    names = ("case", "boxed_mask", "intensity", "distance", "clicks", "metrics", "evaluate")
-    files = [package / f"{name}.py" for name in names]
-    files += [*sorted(package.glob("datasets/*.py"))]
-    digest = hashlib.sha256()
-    for path in [*files, *model_files]:
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Expr)
-                and isinstance(node.value, ast.Constant)
-                and isinstance(node.value.value, str)
-            ):
-                node.value.value = ""
-        digest.update(ast.unparse(tree).encode())
-    return digest.hexdigest()[:16]

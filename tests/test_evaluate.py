@@ -19,10 +19,10 @@ import pytest
 
 from medsam_utils import PAPER, RELEASED_CODE, evaluate, iou, load_folder, load_model
 from medsam_utils.case import BadInputError, Case
-from medsam_utils.evaluate import replay, simulate
 from medsam_utils.intensity import Window
 from medsam_utils.models import Prediction
 from medsam_utils.results import ROW_TYPES
+from medsam_utils.simulation import replay, simulate
 
 
 @pytest.fixture(scope="module")

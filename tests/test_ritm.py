@@ -14,12 +14,13 @@ from scipy.special import logit
 from medsam_utils import load_model
 from medsam_utils.case import BadInputError, Case
 from medsam_utils.clicks import PAPER, Click
-from medsam_utils.evaluate import _model_files, replay, simulate
+from medsam_utils.fingerprint import model_files
 from medsam_utils.metrics import iou
 from medsam_utils.models import MODELS
 from medsam_utils.models.checkpoints import Checkpoint
 from medsam_utils.models.ritm import KEPT_STATES, Ritm
 from medsam_utils.models.ritm_network import SIZES, build_ritm
+from medsam_utils.simulation import replay, simulate
 
 # Made by the released code (SamsungLabs/ritm_interactive_segmentation at b9b4460) from the weights, networks,
 # pictures and clicks of this file. The hashes are over its networks' sorted lines "name shape".
@@ -288,7 +289,7 @@ def test_settings_tell_all_that_decides_an_answer(checkpoint):
 
 
 def test_stored_rows_depend_on_all_modules_of_the_network_and_of_zooming():
-    names = {path.stem for path in _model_files(Ritm)}
+    names = {path.stem for path in model_files(Ritm)}
     assert {"ritm", "ritm_network", "ritm_zoom", "ritm_small", "sam_small"} <= names
 
 

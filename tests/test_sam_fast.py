@@ -11,9 +11,10 @@ from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import Case
 from medsam_utils.clicks import Click
 from medsam_utils.drawings import draw
-from medsam_utils.evaluate import _model_files, simulate
+from medsam_utils.fingerprint import model_files
 from medsam_utils.models import sam
 from medsam_utils.models.sam_decoder import Decoder
+from medsam_utils.simulation import simulate
 
 SHAPES = [(1, 1), (3, 200), (257, 255), (600, 417), (90, 110)]
 
@@ -111,5 +112,5 @@ def test_a_grey_image_is_resized_as_three_equal_channels(shape):
 
 def test_the_fingerprint_covers_what_the_model_computes_with():
     assert {"sam.py", "sam_decoder.py", "bilinear.py", "sam_small.py"} <= {
-        p.name for p in _model_files(sam.Sam)
+        p.name for p in model_files(sam.Sam)
     }
