@@ -23,7 +23,13 @@ from .evaluate import replay, under
 from .models import Model
 from .statistics import at_percentiles
 
-SCRIPT, STYLE = (Path(__file__).with_suffix(suffix) for suffix in (".js", ".css"))
+
+def source(*names: str) -> str:
+    """Text of this package's files that a page needs, one after the other."""
+    return "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names)
+
+
+SCRIPT, STYLE = source("contours.js", "explorer.js"), source("explorer.css")
 RANKS = {0: "worst", 25: "25th percentile", 50: "median", 75: "75th percentile", 100: "best"}
 LIMIT = 200_000  # bytes that an explorer may add to a page, 30,000 of them the script
 LONGEST = 640  # pixels of a mask's longest side; larger ones are reduced, every second or third pixel kept
@@ -142,10 +148,10 @@ def page_html(data: Mapping[str, Any]) -> str:
     text = re.sub("<(?=[/!s])", r"\\u003c", text, flags=re.IGNORECASE)
     name = "explorer-" + hashlib.sha256(text.encode()).hexdigest()[:12]
     # a page opened from a file refuses modules: the same text as a plain script
-    script = re.sub(r"^export (default .*)?", "", SCRIPT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    script = re.sub(r"^export (default .*)?", "", SCRIPT, flags=re.MULTILINE)
     start = f'const el = document.getElementById("{name}"); mount(el, JSON.parse(el.firstElementChild.text));'
     return (
-        f"<style>{STYLE.read_text(encoding='utf-8')}</style>"
+        f"<style>{STYLE}</style>"
         f'<div id="{name}"><script type="application/json">{text}</script></div>'
         "<noscript>The explorer needs JavaScript; the figures above do not.</noscript>"
         f"<script>(() => {{{script}{start}}})();</script>"

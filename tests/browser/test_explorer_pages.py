@@ -39,7 +39,7 @@ def site(tmp_path_factory):
     # what follows makes the page longer than the window
     page = f"<!doctype html>{head}<style>{style}</style>{html}<div style='height:2000px'></div>"
     (folder / "page.html").write_text(page, encoding="utf-8")
-    (folder / "explorer.js").write_bytes(explorer.SCRIPT.read_bytes())
+    (folder / "explorer.js").write_text(explorer.SCRIPT, encoding="utf-8")
     handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
