@@ -53,10 +53,10 @@ class Timed:
         with self.watch("encode"):
             return self.model.encode(image)
 
-    def predict(self, embedding: Any, clicks: Any) -> Prediction:
+    def predict(self, embedding: Any, clicks: Any, **prompts: Any) -> Prediction:
         """As the model's."""
         with self.watch("predict"):
-            return self.model.predict(embedding, clicks)
+            return self.model.predict(embedding, clicks, **prompts)
 
 
 def peak_memory() -> int | None:

@@ -64,8 +64,21 @@ class Model(Protocol):
     def encode(self, image: np.ndarray) -> Any:
         """Embed one image, uint8 H x W x 3 RGB; all that `predict` needs to know of it."""
 
-    def predict(self, embedding: Any, clicks: Sequence[Sequence[Click]]) -> Prediction:
-        """Answer the clicks of B objects of the embedded image, equally many clicks for each object."""
+    def predict(
+        self,
+        embedding: Any,
+        clicks: Sequence[Sequence[Click]],
+        boxes: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+    ) -> Prediction:
+        """Answer the prompts of B objects of the embedded image.
+
+        clicks: equally many for each object, none only where a box or logits are given. boxes: int, B x 4,
+        (first row, first col, last row, last col), inclusive. logits: float32, B x h x w, a candidate of an
+        earlier Prediction for each object.
+        Raises BadInputError for a kind of prompt that the model does not take (see `refuse`), ValueError if
+        the prompts do not fit together.
+        """
 
 
 @dataclass(frozen=True)
@@ -195,6 +208,18 @@ def find_entry(name: str) -> ModelEntry:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise BadInputError(f"model {name!r} is unknown: {hint}the registry has {', '.join(MODELS)}")
     return MODELS[name]
+
+
+def refuse(model: str, use: str, **prompts: np.ndarray | None) -> None:
+    """Raise BadInputError if a prompt is given of a kind that this model does not take.
+
+    use: name of a registered model that takes it. prompts: by kind, None where there is none.
+    """
+    for kind, given in prompts.items():
+        if given is not None:
+            raise BadInputError(
+                f"{model} takes no {kind} as a prompt: choose a model that does, such as {use}"
+            )
 
 
 def load_model(

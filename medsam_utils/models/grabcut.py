@@ -1,4 +1,4 @@
-"""GrabCut from clicks: what colour alone can do, a baseline without weights."""
+"""GrabCut from clicks and boxes: what colour alone can do, a baseline without weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..clicks import Click
-from . import Prediction, load_model_once
+from . import Prediction, load_model_once, refuse
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class GrabCutEmbedding:
 class GrabCut:
     """OpenCV's GrabCut (Rother et al. 2004) seeded by the clicks, at a longest side of `side` pixels.
 
-    Every click fixes a small disk round it. The object can only be within `reach` of the longest side
-    of a positive click, so that it grows click by click and cannot flood the image.
+    Every click fixes a small disk round it. The object can only be in its box or, without one, within
+    `reach` of the longest side of a positive click, so that it grows click by click and cannot flood the
+    image.
     """
 
     name: str
@@ -57,9 +58,22 @@ class GrabCut:
         size = max(1, round(cols * scale)), max(1, round(rows * scale))
         return GrabCutEmbedding(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (rows, cols))
 
-    def predict(self, embedding: GrabCutEmbedding, clicks: Sequence[Sequence[Click]]) -> Prediction:
-        """One candidate for each of B objects, its logits +1 or -1; it estimates no IoU (NaN)."""
-        logits = np.stack([self._cut(embedding, of_object) for of_object in clicks])[:, None]
+    def predict(
+        self,
+        embedding: GrabCutEmbedding,
+        clicks: Sequence[Sequence[Click]],
+        boxes: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+    ) -> Prediction:
+        """One candidate for each of B objects, its logits +1 or -1; it estimates no IoU (NaN).
+
+        Raises BadInputError for logits, which GrabCut does not take.
+        """
+        refuse(self.name, use="sam_small", logits=logits)
+        boxes = [None] * len(clicks) if boxes is None else boxes
+        logits = np.stack(
+            [self._cut(embedding, *of_object) for of_object in zip(clicks, boxes, strict=True)]
+        )[:, None]
         rows, cols = embedding.original
         return Prediction(
             logits,
@@ -67,7 +81,9 @@ class GrabCut:
             lambda low: cv2.resize(low, (cols, rows), interpolation=cv2.INTER_LINEAR),
         )
 
-    def _cut(self, embedding: GrabCutEmbedding, clicks: Sequence[Click]) -> np.ndarray:
+    def _cut(
+        self, embedding: GrabCutEmbedding, clicks: Sequence[Click], box: np.ndarray | None
+    ) -> np.ndarray:
         """+1 in the object, -1 outside, float32 h x w."""
         shape = embedding.image.shape[:2]
         scale = np.array(shape) / embedding.original
@@ -75,8 +91,12 @@ class GrabCut:
             tuple(int(i) for i in ((c.col + 0.5) * scale[1], (c.row + 0.5) * scale[0])) for c in clicks
         ]
         seeds = np.full(shape, cv2.GC_BGD, np.uint8)
+        if box is not None:
+            first = np.floor(box[:2] * scale).astype(int)
+            last = np.ceil((box[2:] + 1) * scale).astype(int)
+            seeds[first[0] : last[0], first[1] : last[1]] = cv2.GC_PR_FGD
         for click, centre in zip(clicks, centres, strict=True):
-            if click.positive:
+            if click.positive and box is None:
                 cv2.circle(seeds, centre, round(self.reach * max(shape)), cv2.GC_PR_FGD, -1)
         for click, centre in zip(clicks, centres, strict=True):
             cv2.circle(seeds, centre, self.disk, cv2.GC_FGD if click.positive else cv2.GC_BGD, -1)

@@ -29,7 +29,7 @@ from scipy.special import logit
 
 from ..case import BadInputError
 from ..clicks import Click
-from . import Prediction, load_model_once
+from . import Prediction, load_model_once, refuse
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype
 from .ritm_network import SIZES, build_ritm, resized
@@ -136,12 +136,20 @@ class Ritm:
         return RitmEmbedding(torch.as_tensor(image, device=self.device).permute(2, 0, 1)[None] / 255)
 
     @torch.inference_mode()
-    def predict(self, embedding: RitmEmbedding, clicks: Sequence[Sequence[Click]]) -> Prediction:
+    def predict(
+        self,
+        embedding: RitmEmbedding,
+        clicks: Sequence[Sequence[Click]],
+        boxes: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+    ) -> Prediction:
         """One candidate mask for each of B objects, on the image's own grid: logits B x 1 x H x W.
 
         They are log odds relative to the threshold, so that foreground is > 0. Clicks already answered for
-        this embedding are not computed again.
+        this embedding are not computed again; the mask before the last click is fed back by itself.
+        Raises BadInputError for boxes and for logits, which RITM does not take.
         """
+        refuse(self.name, use="sam_small", boxes=boxes, logits=logits)
         sequences = [
             tuple((int(click.row), int(click.col), bool(click.positive)) for click in of_object)
             for of_object in clicks

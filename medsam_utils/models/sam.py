@@ -78,7 +78,7 @@ def _resized(image: np.ndarray, side: int) -> np.ndarray:
 
 
 class Sam:
-    """SAM of any size (Kirillov et al. 2023), three candidate masks at every click, no mask fed back."""
+    """SAM of any size (Kirillov et al. 2023), three candidate masks for every prompt."""
 
     def __init__(
         self,
@@ -183,27 +183,36 @@ class Sam:
         return SamEmbedding(features, resized, original, tokens)
 
     @torch.inference_mode()
-    def predict(self, embedding: SamEmbedding, clicks: Sequence[Sequence[Click]]) -> Prediction:
-        """Three candidate masks for each of B objects, from equally many clicks for each.
+    def predict(
+        self,
+        embedding: SamEmbedding,
+        clicks: Sequence[Sequence[Click]],
+        boxes: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+    ) -> Prediction:
+        """Three candidate masks for each of B objects, from equally many clicks, a box, logits, or several.
 
-        Raises ValueError if the objects have different numbers of clicks.
+        Raises ValueError if the objects have different numbers of clicks, or no prompt at all.
         """
-        if len({len(of_object) for of_object in clicks}) != 1:
+        counts = {len(of_object) for of_object in clicks}
+        if len(counts) != 1:
             raise ValueError(
                 "the objects of one call need equally many clicks each: call once per number of clicks"
             )
-        transform = ResizeLongestSide(self.network.image_encoder.img_size)
-        xy = np.array([[(click.col, click.row) for click in of_object] for of_object in clicks])
-        coordinates = torch.as_tensor(transform.apply_coords(xy, embedding.original), dtype=torch.float32)
-        labels = torch.as_tensor([[int(click.positive) for click in of_object] for of_object in clicks])
+        if counts == {0} and boxes is None and logits is None:
+            raise ValueError("an object needs a prompt: give it a click, a box or the logits of a mask")
+        prompts = self._prompts(embedding.original, clicks, boxes, logits)
         if self.exact:
             answers = [
-                self._decode(embedding.features, coordinates[i : i + 1], labels[i : i + 1])
+                self._decode(
+                    embedding.features,
+                    *(prompt if prompt is None else prompt[i : i + 1] for prompt in prompts),
+                )
                 for i in range(len(clicks))
             ]
             answer, foreground = [torch.cat(parts) for parts in zip(*answers, strict=True)], None
         else:
-            answer = self.decoder(embedding.tokens, coordinates.to(self.device), labels.to(self.device))
+            answer = self.decoder(embedding.tokens, *prompts)
             padded = self.network.image_encoder.img_size
             foreground = functools.partial(
                 upsampled_foreground, padded=padded, resized=embedding.resized, original=embedding.original
@@ -212,12 +221,38 @@ class Sam:
         upsample = functools.partial(self._upsample, embedding)
         return Prediction(logits, predicted_iou, upsample, foreground)
 
+    def _prompts(
+        self,
+        original: tuple[int, int],
+        clicks: Sequence[Sequence[Click]],
+        boxes: np.ndarray | None,
+        logits: np.ndarray | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """What the prompt encoder reads: points, labels, boxes, masks, as `Decoder.__call__` says."""
+        transform = ResizeLongestSide(self.network.image_encoder.img_size)
+        tensor = functools.partial(torch.as_tensor, dtype=torch.float32, device=self.device)
+        xy = np.array([[(click.col, click.row) for click in of_object] for of_object in clicks])
+        points = tensor(transform.apply_coords(xy.reshape(len(clicks), -1, 2), original))
+        labels = [[int(click.positive) for click in of_object] for of_object in clicks]
+        corners = None if boxes is None else transform.apply_boxes(boxes[:, [1, 0, 3, 2]], original)
+        return (
+            points,
+            torch.as_tensor(labels, dtype=torch.int, device=self.device),
+            None if boxes is None else tensor(corners),
+            None if logits is None else tensor(logits)[:, None],
+        )
+
     def _decode(
-        self, features: torch.Tensor, coordinates: torch.Tensor, labels: torch.Tensor
+        self,
+        features: torch.Tensor,
+        points: torch.Tensor,
+        labels: torch.Tensor,
+        boxes: torch.Tensor | None,
+        masks: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Low-resolution logits B x 3 x h x w and predicted IoU B x 3 of points B x N x 2 (x, y), exactly."""
-        points = coordinates.to(self.device), labels.to(self.device, torch.int)
-        sparse, dense = self.network.prompt_encoder(points=points, boxes=None, masks=None)
+        """Low-resolution logits B x 3 x h x w and predicted IoU B x 3 of prompts as `_prompts`, exactly."""
+        clicked = (points, labels) if points.shape[1] else None
+        sparse, dense = self.network.prompt_encoder(points=clicked, boxes=boxes, masks=masks)
         return self.network.mask_decoder(
             image_embeddings=features,
             image_pe=self.network.prompt_encoder.get_dense_pe(),

@@ -30,7 +30,7 @@ class ImageTokens:
 
 
 class Decoder:
-    """Decodes clicks with the weights of one SAM network, on its device."""
+    """Decodes prompts with the weights of one SAM network, on its device."""
 
     def __init__(self, network: Sam) -> None:
         self.network = network
@@ -53,13 +53,26 @@ class Decoder:
         tokens = (features.flatten(2).transpose(1, 2) + no_mask).contiguous()
         return ImageTokens(tokens, self.projections[0](tokens))
 
-    def __call__(self, image: ImageTokens, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self,
+        image: ImageTokens,
+        points: Tensor,
+        labels: Tensor,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Low-resolution logits B x 3 x 4h x 4w and predicted IoU B x 3.
 
-        points: B x n x 2, (x, y) in pixels of the encoder's input. labels: B x n, 1 positive, 0 negative.
+        points: B x n x 2, (x, y) in pixels of the encoder's input; n may be 0 with boxes or masks.
+        labels: B x n, 1 positive, 0 negative. boxes: B x 4, (x, y) of the first and of the last pixel.
+        masks: logits as they come out here, B x 1 x 4h x 4w.
         """
         decoder, encoder = self.network.mask_decoder, self.network.prompt_encoder
-        prompts = encoder._embed_points(points, labels, pad=True)
+        prompts = encoder._embed_points(points, labels, pad=boxes is None and points.shape[1] > 0)
+        if boxes is not None:
+            prompts = torch.cat([prompts, encoder._embed_boxes(boxes)], dim=1)
+        if masks is not None:
+            image = self._with_masks(image, masks)
         outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         queries = given = torch.cat([outputs.expand(len(points), -1, -1), prompts], dim=1)
         tokens, projections = image.tokens, image.projections
@@ -76,6 +89,13 @@ class Decoder:
         ]
         predicted_iou = decoder.iou_prediction_head(queries[:, 0])[:, CANDIDATES]
         return self._masks(tokens, torch.stack(kernels, dim=1)), predicted_iou
+
+    def _with_masks(self, image: ImageTokens, masks: Tensor) -> ImageTokens:
+        """The image as each object's mask prompt, B x 1 x 4h x 4w, changes it: tokens B x N x C."""
+        encoder = self.network.prompt_encoder
+        given = encoder._embed_masks(masks).flatten(2).transpose(1, 2)
+        tokens = (image.tokens + (given - encoder.no_mask_embed.weight)).contiguous()
+        return ImageTokens(tokens, self.projections[0](tokens))
 
     def _masks(self, tokens: Tensor, kernels: Tensor) -> Tensor:
         """Logits B x K x 4h x 4w of image tokens B x N x C under kernels B x K x C / 8.
