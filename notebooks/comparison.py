@@ -27,31 +27,20 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
 embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
 workers = 0  # processes to compute on; 0: this one
+scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
 store = "results"  # folder of stored rows: what is there is not computed again
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import comparison_page, figures, overview, page
-from medsam_utils.clicks import PROTOCOLS
+from medsam_utils.pages import comparison, figures, page
+from medsam_utils.pages.record import made_by
+from medsam_utils.pages.runs import evaluate_datasets, given
 
-names = "datasets data models protocol clicks max_cases device dtype embeddings workers store"
-parameters = {name: globals()[name] for name in names.split()}
-runs = overview.evaluate_datasets(
-    datasets,
-    data,
-    models,
-    device,
-    workers,
-    dtype,
-    embeddings=embeddings,
-    protocol=PROTOCOLS[protocol],
-    clicks=clicks,
-    store=store,
-    max_cases=max_cases or None,
-)
+parameters = given(globals())
+runs = evaluate_datasets(**parameters)
 rows = runs.rows
-display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), comparison_page.answer(rows))
+display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), comparison.answer(rows))
 
 # %% [markdown]
 # ## One click
@@ -59,7 +48,7 @@ display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), comp
 # The study's figure 1, from its released numbers: hollow points. Filled points are this run's.
 
 # %% tags=["hide-input"]
-comparison_page.one_click(rows)
+comparison.one_click(rows)
 
 # %% [markdown]
 # ## More clicks
@@ -68,7 +57,7 @@ comparison_page.one_click(rows)
 # no wider set of tasks that an interval could speak of.
 
 # %% tags=["hide-input"]
-comparison_page.average(rows)
+comparison.average(rows)
 
 # %% [markdown]
 # Task by task, the study's figure 4: our curves with their bands, and the study's beside them, dashed.
@@ -85,7 +74,7 @@ figures.curves(rows)
 # and models that the study did not run, are compared with nothing.
 
 # %% tags=["hide-input"]
-comparison_page.gate(rows)
+comparison.gate(rows)
 
 # %% [markdown]
 # ## Is the difference more than chance?
@@ -96,7 +85,7 @@ comparison_page.gate(rows)
 # that was behind with one click is ahead (">9": not with nine clicks).
 
 # %% tags=["hide-input"]
-comparison_page.paired_tests(rows)
+comparison.paired_tests(rows)
 
 # %% [markdown]
 # ## How
@@ -120,4 +109,4 @@ comparison_page.paired_tests(rows)
 # ## How this page was made
 
 # %% tags=["hide-input"]
-page.made_by("comparison", parameters, runs.tables, PROTOCOLS[protocol])
+made_by("comparison", parameters, runs.tables, runs.protocol)

@@ -27,31 +27,20 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
 embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
 workers = 0  # processes to compute on; 0: this one
+scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
 store = "results"  # folder of stored rows: what is there is not computed again
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import confidence_page, overview, page
-from medsam_utils.clicks import PROTOCOLS
+from medsam_utils.pages import confidence, page
+from medsam_utils.pages.record import made_by
+from medsam_utils.pages.runs import evaluate_datasets, given
 
-names = "datasets data models protocol clicks max_cases device dtype embeddings workers store"
-parameters = {name: globals()[name] for name in names.split()}
-runs = overview.evaluate_datasets(
-    datasets,
-    data,
-    models,
-    device,
-    workers,
-    dtype,
-    embeddings=embeddings,
-    protocol=PROTOCOLS[protocol],
-    clicks=clicks,
-    store=store,
-    max_cases=max_cases or None,
-)
+parameters = given(globals())
+runs = evaluate_datasets(**parameters)
 rows = runs.rows
-display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), confidence_page.answer(rows))
+display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), confidence.answer(rows))
 
 # %% [markdown]
 # ## By size
@@ -60,7 +49,7 @@ display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), conf
 # a small object more IoU than a large one.
 
 # %% tags=["hide-input"]
-confidence_page.by_object_size(rows)
+confidence.by_object_size(rows)
 
 # %% [markdown]
 # ## Does the model know?
@@ -70,7 +59,7 @@ confidence_page.by_object_size(rows)
 # the model is too sure.
 
 # %% tags=["hide-input"]
-confidence_page.confidence(rows)
+confidence.confidence(rows)
 
 # %% [markdown]
 # ## Which of its masks?
@@ -81,14 +70,14 @@ confidence_page.confidence(rows)
 # give.
 
 # %% tags=["hide-input"]
-confidence_page.choices(rows)
+confidence.choices(rows)
 
 # %% [markdown]
 # After one click, task by task: the mean IoU of each choice, and the **regret** of the most confident mask,
 # which is how much better the best one was, with its 95 % interval.
 
 # %% tags=["hide-input"]
-confidence_page.regrets(rows)
+confidence.regrets(rows)
 
 # %% [markdown]
 # ## How
@@ -109,4 +98,4 @@ confidence_page.regrets(rows)
 # ## How this page was made
 
 # %% tags=["hide-input"]
-page.made_by("confidence", parameters, runs.tables, PROTOCOLS[protocol])
+made_by("confidence", parameters, runs.tables, runs.protocol)

@@ -36,32 +36,18 @@ title = ""  # what your own data is called; empty: the folder's name
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import explorer, figures, load_dataset, load_folder, page
-from medsam_utils.clicks import PROTOCOLS
+from medsam_utils import explorer, load_dataset, load_folder
+from medsam_utils.pages import figures, page
+from medsam_utils.pages.passport import passport
+from medsam_utils.pages.record import excluded, made_by
+from medsam_utils.pages.runs import evaluate_subjects, given
 
-names = "dataset folder data models checkpoint protocol clicks max_cases device dtype embeddings"
-parameters = {name: globals()[name] for name in [*names.split(), "workers", "scheduler", "store", "title"]}
-if protocol not in PROTOCOLS:
-    raise ValueError(f"protocol {protocol!r} is unknown: choose {' or '.join(PROTOCOLS)}")
+parameters = given(globals())
 subject = load_folder(folder, name=title or None) if folder else load_dataset(dataset, data or None)
-usable_device, notes = page.usable_device(device)
-
-loaded, tables, missing = page.evaluate_models(
-    subject,
-    models.split(),
-    checkpoint,
-    usable_device,
-    workers,
-    dtype,
-    scheduler,
-    embeddings,
-    protocol=PROTOCOLS[protocol],
-    clicks=clicks,
-    store=store,
-    max_cases=max_cases or None,
-)
-rows = page.together(tables)
-display(page.banner([subject], loaded, notes + missing), page.answer(rows), page.passport(subject))
+of_subject = ("dataset", "folder", "data", "title")
+runs = evaluate_subjects([subject], **{k: v for k, v in parameters.items() if k not in of_subject})
+rows = runs.rows
+display(page.banner([subject], runs.models, runs.notes), page.answer(rows), passport(subject))
 
 # %% [markdown]
 # ## IoU against clicks
@@ -79,7 +65,7 @@ figures.curves(rows)
 # dashes: the prediction. Green dot: the click.
 
 # %% tags=["hide-input"]
-figures.examples(subject, loaded, rows)
+figures.examples(subject, runs.models, rows)
 
 # %% [markdown]
 # ## Single cases, click by click
@@ -88,7 +74,7 @@ figures.examples(subject, loaded, rows)
 # clicks; every model has its own, because each click answers that model's error.
 
 # %% tags=["hide-input"]
-explorer.static(subject, loaded, rows, PROTOCOLS[protocol])
+explorer.static(subject, runs.models, rows, runs.protocol)
 
 # %% [markdown]
 # ## The numbers
@@ -114,7 +100,7 @@ page.results_table(rows)
 # ### Left out
 
 # %% tags=["hide-input"]
-page.excluded(subject, tables)
+excluded(subject, runs.tables)
 
 # %% [markdown]
 # ## Limits
@@ -131,4 +117,4 @@ page.excluded(subject, tables)
 # ## How this page was made
 
 # %% tags=["hide-input"]
-page.made_by("dataset", parameters, tables, PROTOCOLS[protocol])
+made_by("dataset", parameters, runs.tables, runs.protocol)

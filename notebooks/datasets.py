@@ -24,7 +24,7 @@ read_up_to = 300  # masks are read, and objects counted, in datasets of at most 
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import catalogue
+from medsam_utils.pages import catalogue
 
 names = catalogue.names_of(datasets)
 counted = catalogue.counts(names, data or None, read_up_to)

@@ -30,11 +30,12 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import load_dataset, load_folder, load_model, page
+from medsam_utils import load_dataset, load_folder, load_model
 from medsam_utils.clicks import PROTOCOLS
 from medsam_utils.live import Explorer
+from medsam_utils.pages.runs import usable_device
 
-usable_device, notes = page.usable_device(device)
+usable_device, notes = usable_device(device)
 loaded = {
     name: load_model(name, checkpoint or None if i == 0 else None, usable_device)
     for i, name in enumerate(models.split())

@@ -26,29 +26,18 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
 embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
 workers = 0  # processes to compute on; 0: this one
+scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
 store = "results"  # folder of stored rows: what is there is not computed again
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import overview, page
-from medsam_utils.clicks import PROTOCOLS
+from medsam_utils.pages import overview, page
+from medsam_utils.pages.record import made_by
+from medsam_utils.pages.runs import evaluate_datasets, given
 
-names = "datasets data models protocol clicks max_cases device dtype embeddings workers store"
-parameters = {name: globals()[name] for name in names.split()}
-runs = overview.evaluate_datasets(
-    datasets,
-    data,
-    models,
-    device,
-    workers,
-    dtype,
-    embeddings=embeddings,
-    protocol=PROTOCOLS[protocol],
-    clicks=clicks,
-    store=store,
-    max_cases=max_cases or None,
-)
+parameters = given(globals())
+runs = evaluate_datasets(**parameters)
 display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), overview.answer(runs.rows))
 overview.about(list(runs.datasets.values()))
 
@@ -90,4 +79,4 @@ page.results_table(runs.rows)
 # ## How this page was made
 
 # %% tags=["hide-input"]
-page.made_by("modality", parameters, runs.tables, PROTOCOLS[protocol])
+made_by("modality", parameters, runs.tables, runs.protocol)

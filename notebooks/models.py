@@ -17,7 +17,7 @@
 # Which models can answer the clicks, and where do their weights come from?
 
 # %% tags=["hide-input"]
-from medsam_utils import catalogue
+from medsam_utils.pages import catalogue
 
 catalogue.models_table()
 

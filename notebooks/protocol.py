@@ -25,14 +25,17 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 
 # %% tags=["hide-input"]
-from medsam_utils import PAPER, RELEASED_CODE, figures, load_dataset, load_model, next_click, page
+from medsam_utils import PAPER, RELEASED_CODE, load_dataset, load_model, next_click
 from medsam_utils.clicks import click_rng
+from medsam_utils.pages import figures, page
+from medsam_utils.pages.protocol import table as protocol_table
+from medsam_utils.pages.runs import usable_device
 
 subject = load_dataset(dataset, data or None)
 worked = subject.load(subject.list().references[case])
 class_name, task = next(iter(subject.tasks.items()))
 truth = worked.masks[class_name]
-usable_device, notes = page.usable_device(device)
+usable_device, notes = usable_device(device)
 answering = load_model(model, device=usable_device)
 page.banner([subject], {model: answering}, notes)
 
@@ -85,7 +88,7 @@ figures.steps(worked.image, truth, steps)
 # `dataclasses.replace(PAPER, label="foreground")`.
 
 # %% tags=["hide-input"]
-page.protocol_table({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE})
+protocol_table({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE})
 
 # %% [markdown]
 # ## How the released code differs, and what that does

@@ -28,28 +28,26 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
 embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
 workers = 0  # processes to compute on; 0: this one
+scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
 store = "results"  # folder of stored rows: what is there is not computed again
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import DATASETS, PAPER, label_rule, overview, page, switches
+from medsam_utils import DATASETS, PAPER
+from medsam_utils.pages import label_rule, page, switches
+from medsam_utils.pages.record import made_by
+from medsam_utils.pages.runs import evaluate_datasets, given
 
-names = "datasets data models clicks max_cases label_cases device dtype embeddings workers store"
-parameters = {name: globals()[name] for name in names.split()}
-
-
-def run(names, protocol, cases):
-    options = {"protocol": protocol, "clicks": clicks, "store": store, "max_cases": cases or None}
-    return overview.evaluate_datasets(
-        names, data, models, device, workers, dtype, embeddings=embeddings, **options
-    )
-
-
+parameters = given(globals())
+common = {name: value for name, value in parameters.items() if name != "label_cases"}
 protocols = {"paper": PAPER, **switches.switches()}
-runs = {name: run(datasets, protocol, max_cases) for name, protocol in protocols.items()}
+runs = {name: evaluate_datasets(**common | {"protocol": protocol}) for name, protocol in protocols.items()}
 several = " ".join(name for name in datasets.split() if len(DATASETS[name].classes) > 1)
-paper, foreground = (run(several, protocols[name], label_cases) for name in ("paper", "label=foreground"))
+labels = common | {"datasets": several, "max_cases": label_cases}
+paper, foreground = (
+    evaluate_datasets(**labels | {"protocol": protocols[name]}) for name in ("paper", "label=foreground")
+)
 effects = switches.together(runs)
 asked = runs["paper"]
 display(page.banner(list(asked.datasets.values()), asked.models, asked.notes), switches.answer(effects))
@@ -120,4 +118,4 @@ switches.effect_table(effects)
 # %% tags=["hide-input"]
 shown = {**runs, "all cases: paper": paper, "all cases: label=foreground": foreground}
 tables = {(name, *key): table for name, of_name in shown.items() for key, table in of_name.tables.items()}
-page.made_by("switchboard", parameters, tables, PAPER)
+made_by("switchboard", parameters, tables, PAPER)

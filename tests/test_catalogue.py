@@ -7,10 +7,11 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from medsam_utils import MODELS, catalogue, render
-from medsam_utils.catalogue import Count
+from medsam_utils import MODELS, render
 from medsam_utils.datasets import DATASETS, load_dataset
 from medsam_utils.datasets.sources import ARCHIVES, HOW
+from medsam_utils.pages import catalogue
+from medsam_utils.pages.catalogue import Count
 
 
 @pytest.fixture

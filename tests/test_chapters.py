@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsam_utils import PAPER, RELEASED_CODE, label_rule, load_folder, overview, regions, switches
-from medsam_utils.overview import Runs
+from medsam_utils import PAPER, RELEASED_CODE, load_folder
+from medsam_utils.pages import label_rule, overview, regions, switches
+from medsam_utils.pages.runs import Runs
 
 
 def rows_of(task: str, model: str = "m", **cases: list[float]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from medsam_utils import confidence_page
+from medsam_utils.pages import confidence
 from tests.test_page import read_table
 from tests.test_statistics import rows_of
 
@@ -35,33 +35,33 @@ def plain(html: str) -> str:
 
 
 def test_the_answer_tells_the_error_and_what_the_choice_costs(rows):
-    text = plain(confidence_page.answer(rows).data)
+    text = plain(confidence.answer(rows).data)
     assert "sure predicts its IoU with a mean error of 0.25, 0.25 too high on average" in text
     assert "most sure of has a mean IoU of 0.50, and its best one of 0.70 (demo)" in text
     assert "silent" not in text
-    assert "No model" in plain(confidence_page.answer(rows[rows["model"] == "silent"]).data)
+    assert "No model" in plain(confidence.answer(rows[rows["model"] == "silent"]).data)
 
 
 def test_every_size_has_a_line_and_its_number_of_objects(rows):
-    captions = BeautifulSoup(confidence_page.by_object_size(rows).data, "html.parser")("figcaption")
+    captions = BeautifulSoup(confidence.by_object_size(rows).data, "html.parser")("figcaption")
     assert len(captions) == 2
     assert "up to 0.3 % of the image (5 objects) 0.50 to 0.80" in captions[0].text
     assert "above 10 % of the image (1 objects) 0.10 to 0.20" in captions[1].text
 
 
 def test_calibration_and_choice_show_the_models_that_have_them(rows):
-    for shown in (confidence_page.confidence(rows).data, confidence_page.choices(rows).data):
+    for shown in (confidence.confidence(rows).data, confidence.choices(rows).data):
         (caption,) = BeautifulSoup(shown, "html.parser")("figcaption")
         assert caption.text.startswith("sure")
     assert "oracle 0.70 to 0.80" in caption.text and "first 0.50 to 0.80" in caption.text
     silent = rows[rows["model"] == "silent"]
-    assert "No model" in confidence_page.confidence(silent).data
-    assert "No model" in confidence_page.choices(silent).data
-    assert confidence_page.regrets(silent).data == ""
+    assert "No model" in confidence.confidence(silent).data
+    assert "No model" in confidence.choices(silent).data
+    assert confidence.regrets(silent).data == ""
 
 
 def test_the_regret_stands_with_its_interval(rows):
-    (line,) = read_table(confidence_page.regrets(rows).data).to_dict("records")
+    (line,) = read_table(confidence.regrets(rows).data).to_dict("records")
     assert (line["model"], line["most confident"], line["first"], line["oracle"]) == (
         *("sure", "0.500", "0.500", "0.700"),
     )

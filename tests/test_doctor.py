@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from medsam_utils.datasets import load_folder
-from medsam_utils.doctor import examine, main
-from medsam_utils.doctor_page import COLOURS, _overlay, page
+from medsam_utils.doctor import examine
+from medsam_utils.doctor.__main__ import main
+from medsam_utils.doctor.page import COLOURS, _overlay, page
 
 ROWS, COLUMNS = 48, 40
 IDENTITY = "identity affines, perhaps no orientation in the header"

@@ -13,10 +13,11 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from medsam_utils import evaluate, explorer, load_folder, load_model, page
+from medsam_utils import evaluate, explorer, load_folder, load_model
 from medsam_utils.intensity import Window
 from medsam_utils.metrics import iou
 from medsam_utils.models.grabcut import GrabCut
+from medsam_utils.pages import runs
 
 # a case is called as its file below images/, so a name can have a slash in it
 HOSTILE = ["quote\"'&amp;", "end</script><b>", "<!--<script>", "ünïcödé 🫀 \u2028"]
@@ -44,7 +45,7 @@ def write_folder(root, names, shape=(60, 48), values=(255,), spill=0):
 
 def rows_of(dataset, clicks=4):
     models = {"grabcut": load_model("grabcut")}
-    return models, page.together(
+    return models, runs.together(
         {name: evaluate(dataset, model, clicks=clicks) for name, model in models.items()}
     )
 

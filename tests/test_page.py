@@ -11,9 +11,10 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from medsam_utils import PAPER, RELEASED_CODE, load_folder, page
+from medsam_utils import PAPER, RELEASED_CODE, load_folder
 from medsam_utils.case import BadInputError
 from medsam_utils.models import checkpoints
+from medsam_utils.pages import page, protocol, record, runs
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def dataset(folder):
 
 @pytest.fixture(scope="module")
 def evaluated(dataset):
-    return page.evaluate_models(dataset, ["grabcut"], "", None, 0, clicks=3)
+    return runs.evaluate_subjects([dataset], "grabcut", clicks=3)
 
 
 def read_table(html: str) -> pd.DataFrame:
@@ -49,9 +50,8 @@ def read_table(html: str) -> pd.DataFrame:
 
 
 def test_the_answer_is_one_sentence_with_its_numbers_and_level(evaluated):
-    _, tables, _ = evaluated
-    text = re.sub("<.*?>", "", page.answer(page.together(tables)).data)
-    means = tables["grabcut"].groupby("click")["iou"].mean()
+    text = re.sub("<.*?>", "", page.answer(evaluated.rows).data)
+    means = evaluated.rows.groupby("click")["iou"].mean()
     assert text == (
         f"grabcut reaches a mean IoU of {means[1]:.2f} with one click and of {means[3]:.2f} with 3 "
         "(measured on your data)."
@@ -59,7 +59,7 @@ def test_the_answer_is_one_sentence_with_its_numbers_and_level(evaluated):
 
 
 def test_the_answer_has_intervals_where_there_are_patients_enough(evaluated):
-    rows = page.together(evaluated[1])
+    rows = evaluated.rows
     ious = np.linspace(0.3, 0.7, 11)
     rows = pd.concat(
         rows[rows["case_id"] == rows["case_id"].iloc[0]].assign(patient_id=str(i), case_id=str(i), iou=value)
@@ -71,7 +71,7 @@ def test_the_answer_has_intervals_where_there_are_patients_enough(evaluated):
 
 
 def test_only_demo_pages_carry_the_banner(dataset, evaluated):
-    models, _, _ = evaluated
+    models = evaluated.models
     assert page.banner([dataset], models, []).data == ""
     demo = page.banner([dataclasses.replace(dataset, level="demo")], models, []).data
     assert "phantoms" in demo and "admonition warning" in demo
@@ -79,7 +79,7 @@ def test_only_demo_pages_carry_the_banner(dataset, evaluated):
 
 
 def test_the_table_has_every_column_and_its_level(evaluated):
-    table = read_table(page.results_table(page.together(evaluated[1])).data)
+    table = read_table(page.results_table(evaluated.rows).data)
     assert table.columns.tolist() == [
         *("task", "model", "level", "cases", "patients", "objects", "IoU@1", "IoU@3", "NoC@80 (never)")
     ]
@@ -87,14 +87,14 @@ def test_the_table_has_every_column_and_its_level(evaluated):
 
 
 def test_a_task_of_the_study_has_its_published_lines_labelled(evaluated):
-    rows = page.together(evaluated[1]).assign(task="US-Breast", level="demo")
+    rows = evaluated.rows.assign(task="US-Breast", level="demo")
     table = read_table(page.results_table(rows).data)
     assert table["level"].tolist() == ["demo", "published", "published"]
     assert table["IoU@1"].tolist()[1:] == ["0.469", "0.228"]
 
 
 def test_excluded_cases_are_counted_by_reason_and_listed_below_the_root(dataset, evaluated, folder):
-    shown = page.excluded(dataset, evaluated[1]).data
+    shown = record.excluded(dataset, evaluated.tables).data
     assert "<strong>1 case is</strong> left out" in shown
     assert "1 × no labelled pixel" in shown
     assert "<td>images/empty.png</td>" in shown and str(folder) not in shown
@@ -107,13 +107,13 @@ def test_equal_reasons_count_together_wherever_the_name_stands(dataset):
         {"case_id": case, "reason": reason, "path": f"masks/{case}.png"}
         for case, reason in zip(cases, reasons, strict=True)
     ]
-    shown = page.excluded(dataset, {"m": rows}).data
+    shown = record.excluded(dataset, {"m": rows}).data
     assert "<li>2 × is empty</li><li>1 × no image</li>" in shown
 
 
 def test_the_page_says_how_it_was_made(evaluated):
     parameters = {"dataset": "us_breast", "folder": "/my data", "clicks": 3, "device": ""}
-    shown = page.made_by("dataset", parameters, evaluated[1], PAPER).data
+    shown = record.made_by("dataset", parameters, evaluated.tables, PAPER).data
     assert "-p folder &#x27;/my data&#x27; \\\n    -p clicks 3" in shown
     assert "us_breast" not in shown and "-p device" not in shown
     assert "torch " in shown and "most_confident" in shown
@@ -125,41 +125,44 @@ def test_a_model_without_weights_is_named_and_the_embedded_ones_stand_in(dataset
 
     monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path))
     monkeypatch.setattr(checkpoints.pooch, "retrieve", offline)
-    models, tables, notes = page.evaluate_models(dataset, ["sam_vit_b"], "", "cpu", 0, clicks=1)
-    assert list(models) == list(tables) == ["sam_small", "grabcut"]
+    asked = runs.evaluate_subjects([dataset], "sam_vit_b", clicks=1)
+    assert list(asked.models) == list(asked.of(dataset.name)) == ["sam_small", "grabcut"]
+    notes = asked.notes
     assert "sam_vit_b is not on this page" in notes[0] and "no network" in notes[0]
     assert "stand in" in notes[1]
-    models, _, notes = page.evaluate_models(dataset, ["sam_vit_b", "grabcut"], "", "cpu", 0, clicks=1)
-    assert list(models) == ["grabcut"] and len(notes) == 1
+    asked = runs.evaluate_subjects([dataset], "sam_vit_b grabcut", clicks=1)
+    assert list(asked.models) == ["grabcut"] and len(asked.notes) == 1
 
 
 def test_an_unknown_model_is_refused_not_replaced(dataset):
     with pytest.raises(BadInputError, match="unknown"):
-        page.evaluate_models(dataset, ["sam_vit_x"], "", None, 0, clicks=1)
+        runs.evaluate_subjects([dataset], "sam_vit_x", clicks=1)
 
 
 def test_a_page_calls_a_model_what_its_rows_call_it(dataset):
-    models, tables, notes = page.evaluate_models(dataset, ["sam_small"], "", "cpu", 0, "bfloat16", clicks=1)
-    assert list(models) == list(tables) == ["sam_small (bfloat16)"] and notes == []
-    assert tables["sam_small (bfloat16)"]["model"].unique().tolist() == ["sam_small (bfloat16)"]
-    assert "stand-in" in page.banner([dataset], models, []).data
+    asked = runs.evaluate_subjects([dataset], "sam_small", dtype="bfloat16", clicks=1, device="cpu")
+    assert (
+        list(asked.models) == list(asked.of(dataset.name)) == ["sam_small (bfloat16)"] and asked.notes == []
+    )
+    assert asked.rows["model"].unique().tolist() == ["sam_small (bfloat16)"]
+    assert "stand-in" in page.banner([dataset], asked.models, []).data
 
 
 def test_a_weights_file_that_is_missing_changes_the_page_and_does_not_break_it(dataset):
-    models, _, notes = page.evaluate_models(dataset, ["sam", "grabcut"], "none.pth", "cpu", 0, clicks=1)
-    assert list(models) == ["grabcut"]
-    assert "sam is not on this page: none.pth is missing" in notes[0]
+    asked = runs.evaluate_subjects([dataset], "sam grabcut", checkpoint="none.pth", clicks=1)
+    assert list(asked.models) == ["grabcut"]
+    assert "sam is not on this page: none.pth is missing" in asked.notes[0]
 
 
 def test_a_missing_gpu_changes_the_device_and_is_said(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    device, notes = page.usable_device("cuda:1")
+    device, notes = runs.usable_device("cuda:1")
     assert device == "cpu" and "'cuda:1' is not on this machine" in notes[0]
-    assert page.usable_device("") == (None, [])
+    assert runs.usable_device("") == (None, [])
 
 
 def test_the_protocol_table_has_every_field_with_its_meaning_and_marks_differences():
-    shown = page.protocol_table({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE}).data
+    shown = protocol.table({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE}).data
     lines = re.findall(r"<tr( class=\"medsam-differs\")?><th><code>(\w+)</code></th>(.*?)</tr>", shown)
     assert [name for _, name, _ in lines] == [field.name for field in dataclasses.fields(PAPER)]
     differing = {name for mark, name, _ in lines if mark}

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsam_utils import figures, plots, published
+from medsam_utils import plots, published
 from medsam_utils.clicks import Click
+from medsam_utils.pages import figures
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from itertools import cycle
 import cv2
 import numpy as np
 
-from .case import BadCaseError, Case
-from .datasets import Dataset
+from ..case import BadCaseError, Case
+from ..datasets import Dataset
 from .findings import Report
 
 COLOURS = ((0, 158, 115), (213, 94, 0), (0, 130, 200), (204, 121, 167), (240, 228, 66), (138, 138, 138))

@@ -7,12 +7,13 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from . import figures, page, plots
-from .clicks import Click
-from .evaluate import replay
+from .. import plots
+from ..clicks import Click
+from ..evaluate import replay
+from ..statistics import GROUP, iou_by_click, mean_curves
+from . import figures, page
 from .figures import LEVELS
-from .overview import Runs
-from .statistics import GROUP, iou_by_click, mean_curves
+from .runs import Runs
 
 HURT = 0.05
 """How far an object must end below its best IoU to count as hurt by its later clicks."""

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from . import figures, page, plots
-from .clicks import PAPER, RELEASED_CODE, Protocol
-from .comparison import paired_differences
+from .. import plots
+from ..clicks import PAPER, RELEASED_CODE, Protocol
+from ..comparison import paired_differences
+from ..statistics import interval, patients_of
+from . import figures, page
 from .figures import LEVELS
-from .overview import Runs
-from .statistics import interval, patients_of
+from .runs import Runs
 
 
 def switches() -> dict[str, Protocol]:

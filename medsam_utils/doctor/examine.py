@@ -1,17 +1,9 @@
-"""A look at a dataset before anything is computed on it: what is there, and what is odd about it.
-
-    python -m medsam_utils.doctor NAME_OR_FOLDER [--data FOLDER] [--sample N] [--page out.html]
-
-NAME is a dataset of the study, FOLDER one of your own with `images` and `masks`. The exit status is 0 if
-nothing was found, 1 if something was, 2 if there is nothing that can be read. The files are only read.
-"""
+"""A look at a dataset before anything is computed on it: what is there, and what is odd about it."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,10 +13,9 @@ import nibabel
 import numpy as np
 from tqdm import tqdm
 
-from .case import BadCaseError, BadInputError, Case, CaseReference
-from .datasets import DATASETS, Dataset, images, load_dataset, load_folder, volumes
-from .datasets.masks import soft_scale, tidy_mask
-from .doctor_page import page
+from ..case import BadCaseError, Case, CaseReference
+from ..datasets import Dataset, images, volumes
+from ..datasets.masks import soft_scale, tidy_mask
 from .findings import Finding, Report
 
 TINY = 20
@@ -236,29 +227,3 @@ def _unit(curve: np.ndarray) -> np.ndarray:
     """Return the curve without its mean, of length 1 (0 if it is constant)."""
     curve = curve - curve.mean()
     return curve / (np.linalg.norm(curve) or 1)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Examine the dataset or folder named on the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m medsam_utils.doctor", description=__doc__.split("\n")[0])
-    parser.add_argument("dataset", help=f"a folder with images and masks, or one of: {', '.join(DATASETS)}")
-    parser.add_argument("--data", help="folder of the study's datasets (default: MEDSAM_DATA)")
-    parser.add_argument("--sample", type=int, help="read at most so many cases (default: all)")
-    parser.add_argument("--page", type=Path, help="also write a page with overlays to this HTML file")
-    options = parser.parse_args(arguments)
-    try:
-        is_name = options.dataset in DATASETS
-        dataset = load_dataset(options.dataset, options.data) if is_name else load_folder(options.dataset)
-        report = examine(dataset, options.sample)
-    except BadInputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(report.text())
-    if options.page:
-        options.page.write_text(page(dataset, report), encoding="utf-8")
-        print(f"Overlays: {options.page}")
-    return report.status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from . import figures, plots
-from .confidence import CHOICES, calibration, calibration_error, mask_choices
+from .. import plots
+from ..confidence import CHOICES, calibration, calibration_error, mask_choices
+from ..statistics import by_size
+from . import figures
 from .figures import LEVELS
 from .page import numbers_table
-from .statistics import by_size
 
 
 def answer(rows: pd.DataFrame) -> HTML:

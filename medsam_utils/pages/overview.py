@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
 
-from . import figures, page, plots, published
-from .datasets import Dataset, load_dataset
+from .. import plots, published
+from ..datasets import Dataset
+from ..statistics import mean_curves
+from . import figures, page
 from .figures import LEVELS
-from .models import Model
-from .statistics import mean_curves
 
 ABOUT = {
     "MRI": "Brightness in MRI has no unit: the same tissue has other values in another sequence, on another "
@@ -33,46 +31,6 @@ ABOUT = {
     "few pixels wide; organs that collect or excrete the tracer are bright as well.",
 }
 """What is special about the images of a modality."""
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Rows of several datasets under several models.
-
-    datasets: by name. models: by their name in the rows. tables: (dataset name, model name) -> rows, each
-    with the record of its run. notes: what was asked for and could not be had.
-    """
-
-    datasets: dict[str, Dataset]
-    models: dict[str, Model]
-    tables: dict[tuple[str, str], pd.DataFrame]
-    notes: list[str]
-
-    @property
-    def rows(self) -> pd.DataFrame:
-        """All rows in one table."""
-        return page.together(self.tables)
-
-
-def evaluate_datasets(
-    names: str, data: str, models: str, device: str, workers: int, dtype: str = "float32", **options: Any
-) -> Runs:
-    """Rows of datasets and models, both given as names with spaces between; what is stored is read.
-
-    data: folder of real datasets, empty for MEDSAM_DATA's. options: what `page.evaluate_models` takes
-    besides; as there, a model that cannot be had is left out with a note.
-    """
-    usable_device, notes = page.usable_device(device)
-    datasets = {name: load_dataset(name, data or None) for name in names.split()}
-    loaded, tables = {}, {}
-    for name, dataset in datasets.items():
-        of_dataset, rows, missing = page.evaluate_models(
-            dataset, models.split(), "", usable_device, workers, dtype, **options
-        )
-        loaded |= of_dataset
-        tables |= {(name, model): table for model, table in rows.items()}
-        notes = [*notes, *(note for note in missing if note not in notes)]
-    return Runs(datasets, loaded, tables, notes)
 
 
 def about(datasets: Sequence[Dataset]) -> HTML:

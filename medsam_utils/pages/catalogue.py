@@ -10,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML
 
-from .case import BadCaseError, BadInputError, CaseReference
-from .datasets import DATASETS, Dataset, load_dataset
-from .datasets.fetch import way_of
-from .models import MODELS, ModelEntry
-from .page import box, passport, scrolling
+from ..case import BadCaseError, BadInputError, CaseReference
+from ..datasets import DATASETS, Dataset, load_dataset
+from ..datasets.fetch import way_of
+from ..models import MODELS, ModelEntry
+from .page import box, scrolling
+from .passport import passport
 
 MODALITIES = ("MRI", "X-ray", "Ultrasound", "CT", "PET")
 """In the order of the study's Table 1."""

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from . import plots, published
-from .case import Case
-from .clicks import Click
-from .datasets import Dataset
-from .evaluate import replay
-from .metrics import iou
-from .models import Model
-from .statistics import FEWEST, at_percentiles, mean_curves
+from .. import plots, published
+from ..case import Case
+from ..clicks import Click
+from ..datasets import Dataset
+from ..evaluate import replay
+from ..metrics import iou
+from ..models import Model
+from ..statistics import FEWEST, at_percentiles, mean_curves
 
 LEVELS = {"demo": "demo", "measured": "measured on your data"}
 BESIDE = {

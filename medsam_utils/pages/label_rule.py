@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from . import figures, plots, published
-from .comparison import paired_differences
-from .datasets import Dataset
+from .. import plots, published
+from ..comparison import paired_differences
+from ..datasets import Dataset
+from ..statistics import interval, iou_by_click, patients_of
+from . import figures
 from .figures import LEVELS
-from .overview import Runs
-from .statistics import interval, iou_by_click, patients_of
+from .runs import Runs
 
 RULES = ("object", "foreground")
 """Values of `Protocol.label`: Algorithm 1's, and the released code's."""

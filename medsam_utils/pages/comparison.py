@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from . import figures, plots, published
-from .comparison import compare, crossings
+from .. import plots, published
+from ..comparison import compare, crossings
+from ..statistics import mean_curves
+from . import figures
 from .figures import LEVELS
 from .page import scrolling
-from .statistics import mean_curves
 
 STUDY = ["SAM", "RITM"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .case import CaseReference
+from ..case import CaseReference
 
 
 @dataclass(frozen=True)

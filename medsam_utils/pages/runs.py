@@ -1,0 +1,136 @@
+"""The rows that a page is about: datasets and models by name, computed or read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ..case import BadInputError
+from ..clicks import PAPER, PROTOCOLS, Protocol
+from ..datasets import Dataset, load_dataset
+from ..evaluate import evaluate
+from ..models import Model, find_entry, load_model
+from ..models.devices import choose_device, choose_dtype
+from ..workers import executor_for
+
+EMBEDDED = ("sam_small", "grabcut")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Rows of several datasets under several models.
+
+    datasets: by name. models: by their name in the rows. tables: (dataset name, model name) -> rows, each
+    with the record of its run. notes: what was asked for and could not be had. protocol: of all runs.
+    """
+
+    datasets: dict[str, Dataset]
+    models: dict[str, Model]
+    tables: dict[tuple[str, str], pd.DataFrame]
+    notes: list[str]
+    protocol: Protocol = PAPER
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """All rows in one table."""
+        return together(self.tables)
+
+    def of(self, dataset: str) -> dict[str, pd.DataFrame]:
+        """Tables of one dataset by the model's name."""
+        return {model: rows for (name, model), rows in self.tables.items() if name == dataset}
+
+    def add(self, model: Model, rows: pd.DataFrame) -> None:
+        """Take in what a model has answered on a dataset."""
+        self.models[model.name] = model
+        self.tables[rows["dataset"].iloc[0], model.name] = rows
+
+
+def usable_device(device: str) -> tuple[str | None, list[str]]:
+    """The device to compute on, None for the best there is, and a note where it is not the one asked for."""
+    try:
+        choose_device(device)
+    except BadInputError as error:
+        return "cpu", [f"{error}. This page was computed on the CPU."]
+    return device or None, []
+
+
+def given(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a notebook, from its `globals()` in the cell that follows its parameters cell.
+
+    They are all that is set there by then: texts and numbers whose names do not begin with an underscore.
+    """
+    return {
+        name: value
+        for name, value in namespace.items()
+        if isinstance(value, (str, int, float)) and not name.startswith("_")
+    }
+
+
+def evaluate_datasets(datasets: str, data: str = "", **parameters: Any) -> Runs:
+    """`evaluate_subjects` of datasets that are given as names with spaces between.
+
+    data: folder of real datasets, empty for MEDSAM_DATA's.
+    """
+    return evaluate_subjects([load_dataset(name, data or None) for name in datasets.split()], **parameters)
+
+
+def evaluate_subjects(
+    subjects: Sequence[Dataset],
+    models: str,
+    checkpoint: str = "",
+    protocol: str | Protocol = "paper",
+    clicks: int = 9,
+    max_cases: int = 0,
+    device: str = "",
+    dtype: str = "float32",
+    embeddings: str = "",
+    workers: int = 0,
+    scheduler: str = "",
+    store: str = "",
+) -> Runs:
+    """Rows of datasets under models, with the parameters of a notebook; what is stored is read.
+
+    models: names of the registry with spaces between. checkpoint: weights file of the first one. protocol:
+    a name of PROTOCOLS, or a protocol. max_cases: of each dataset, 0 for all. embeddings: folder in which
+    SAM keeps encoded images. workers: processes, 0 for this one. scheduler: address of a Dask scheduler to
+    compute on instead. store: folder of the rows. What is empty is not used.
+
+    A device or a model that cannot be had becomes a note; if no model can be had, such as without a network,
+    the embedded ones stand in. Raises BadInputError for a name that is unknown, for a dataset without a
+    usable case, and if the embedded models cannot do it either.
+    """
+    if isinstance(protocol, str):
+        if protocol not in PROTOCOLS:
+            raise BadInputError(f"protocol {protocol!r} is unknown: choose {' or '.join(PROTOCOLS)}")
+        protocol = PROTOCOLS[protocol]
+    choose_dtype(dtype)
+    names = models.split()
+    for name in names:
+        find_entry(name)
+    usable, notes = usable_device(device)
+    runs = Runs({subject.name: subject for subject in subjects}, {}, {}, notes, protocol)
+    options = {"protocol": protocol, "clicks": clicks, "store": store or None, "max_cases": max_cases or None}
+    with executor_for(workers, scheduler) as pool:
+        for subject in subjects:
+            for name in names:
+                weights = checkpoint if name == names[0] else None
+                try:
+                    model = load_model(name, weights, usable, dtype=dtype, embeddings=embeddings or None)
+                    runs.add(model, evaluate(subject, model, executor=pool, **options))
+                except BadInputError as error:
+                    notes.append(f"{name} is not on this page: {error}")
+            if not runs.of(subject.name):
+                for name in EMBEDDED:
+                    model = load_model(name, device=usable)
+                    runs.add(model, evaluate(subject, model, executor=pool, **options))
+                notes.append(f"No model that was asked for could be had: {' and '.join(EMBEDDED)} stand in.")
+    notes[:] = dict.fromkeys(notes)
+    return runs
+
+
+def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all models in one table; what each run recorded stays with its own table."""
+    return pd.concat(tables.values(), ignore_index=True)
