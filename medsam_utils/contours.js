@@ -19,6 +19,28 @@ export function decode(text, rows, cols) {
   return mask;
 }
 
+/** COCO's compressed run lengths of a mask, rows x cols, row by row: what `decode` reads. */
+export function encode(mask, rows, cols) {
+  const counts = [0];
+  for (let at = 0, inside = 0; at < rows * cols; at++) {
+    if (mask[(at % rows) * cols + Math.floor(at / rows)] !== inside) {
+      inside ^= 1;
+      counts.push(0);
+    }
+    counts[counts.length - 1] += 1;
+  }
+  return counts.map((count, i) => {
+    let value = i > 2 ? count - counts[i - 2] : count, text = "", more = true;
+    while (more) {
+      const part = value & 31;
+      value >>= 5;
+      more = value !== (part & 16 ? -1 : 0);
+      text += String.fromCharCode(48 + part + (more ? 32 : 0));
+    }
+    return text;
+  }).join("");
+}
+
 // Marching squares: which midpoints of a cell's sides (Top, Right, Bottom, Left) a contour joins, with the
 // object on its right, by the four pixels round the cell: 8 top left, 4 top right, 2 bottom right, 1 bottom left.
 const JOINS = ["", "LB", "BR", "LR", "RT", "RTLB", "BT", "LT", "TL", "TB", "TLBR", "TR", "RL", "RB", "BL", ""];

@@ -3,12 +3,13 @@
 // The view knows a model with get, set, save_changes, on and send, and four values of it:
 //   state    {dataset, task, case, clicks}: all that is chosen. clicks is a number, the first so many clicks
 //            that Algorithm 1 makes for each model, or a list of [row, col, 1 positive or 0 negative].
-//   choices  what can be chosen: datasets, tasks, cases [{case, text}], last (number of clicks), live, code.
+//   choices  what can be chosen: datasets, tasks, cases [{case, text}], last (number of clicks), live, code,
+//            clickable where clicks are answered without a kernel, offer {button, text, problem} to make them so.
 //   scene    {image: address of a picture of any size, shape: [rows, cols] of the image, step, truth}.
 //   answers  of each model: {model, clicks, mask, iou, predicted, candidates: [[predicted, iou], ...],
 //            chosen, simulated: {clicks, iou} or null, problem}.
 // Masks are COCO's compressed run lengths on the image's grid, reduced by `step`.
-// Live, Python answers a new state; in a page `stored` does, from what Python stored.
+// Live, Python answers a new state; in a page stored.js does, from what Python stored.
 
 const COLOURS = { truth: "#00c853", prediction: "#ff3b30", missed: "#2b8cff", extra: "#ff9f0a" };
 const number = (value) => (value == null ? "–" : value.toFixed(2));
@@ -48,6 +49,7 @@ function render({ model, el }) {
     model.set("state", { ...get("state"), ...changes });
     model.save_changes();
   };
+  const clickable = () => get("choices").live || get("choices").clickable;
   const isSimulated = () => typeof get("state").clicks === "number";
   const toClick = (n) => choose({ clicks: clamp(n, 1, get("choices").last) });
   const undo = () => {
@@ -116,15 +118,16 @@ function render({ model, el }) {
     copy.textContent = "copied";
     setTimeout(() => (copy.textContent = "copy"), 1500);
   });
-  const spoken = make("p", { className: "spoken", role: "status", "aria-live": "polite" });
   const row = (...children) => make("div", { className: "bar" }, ...children);
+  const offer = row(button("Click yourself", "Click yourself", () => model.send({ offer: true })), make("span", {}));
+  const spoken = make("p", { className: "spoken", role: "status", "aria-live": "polite" });
   const stage = make("div", { className: "panels" });
   const keys = make("details", {}, make("summary", {}, "Keys"), make("p", {}));
   const root = make(
     "div", { className: "medsam-explorer", tabIndex: 0, role: "group", "aria-label": "Explorer of single cases" },
     row(dataset.label, task.label, chosenCase.label),
     row(button("‹", "One click less (left arrow)", () => step(-1)), slider,
-      button("›", "One click more (right arrow)", () => step(1)), sliderText, undoing, sign, again), stage,
+      button("›", "One click more (right arrow)", () => step(1)), sliderText, undoing, sign, again), offer, stage,
     row(...Object.values(toggles).map((t) => t.label), make("label", {}, "opacity ", opacity), make("span", {}, ...zooming)),
     row(code, copy), keys, spoken,
   );
@@ -187,10 +190,10 @@ function render({ model, el }) {
     };
     canvas.onpointerup = (event) => {
       fingers.delete(event.pointerId);
-      if (moved < 4 && !fingers.size && get("choices").live) clickAt(canvas, event);
+      if (moved < 4 && !fingers.size && clickable()) clickAt(canvas, event);
     };
     canvas.onpointercancel = (event) => fingers.delete(event.pointerId);
-    canvas.oncontextmenu = (event) => get("choices").live && event.preventDefault();
+    canvas.oncontextmenu = (event) => clickable() && event.preventDefault();
     canvas.addEventListener("wheel", (event) => {
       // the page scrolls until the reader has clicked into the explorer
       if (!event.ctrlKey && !root.contains(root.getRootNode().activeElement)) return;
@@ -215,7 +218,7 @@ function render({ model, el }) {
       ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => toCase(-1), ArrowDown: () => toCase(1),
       z: () => (event.ctrlKey ? undo() : zoomBy(1.5)), x: () => zoomBy(1 / 1.5), f: fit, u: undo, Backspace: undo,
       t: () => toggles.truth.box.click(), p: () => toggles.prediction.box.click(), e: () => toggles.errors.box.click(),
-      c: () => copy.click(), m: () => get("choices").live && sign.click(), r: () => again.click(),
+      c: () => copy.click(), m: () => clickable() && sign.click(), r: () => again.click(),
       n: () => get("choices").live && panels[0].next.click(),
     }[event.key] ?? (/^[1-9]$/.test(event.key) && (() => toClick(+event.key)));
     if (!act) return;
@@ -340,15 +343,24 @@ function render({ model, el }) {
     slider.value = isSimulated() ? state.clicks : 1;
     const made = isSimulated() ? state.clicks : state.clicks.length;
     sliderText.textContent = isSimulated() ? `${made} of ${choices.last} clicks` : `${made} own click${made === 1 ? "" : "s"}`;
-    for (const node of [sign, undoing, toggles.simulated.label]) node.hidden = !choices.live;
-    again.hidden = !choices.live || !scene.truth || isSimulated();
+    for (const node of [sign, undoing]) node.hidden = !clickable();
+    toggles.simulated.label.hidden = !choices.live;
+    again.hidden = !clickable() || !scene.truth || isSimulated();
+    offer.hidden = !choices.offer;
+    if (choices.offer) {
+      offer.firstChild.hidden = !choices.offer.button;
+      offer.firstChild.textContent = offer.firstChild.ariaLabel = choices.offer.button;
+      offer.lastChild.textContent = choices.offer.text;
+      offer.lastChild.className = choices.offer.problem ? "problem" : "";
+    }
     sign.textContent = negative ? "next: −" : "next: +";
     for (const node of [toggles.truth.label, toggles.errors.label, slider]) node.hidden = !scene.truth;
     code.value = line();
     keys.lastChild.textContent =
       "← → clicks, ↑ ↓ cases, 1 to 9 that click, z x zoom (or the wheel after a click into the picture; drag moves), f whole image, " +
       "t truth, p prediction, e errors, u undo, c copy" +
-      (choices.live ? "; click: inside the object, right or shift click: outside, m changes that for touch, n Algorithm 1's next click, r Algorithm 1 alone." : ".");
+      (clickable() ? "; click: inside the object, right or shift click: outside, m changes that for touch, r Algorithm 1 alone" : "") +
+      (choices.live ? ", n Algorithm 1's next click." : ".");
     if (panels.map((p) => p.name).join("\n") !== answers.map((a) => a.model).join("\n")) {
       panels = answers.map(panel);
       stage.replaceChildren(...panels.map((p) => p.node));
@@ -370,42 +382,6 @@ function render({ model, el }) {
   for (const name of ["state", "choices", "scene", "answers"]) model.on(`change:${name}`, update);
   update();
   return () => resized.disconnect();
-}
-
-/** A model that answers from what Python stored in the page: see `explorer.static`. */
-function stored(data) {
-  const tasks = Object.keys(data.tasks);
-  const values = {}, listeners = [];
-  const answer = () => {
-    const wanted = values.state;
-    const task = tasks.includes(wanted.task) ? wanted.task : tasks[0];
-    const cases = data.tasks[task];
-    const shown = cases.find((c) => c.case === wanted.case) ?? cases[Math.floor(cases.length / 2)];
-    const clicks = clamp(Math.round(wanted.clicks) || 1, 1, data.last);
-    values.state = { dataset: data.dataset, task, case: shown.case, clicks };
-    values.choices = { datasets: [data.dataset], tasks, cases, last: data.last, live: false, code: data.code };
-    values.scene = { ...data.images[shown.image], truth: shown.truth };
-    values.answers = Object.entries(shown.answers).map(([model, steps]) => {
-      const made = steps.slice(0, clicks);
-      const { mask, iou, chosen, candidates } = made.at(-1);
-      return { model, problem: "", mask, iou, chosen, candidates, predicted: candidates[chosen][0], simulated: null,
-        clicks: made.filter((s) => s.click).map((s) => s.click) };
-    });
-  };
-  values.state = { clicks: 1 };
-  answer();
-  return {
-    get: (name) => values[name],
-    set: (name, value) => { values[name] = value; },
-    save_changes: () => { answer(); listeners.forEach((listener) => listener()); },
-    on: (event, listener) => event === "change:answers" && listeners.push(listener),
-    send: () => {},
-  };
-}
-
-/** Show stored cases in an element of a page, without a kernel. */
-export function mount(el, data) {
-  return render({ model: stored(data), el });
 }
 
 export default { render };

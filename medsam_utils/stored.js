@@ -1,0 +1,109 @@
+// The explorer of a page without a kernel. Goes after explorer.js, in one module.
+//
+// Where the book has put window.medsamInPage = {root, bytes} on the page, the folder and size of what runs a
+// network in a browser, the reader may load the decoders that `data` names and click: see in_page.py.
+
+/** A model that answers from what Python stored in the page, see `explorer.static`; own clicks by a network. */
+function stored(data) {
+  const tasks = Object.keys(data.tasks);
+  const values = {}, listeners = [], networks = new Map();
+  const site = window.medsamInPage;
+  let offer = site && data.decoders && { button: "Click yourself", text: offered() };
+  let asked = 0, last = Promise.resolve();
+
+  function offered() {
+    const bytes = Object.values(data.decoders).reduce((sum, decoder) => sum + decoder.bytes, site.bytes);
+    return `${data.offer} It runs in your browser and sends nothing; ${(bytes / 1e6).toFixed(1)} MB are loaded once.`;
+  }
+
+  function answer() {
+    const wanted = values.state;
+    const task = tasks.includes(wanted.task) ? wanted.task : tasks[0];
+    const cases = data.tasks[task];
+    const shown = cases.find((c) => c.case === wanted.case) ?? cases[Math.floor(cases.length / 2)];
+    const own = networks.size > 0 && Array.isArray(wanted.clicks);
+    const clicks = own ? wanted.clicks : clamp(Math.round(wanted.clicks) || 1, 1, data.last);
+    values.state = { dataset: data.dataset, task, case: shown.case, clicks };
+    values.choices = { datasets: [data.dataset], tasks, cases, last: data.last, live: false, code: data.code,
+      clickable: networks.size > 0, offer };
+    values.scene = { ...data.images[shown.image], truth: shown.truth };
+    asked += 1;
+    values.answers = own ? ask(shown, task, clicks) : Object.entries(shown.answers).map(([model, steps]) => {
+      const made = steps.slice(0, clicks);
+      const { mask, iou, chosen, candidates } = made.at(-1);
+      return { model, problem: "", mask, iou, chosen, candidates, predicted: candidates[chosen][0], simulated: null,
+        clicks: made.filter((s) => s.click).map((s) => s.click) };
+    });
+  }
+
+  /** Let the networks answer own clicks; until they have, what they answered to earlier ones of this case. */
+  function ask(shown, task, clicks) {
+    const mine = asked, { shape, step } = data.images[shown.image], view = `${task} ${shown.case}`;
+    last = last.then(async () => {
+      const answers = [];
+      for (const [model, network] of networks) {
+        if (mine !== asked) return; // newer clicks are waiting
+        const blank = { model, view, clicks, mask: "", iou: null, predicted: null, candidates: [], chosen: -1, simulated: null };
+        try {
+          const file = await load(shown.embedded[model]);
+          answers.push({ ...blank, problem: "", ...(await network(file, task, shape, step, data.choice, clicks)) });
+        } catch (error) {
+          answers.push({ ...blank, problem: error.message });
+        }
+      }
+      if (mine !== asked) return;
+      values.answers = answers;
+      tell();
+    });
+    const before = (model) => clicks.length && values.answers.find((a) => a.view === view && a.model === model);
+    return [...networks.keys()].map((model) => ({ mask: "", iou: null, predicted: null, candidates: [], chosen: -1,
+      problem: "", simulated: null, ...before(model), model, view, clicks }));
+  }
+
+  /** What a file of the site registers: a script, because a page opened from a file may load nothing else. */
+  async function load(file) {
+    site.loaded ??= {};
+    site.loaded[file] ??= new Promise((done, failed) => {
+      const script = make("script", { src: site.root + file, onload: done });
+      script.onerror = () => failed(new Error(`${file} could not be loaded`));
+      document.head.append(script);
+    });
+    await site.loaded[file].catch((error) => {
+      delete site.loaded[file]; // the next attempt may have a network
+      throw error;
+    });
+    return site.files?.[file];
+  }
+
+  async function start() {
+    offer = { button: "", text: "Loading …" };
+    answer();
+    tell();
+    try {
+      await load("runtime.js");
+      for (const [model, { file }] of Object.entries(data.decoders)) networks.set(model, await site.decoder(await load(file)));
+      offer = { button: "", text: `${data.offer} Left click or tap: inside the object. Right or shift click: outside.` };
+      values.state = { ...values.state, clicks: [] };
+    } catch (error) {
+      offer = { button: "Try again", text: error.message, problem: true };
+    }
+    answer();
+    tell();
+  }
+
+  const tell = () => listeners.forEach((listener) => listener());
+  values.state = { clicks: 1 };
+  answer();
+  return {
+    get: (name) => values[name],
+    set: (name, value) => { values[name] = value; },
+    save_changes: () => { answer(); tell(); },
+    on: (event, listener) => event === "change:answers" && listeners.push(listener),
+    send: (message) => message.offer && start(),
+  };
+}
+
+/** Show stored cases in an element of a page, without a kernel. */
+export function mount(el, data) {
+  return render({ model: stored(data), el });
+}
