@@ -24,7 +24,6 @@ from .intensity import MaxScaling
 from .models import Model
 from .results import ROW_TYPES, Store, as_rows
 from .run_record import Stopwatch, Timed, peak_memory, versions
-from .simulation import replay as replay
 from .simulation import simulate
 from .workers import run
 

@@ -19,8 +19,9 @@ from PIL import Image
 from .case import Case
 from .clicks import PAPER, Protocol
 from .datasets import DATASETS, Dataset
-from .evaluate import replay, under
+from .evaluate import under
 from .models import Model
+from .simulation import replay
 from .statistics import at_percentiles
 
 

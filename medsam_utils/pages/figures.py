@@ -15,9 +15,9 @@ from .. import plots, published
 from ..case import Case
 from ..clicks import Click
 from ..datasets import Dataset
-from ..evaluate import replay
 from ..metrics import iou
 from ..models import Model
+from ..simulation import replay
 from ..statistics import FEWEST, at_percentiles, mean_curves
 
 LEVELS = {"demo": "demo", "measured": "measured on your data"}

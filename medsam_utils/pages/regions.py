@@ -9,7 +9,7 @@ from IPython.display import HTML
 
 from .. import plots
 from ..clicks import Click
-from ..evaluate import replay
+from ..simulation import replay
 from ..statistics import GROUP, iou_by_click, mean_curves
 from . import figures, page
 from .figures import LEVELS
