@@ -19,8 +19,9 @@ from .distance import farthest
 class Protocol:
     """How clicks are simulated; the defaults are Algorithm 1 as written.
 
-    Every field but `seed` is one way in which the authors' released code differs from Algorithm 1,
+    The fields up to `mask_threshold` are ways in which the authors' released code differs from Algorithm 1,
     so that one deviation at a time can be switched on: `dataclasses.replace(PAPER, label="foreground")`.
+    The last three are other ways of prompting.
     """
 
     label: Literal["object", "foreground"] = "object"
@@ -41,6 +42,14 @@ class Protocol:
     """From which value a 0..255 mask counts as object; the released code keeps exactly 255."""
     seed: int = 0
     """Seed of everything random, combined with dataset, case, object and click."""
+    prompt: Literal[
+        "clicks", "point_largest", "points_3_largest", "box_largest", "boxes_3_largest", "box_all"
+    ] = "clicks"
+    """What is given first (see `prompts.MODES`), counted as click 1; then clicks on the error are added."""
+    box_noise: float = 0.0
+    """Standard deviation by which each side of a box is off, as a share of the box's height or width."""
+    feedback: bool = False
+    """Whether every further click comes with the low-resolution logits of the mask that it corrects."""
 
     @property
     def name(self) -> str:

@@ -63,8 +63,8 @@ def code_version(model_files: Sequence[Path]) -> str:
     Whoever improves a comment keeps the stored rows; whoever changes a rule does not.
     """
     package = Path(__file__).parent
-    names = ("case", "boxed_mask", "intensity", "distance", "clicks", "metrics", "simulation", "evaluate")
-    files = [package / f"{name}.py" for name in names]
+    names = "case boxed_mask intensity distance clicks prompts metrics simulation evaluate"
+    files = [package / f"{name}.py" for name in names.split()]
     files += [*sorted(package.glob("datasets/*.py"))]
     digest = hashlib.sha256()
     for path in [*files, *model_files]:

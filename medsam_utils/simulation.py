@@ -10,20 +10,26 @@ import numpy as np
 import pandas as pd
 
 from .boxed_mask import BoxedMask
-from .case import Case
+from .case import BadInputError, Case
 from .clicks import Click, Protocol, click_rng, next_click
 from .metrics import components, dice, iou
-from .models import Model, Prediction
+from .models import Model
+from .prompts import Answer, Prompt, ask, first_prompts
 
 
 @dataclass(eq=False)
-class _Object:
-    """One object while its clicks are simulated."""
+class Object:
+    """One object while its clicks are simulated.
+
+    prompts: what the model is told of it, one or, for a mode that asks part by part, several. click: that of
+    the last turn, if there was one (of several, the first). scores: what the rows say of the prediction.
+    """
 
     task: str
     truth: BoxedMask
     size: dict[str, Any]
-    clicks: list[Click] = field(default_factory=list)
+    prompts: list[Prompt] = field(default_factory=list)
+    click: Click | None = None
     prediction: BoxedMask | None = None
     scores: dict[str, Any] = field(default_factory=dict)
 
@@ -35,9 +41,23 @@ def simulate(
 
     tasks: class name -> task name. Objects smaller than the protocol's minimum yield nothing.
     """
+    for n, target in turns(case, tasks, model, protocol, clicks):
+        click = asdict(target.click) if target.click else _NO_CLICK
+        yield {"task": target.task, **target.size, "click": n, **click, **target.scores}
+
+
+def turns(
+    case: Case, tasks: dict[str, str], model: Model, protocol: Protocol, clicks: int
+) -> Iterator[tuple[int, Object]]:
+    """As `simulate`, but yields the number of the turn, from 1, and the object itself, as it is then."""
+    if clicks > 1 and protocol.prompt == "boxes_3_largest":
+        raise BadInputError(
+            "boxes_3_largest is predicted box by box, so no further click can correct it: "
+            "take 1 click, or a mode with one box, such as box_all"
+        )
     truths = {name: BoxedMask.of(mask) for name, mask in case.masks.items()}
     objects = [
-        _Object(tasks[name], truth, _size(truth))
+        Object(tasks[name], truth, _size(truth))
         for name, truth in truths.items()
         if truth.area >= protocol.min_object_pixels
     ]
@@ -45,20 +65,21 @@ def simulate(
         return
     embedding = model.encode(case.image)
     for n in range(1, clicks + 1):
-        clicked = []
         for target in objects:
             rng = click_rng(protocol, case.dataset, case.case_id, target.task, n)
-            click = next_click(target.truth, target.prediction, protocol, rng, case.foreground)
-            if click is not None:
-                target.clicks.append(click)
-                clicked.append(target)
-        if clicked:
-            prediction = model.predict(embedding, [target.clicks for target in clicked])
-            for i, target in enumerate(clicked):
-                target.prediction, target.scores = _chosen(prediction, i, target.truth, protocol)
-        for target in objects:
-            click = asdict(target.clicks[-1]) if target in clicked else _NO_CLICK
-            yield {"task": target.task, **target.size, "click": n, **click, **target.scores}
+            if n == 1:
+                target.prompts = first_prompts(target.truth, protocol, rng, case.foreground)
+                target.click = next(iter(target.prompts[0].clicks), None)
+            else:
+                target.click = next_click(target.truth, target.prediction, protocol, rng, case.foreground)
+                target.prompts[0].clicks.extend([target.click] if target.click else [])
+        prompted = [target for target in objects if n == 1 or target.click]
+        answers = ask(model, embedding, [target.prompts for target in prompted])
+        for target, answer in zip(prompted, answers, strict=True):
+            target.prediction, target.scores = _chosen(answer, target.truth, protocol)
+            if protocol.feedback:
+                target.prompts[0].logits = answer.logits(target.scores["mask_index"])
+        yield from ((n, target) for target in objects)
 
 
 def replay(
@@ -68,7 +89,11 @@ def replay(
 
     rows: all rows of one object of the case under this model. click: which of them, from 1.
     embedding: what the model's `encode` gave for the case's image, to be spared encoding it again.
+    Raises ValueError for rows whose clicks do not tell all that the model was told; see `turns`.
     """
+    told = rows["protocol"].iloc[0] if "protocol" in rows else ""
+    if "prompt=" in told or "feedback=" in told:
+        raise ValueError("rows hold clicks, but neither boxes nor masks: run `turns` on the case instead")
     given = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
     prompts = [Click(*values) for values in given[list(_NO_CLICK)].itertuples(index=False)]
     encoded = model.encode(case.image) if embedding is None else embedding
@@ -85,15 +110,12 @@ def _size(truth: BoxedMask) -> dict[str, Any]:
     return {"area_share": truth.area / (rows * cols), "components": components(truth)}
 
 
-def _chosen(
-    prediction: Prediction, index: int, truth: BoxedMask, protocol: Protocol
-) -> tuple[BoxedMask, dict]:
+def _chosen(answer: Answer, truth: BoxedMask, protocol: Protocol) -> tuple[BoxedMask, dict]:
     """Mask that counts of one object under the protocol, and the scores of all its candidates."""
-    masks = [prediction.boxed_mask(index, candidate) for candidate in range(prediction.logits.shape[1])]
+    masks, predicted_iou = answer.masks(), answer.predicted_iou()
     true_iou = [iou(mask, truth) for mask in masks]
-    predicted_iou = prediction.predicted_iou[index].tolist()
     choice = {
-        "most_confident": lambda: int(prediction.most_confident()[index]),
+        "most_confident": lambda: int(np.argmax(predicted_iou)),
         "first": lambda: 0,
         "oracle": lambda: int(np.argmax(true_iou)),
     }[protocol.mask_choice]()

@@ -1,0 +1,162 @@
+"""What a model is told of an object first, and how it is asked: clicks, boxes, its own earlier mask.
+
+Source of the five modes with points and boxes: Mazurowski et al., Medical Image Analysis 89 (2023) 102918,
+and the evaluation code that its authors released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .boxed_mask import BoxedMask
+from .clicks import Click, Protocol, next_click
+from .models import Model, Prediction
+
+
+@dataclass(eq=False)
+class Prompt:
+    """What a model is told in one question: clicks, a box or none, an earlier answer's logits or none.
+
+    box: int, (first row, first col, last row, last col), inclusive. logits: float32 h x w, as the model gave.
+    """
+
+    clicks: list[Click] = field(default_factory=list)
+    box: np.ndarray | None = None
+    logits: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Candidate masks of one object; where several questions were asked, their candidates united one by one.
+
+    parts: a prediction and the place in it, for each question.
+    """
+
+    parts: Sequence[tuple[Prediction, int]]
+
+    def masks(self) -> list[BoxedMask]:
+        """Every candidate on the image's grid."""
+        candidates = range(self.parts[0][0].logits.shape[1])
+        return [united([p.boxed_mask(i, candidate) for p, i in self.parts]) for candidate in candidates]
+
+    def predicted_iou(self) -> list[float]:
+        """The model's own estimate for every candidate: the mean over the questions, NaN if it makes none."""
+        return np.mean([prediction.predicted_iou[i] for prediction, i in self.parts], axis=0).tolist()
+
+    def logits(self, candidate: int) -> np.ndarray:
+        """A candidate's low-resolution logits, float32 h x w; of the first question."""
+        prediction, i = self.parts[0]
+        return prediction.logits[i, candidate]
+
+
+def first_prompts(
+    truth: BoxedMask, protocol: Protocol, rng: np.random.Generator, foreground: np.ndarray | None = None
+) -> list[Prompt]:
+    """The questions with which an object begins under the protocol, each to be asked by itself.
+
+    rng: of the first turn, see `clicks.click_rng`. foreground: as in `clicks.next_click`.
+    """
+    return MODES[protocol.prompt](truth, protocol, rng, foreground)
+
+
+def ask(model: Model, embedding: Any, questions: Sequence[Sequence[Prompt]]) -> list[Answer]:
+    """Answers for B objects, each with one or several prompts; all have boxes or none has, likewise logits.
+
+    Prompts with equally many clicks are one call of the model.
+    """
+    prompts = [(owner, prompt) for owner, asked in enumerate(questions) for prompt in asked]
+    parts: list[list[tuple[Prediction, int]]] = [[] for _ in questions]
+    by_clicks = sorted(prompts, key=lambda pair: len(pair[1].clicks))
+    for _, group in groupby(by_clicks, key=lambda pair: len(pair[1].clicks)):
+        owners, together = zip(*group, strict=True)
+        others = {
+            kind: np.stack([getattr(prompt, attribute) for prompt in together])
+            for kind, attribute in (("boxes", "box"), ("logits", "logits"))
+            if getattr(together[0], attribute) is not None
+        }
+        prediction = model.predict(embedding, [prompt.clicks for prompt in together], **others)
+        for i, owner in enumerate(owners):
+            parts[owner].append((prediction, i))
+    return [Answer(of_object) for of_object in parts]
+
+
+def regions(mask: BoxedMask, count: int) -> list[BoxedMask]:
+    """The largest connected regions of a mask, at most `count`; diagonal neighbours belong together.
+
+    >>> mask = BoxedMask.of(np.array([[1, 0, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0]], bool))
+    >>> [(region.row, region.col, region.area) for region in regions(mask, 2)]
+    [(0, 2, 2), (0, 0, 1)]
+    """
+    found, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.inside, connectivity=8)
+    order = 1 + np.argsort(-statistics[1:found, cv2.CC_STAT_AREA], kind="stable")
+    parts = [np.uint8(labels == label) for label in order[:count]]
+    return [BoxedMask(part, mask.row, mask.col, mask.shape).trimmed() for part in parts]
+
+
+def box_round(mask: BoxedMask) -> np.ndarray:
+    """Smallest box that holds a mask: int (first row, first col, last row, last col), inclusive.
+
+    >>> box_round(BoxedMask.of(np.pad(np.ones((2, 3), bool), 1))).tolist()
+    [1, 1, 2, 3]
+    """
+    mask = mask.trimmed()
+    rows, cols = mask.inside.shape
+    return np.array([mask.row, mask.col, mask.row + rows - 1, mask.col + cols - 1])
+
+
+def jittered(box: np.ndarray, noise: float, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """A box whose four sides were moved by normal noise, as SAM's own training did; inside the image.
+
+    noise: standard deviation as a share of the box's height (first and last row) or width (cols).
+    shape: the image's (rows, cols). Sides that pass each other change places.
+    """
+    lengths = np.tile(box[2:] - box[:2] + 1, 2)
+    moved = np.rint(box + rng.normal(0, noise, 4) * lengths)
+    moved = np.clip(moved, 0, np.tile(shape, 2) - 1).astype(int).reshape(2, 2)
+    return np.sort(moved, axis=0).ravel()
+
+
+def united(masks: Sequence[BoxedMask]) -> BoxedMask:
+    """Pixels that are foreground in any of the masks."""
+    return masks[0] if len(masks) == 1 else BoxedMask.of(np.logical_or.reduce([m.mask() for m in masks]))
+
+
+def _points(count: int) -> Callable[..., list[Prompt]]:
+    """Algorithm 1's first click in each of the largest regions, all in one question."""
+
+    def prompts(truth: BoxedMask, protocol: Protocol, rng: np.random.Generator, foreground: Any) -> list:
+        return [Prompt([next_click(r, None, protocol, rng, foreground) for r in regions(truth, count)])]
+
+    return prompts
+
+
+def _boxes(parts: Callable[[BoxedMask], list[BoxedMask]]) -> Callable[..., list[Prompt]]:
+    """A box round each part of the object, a question for each."""
+
+    def prompts(truth: BoxedMask, protocol: Protocol, rng: np.random.Generator, foreground: Any) -> list:
+        boxes = [box_round(part) for part in parts(truth)]
+        if protocol.box_noise:
+            boxes = [jittered(box, protocol.box_noise, rng, truth.shape) for box in boxes]
+        return [Prompt(box=box) for box in boxes]
+
+    return prompts
+
+
+MODES: dict[str, Callable[..., list[Prompt]]] = {
+    "clicks": lambda *given: [Prompt([next_click(given[0], None, *given[1:])])],
+    "point_largest": _points(1),
+    "points_3_largest": _points(3),
+    "box_largest": _boxes(lambda truth: regions(truth, 1)),
+    "boxes_3_largest": _boxes(lambda truth: regions(truth, 3)),
+    "box_all": _boxes(lambda truth: [truth]),
+}
+"""Value of `Protocol.prompt` -> (truth, protocol, rng, foreground) -> prompts with which an object begins."""
+
+PUBLISHED = {1: "point_largest", 2: "points_3_largest", 3: "box_largest", 4: "boxes_3_largest", 5: "box_all"}
+"""Number of a mode in the study's released table -> value of `Protocol.prompt`."""
