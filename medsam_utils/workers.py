@@ -19,7 +19,6 @@ from multiprocessing import get_context
 from typing import Any
 
 import cv2
-import torch
 
 from .case import BadInputError
 
@@ -80,6 +79,8 @@ class Processes(Executor):
 
 def single_threaded() -> None:
     """Let torch and OpenCV use one thread in this process, since its neighbours use the other cores."""
+    import torch  # only here: what needs no model, such as the book's renderer, is spared its import
+
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
