@@ -78,7 +78,7 @@ function render({ model, el }) {
   const sliderText = make("span", { className: "made" });
   const toggle = (name, text, colour) => {
     const box = make("input", { type: "checkbox", checked: shown[name] });
-    box.onchange = () => { shown[name] = box.checked; name === "simulated" ? model.send({ compare: box.checked }) : redraw(); };
+    box.onchange = () => { shown[name] = box.checked; name === "simulated" ? model.send({ compare: [box.checked] }) : redraw(); };
     const key = make("span", { className: "key", hidden: !colour });
     key.style.background = colour;
     const label = make("label", {}, box, key, text);
@@ -304,7 +304,7 @@ function render({ model, el }) {
     const canvas = make("canvas", { role: "img" });
     const text = make("figcaption", {});
     const next = button("Algorithm 1's next click", "Click where this model is most wrong (n: first model)",
-      () => model.send({ next: answer.model }));
+      () => model.send({ next: [answer.model] }));
     listen(canvas);
     return { canvas, text, next, node: make("figure", {}, canvas, text, next), name: answer.model };
   }

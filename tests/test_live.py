@@ -8,6 +8,7 @@ from PIL import Image
 from test_explorer import mask_of, write_folder
 
 from medsam_utils import PAPER, evaluate, load_folder, load_model, next_click
+from medsam_utils.case import BadInputError
 from medsam_utils.clicks import RELEASED_CODE, Click, click_rng
 from medsam_utils.live import Explorer
 from medsam_utils.metrics import iou
@@ -67,7 +68,7 @@ def test_the_next_click_of_algorithm_1_follows_ones_own(explorer, subject):
     truth = subject.load(subject.list().references[0]).masks["label 1"]
     rng = click_rng(PAPER, subject.name, "a", explorer.state["task"], 2)
     expected = next_click(truth, mask, PAPER, rng)
-    explorer._receive(explorer, {"next": "grabcut"}, [])
+    explorer._receive(explorer, {"next": ["grabcut"]}, [])
     assert explorer.state["clicks"] == [[8, 11, 1], [expected.row, expected.col, int(expected.positive)]]
 
 
@@ -76,7 +77,7 @@ def test_ones_own_clicks_are_compared_with_as_many_simulated_ones(explorer):
     simulated = explorer.answers[0]
     explorer.state = {**explorer.state, "clicks": [[8, 11, 1], [40, 40, 0]]}
     assert explorer.answers[0]["simulated"] is None
-    explorer._receive(explorer, {"compare": True}, [])
+    explorer._receive(explorer, {"compare": [True]}, [])
     beside = explorer.answers[0]["simulated"]
     assert (beside["clicks"], beside["iou"]) == (simulated["clicks"], simulated["iou"])
 
@@ -113,7 +114,7 @@ def test_a_single_image_file_is_clicked_on_without_a_truth(tmp_path):
     (answer,) = explorer.answers
     assert explorer.scene["truth"] is None and answer["iou"] is None
     assert mask_of(answer["mask"], (50, 70))[20, 30]
-    explorer._receive(explorer, {"next": "grabcut"}, [])  # nothing to compare with: nothing happens
+    explorer._receive(explorer, {"next": ["grabcut"]}, [])  # nothing to compare with: nothing happens
     assert explorer.state["clicks"] == [[20, 30, 1]]
 
 
@@ -124,3 +125,69 @@ def test_a_case_that_cannot_be_read_says_so_and_the_next_one_works(tmp_path):
     assert "a.png" in explorer.answers[0]["problem"]
     explorer.state = {**explorer.state, "case": "b", "clicks": 1}
     assert explorer.answers[0]["problem"] == "" and explorer.answers[0]["iou"] > 0
+
+
+def test_a_box_is_a_prompt_and_a_model_that_takes_none_says_so(subject):
+    box = [5, 12, 22, 32]
+    explorer = Explorer(subject, ["sam_small", "ritm_small"], state={"case": "b", "box": box})
+    case, model = subject.load(subject.list().references[1]), load_model("sam_small")
+    prediction = model.predict(model.encode(case.image), [[]], boxes=np.array([box]))
+    expected = prediction.mask(0, int(prediction.most_confident()[0]))
+    boxed, refused = explorer.answers
+    assert np.array_equal(mask_of(boxed["mask"], expected.shape), expected) and expected.any()
+    assert "takes no boxes" in refused["problem"] and refused["mask"] == ""
+    explorer.next_click("sam_small")  # Algorithm 1 looks at the mask that the box gave
+    (click,) = explorer.state["clicks"]
+    truth = case.masks["label 1"]
+    assert explorer.state["box"] == box and click[2] == truth[*click[:2]] != expected[*click[:2]]
+    boxed, clicked = explorer.answers
+    assert "its clicks alone" in clicked["problem"]
+    alone = Explorer(subject, ["ritm_small"], state={"case": "b", "clicks": [click]}).answers[0]
+    assert clicked["mask"] == alone["mask"] != ""
+
+
+def test_a_candidate_chosen_by_hand_counts_instead_of_the_most_confident(subject):
+    explorer = Explorer(subject, ["sam_small", "grabcut"], state={"clicks": [[12, 18, 1]]})
+    masks = []
+    for candidate in range(3):
+        explorer.state = {**explorer.state, "candidate": {"sam_small": candidate}}
+        sam, grabcut = explorer.answers
+        assert sam["chosen"] == candidate and grabcut["chosen"] == 0
+        assert [sam["predicted"], sam["iou"]] == sam["candidates"][candidate]
+        masks.append(sam["mask"])
+    assert len(set(masks)) == 3
+    explorer.accept("sam_small")
+    (annotation,) = explorer.session["annotations"]
+    assert (annotation["candidate"], annotation["counts"]) == (2, masks[2])
+    assert [a["accepted"] for a in explorer.answers] == [True, False]
+
+
+def test_each_class_of_an_image_has_prompts_of_its_own_that_come_back(explorer):
+    explorer.state = {**explorer.state, "clicks": [[8, 11, 1]]}
+    explorer.accept()
+    explorer.state = {"case": "a", "class": "cyst"}
+    assert explorer.state["clicks"] == [] and not explorer.answers[0]["accepted"]
+    explorer.state = {**explorer.state, "clicks": [[40, 20, 1]]}
+    explorer.accept()
+    assert [one["class_name"] for one in explorer.accepted] == ["label 1", "cyst"]
+    explorer.state = {"case": "a"}
+    assert explorer.state["clicks"] == [[8, 11, 1]] and explorer.answers[0]["accepted"]
+    explorer.withdraw()
+    assert [one["class_name"] for one in explorer.accepted] == ["cyst"]
+
+
+def test_two_subjects_of_one_name_are_both_there(tmp_path):
+    for folder in ("x", "y"):
+        write_folder(tmp_path / folder, ["a"])
+    explorer = Explorer([tmp_path / folder / "images/a.png" for folder in ("x", "y")], ["grabcut"])
+    assert explorer.choices["datasets"] == ["a.png", "a.png (2)"]
+
+
+def test_a_folder_is_shown_with_its_masks_or_without_any(tmp_path):
+    root = write_folder(tmp_path, ["a", "b 10", "b 9"])
+    assert Explorer(root, ["grabcut"]).scene["truth"]
+    alone = Explorer(root / "images", ["grabcut"])
+    assert alone.scene["truth"] is None
+    assert [case["case"] for case in alone.choices["cases"]] == ["a.png", "b 9.png", "b 10.png"]
+    with pytest.raises(BadInputError, match="no image is there"):
+        Explorer(tmp_path / "nothing", ["grabcut"])

@@ -132,7 +132,7 @@ def test_clicks_in_the_picture_reach_the_model_and_its_mask_comes_back(live, fol
     # Algorithm 1 goes on from here, and undo takes it back
     root.get_by_role("button", name="Click where this model").click()
     answered(live, 4)
-    here._receive(here, {"next": "grabcut"}, [])
+    here._receive(here, {"next": ["grabcut"]}, [])
     assert of(live, "state") == here.state
     root.focus()
     live.keyboard.press("u")
