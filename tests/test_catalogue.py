@@ -7,11 +7,12 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from medsam_utils import MODELS, render
+from medsam_utils import MODELS
 from medsam_utils.datasets import DATASETS, load_dataset
 from medsam_utils.datasets.sources import ARCHIVES, HOW
 from medsam_utils.pages import catalogue
 from medsam_utils.pages.catalogue import Count
+from medsam_utils.render.state import data_state
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_counting_reads_no_image_of_a_large_dataset(nerves, monkeypatch):
 
 def test_the_page_is_made_again_when_files_of_one_of_its_datasets_arrive(nerves):
     def state():
-        return render._data_state({"datasets": "us_nerve us_kidney", "data": str(nerves)})
+        return data_state({"datasets": "us_nerve us_kidney", "data": str(nerves)}, nerves)
 
     first = state()
     assert state() == first

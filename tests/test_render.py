@@ -1,4 +1,4 @@
-"""render.py: runs.yml to executed pages, with notebooks small enough to read."""
+"""The renderer: runs.yml to executed pages, with notebooks small enough to read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from medsam_utils import render
 from medsam_utils.case import BadInputError
+from medsam_utils.render import __main__ as command
+from medsam_utils.render import state
+from medsam_utils.render.execute import execute_pages
+from medsam_utils.render.pages import PAGES, Page, checked, own_chapter, read_pages, source
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HEADER = """# ---
@@ -49,7 +52,7 @@ def root(tmp_path, monkeypatch):
     """A book of one page, one cell of which notes every execution in log.txt."""
     package = tmp_path / "package"  # not the real one, which someone may be editing while the tests run
     package.mkdir()
-    monkeypatch.setattr(render, "PACKAGE", package)
+    monkeypatch.setattr(state, "PACKAGE", package)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks/double.py").write_text(NOTEBOOK)
     write_runs(tmp_path, one={"number": 3})
@@ -67,13 +70,18 @@ def write_runs(root: Path, everywhere: str = "{}", **pages: dict) -> None:
 def run(root: Path, **overrides: str) -> tuple[list[str], list[str]]:
     """Execute what has to be; returns the failed pages, and the numbers that were executed."""
     (root / "log.txt").unlink(missing_ok=True)
-    failed = render.execute_pages(render.read_pages(root, overrides), root, jobs=2)
+    failed = execute_pages(read_pages(root, overrides), root, jobs=2)
     log = root / "log.txt"
     return failed, sorted(log.read_text().split()) if log.exists() else []
 
 
+def key_of(root: Path) -> str:
+    """Fingerprint of the first page."""
+    return state.fingerprint(read_pages(root, {})[0], root, state.code_state(root))
+
+
 def page(root: Path, name: str) -> nbformat.NotebookNode:
-    return nbformat.read(root / render.PAGES / f"{name}.ipynb", as_version=4)
+    return nbformat.read(root / PAGES / f"{name}.ipynb", as_version=4)
 
 
 def test_only_the_page_whose_parameter_changed_is_executed_again(root):
@@ -96,8 +104,24 @@ def test_a_changed_notebook_override_or_data_file_is_a_reason_to_execute_again(r
     (root / "notebooks/double.py").write_text(template.replace("2 * number", "3 * number"))
     assert run(root, models="b", device="cpu")[1] == ["3"]  # it has no parameter `device`: left out
     assert page(root, "one").cells[-1].outputs[0].text == "9 b\n"
-    changed = render.fingerprint(render.read_pages(root, {})[0], root)
+    changed = key_of(root)
     assert changed != page(root, "one").metadata["medsam"]["key"]  # an override is not remembered
+
+
+def test_any_parameter_that_names_a_file_or_a_folder_names_data_but_for_what_the_page_writes(root):
+    (root / "drawn.txt").write_text("a")
+    (root / "stored").mkdir()
+
+    def found(**parameters: str) -> list:
+        return state.data_state({"title": "a text " * 99, "clicks": 9} | parameters, root)
+
+    (before,) = found(outlines="drawn.txt")
+    (root / "drawn.txt").write_text("ab")
+    (after,) = found(outlines="drawn.txt")
+    assert before[0] == after[0] and before[1:] != after[1:]
+    (root / "stored/rows").write_text("r")
+    assert found(store="stored", embeddings="stored") == []
+    assert [entry[0] for entry in found(masks="stored")] == [str(root / "stored/rows")]
 
 
 def test_parameters_of_all_pages_reach_those_that_know_them_and_a_page_s_own_win(root):
@@ -117,10 +141,9 @@ def test_a_list_of_runs_without_its_heading_is_refused(root):
 
 
 def test_a_changed_package_is_a_reason_to_execute_again(root):
-    (page_of_runs,) = render.read_pages(root, {})
-    before = render.fingerprint(page_of_runs, root)
+    before = key_of(root)
     (root / "package/new.py").write_text("x = 1")
-    assert render.fingerprint(page_of_runs, root) != before
+    assert key_of(root) != before
 
 
 def test_an_unknown_parameter_is_refused_and_the_known_ones_are_listed(root):
@@ -141,9 +164,9 @@ def test_a_missing_notebook_is_named(root):
 def test_a_failing_cell_fails_the_build_with_cell_and_error_and_the_others_are_done(
     root, capsys, monkeypatch
 ):
-    monkeypatch.setattr(render, "build_book", lambda root: 0)
+    monkeypatch.setattr(command, "build_book", lambda root: 0)
     write_runs(root, one={"number": 13}, two={"number": 5})
-    assert render.main(["--root", str(root), "--jobs", "1"]) == 1
+    assert command.main(["--root", str(root), "--jobs", "1"]) == 1
     output = capsys.readouterr().out
     assert 'one FAILED, cell 4 (`assert number != 13, "unlucky"`): AssertionError: unlucky' in output
     assert "two done" in output
@@ -159,32 +182,32 @@ def test_a_page_has_its_title_hides_its_parameters_and_keeps_no_trace_of_the_mac
     assert len(hidden) == 2 and "number = 3" in hidden[1]
     assert "papermill" not in notebook.metadata
     assert not any("papermill" in cell.metadata for cell in notebook.cells)
-    assert not list((root / render.PAGES).glob("*.tmp"))
+    assert not list((root / PAGES).glob("*.tmp"))
 
 
 def test_an_own_chapter_is_kept_and_outlives_its_folder(root, capsys):
     (root / "mine").mkdir()
-    chapter = render.own_chapter(root / "mine", 'My "first" study', {"models": "b"})
+    chapter = own_chapter(root / "mine", 'My "first" study', {"models": "b"})
     assert chapter.page == "own/my-first-study"
     (root / "notebooks/dataset.py").write_text(
         NOTEBOOK.replace("models =", 'folder = ""\ntitle = ""\nmodels =')
     )
-    assert render.execute_pages([render.checked(chapter, root, {})], root, 1) == []
+    assert execute_pages([checked(chapter, root, {})], root, 1) == []
     assert page(root, chapter.page).cells[-1].outputs[0].text == "2 b\n"
-    assert [p.page for p in render.read_pages(root, {})] == ["one", "own/my-first-study"]
+    assert [p.page for p in read_pages(root, {})] == ["one", "own/my-first-study"]
     (root / "mine").rmdir()
-    assert [p.page for p in render.read_pages(root, {})] == ["one"]
+    assert [p.page for p in read_pages(root, {})] == ["one"]
     assert "stays as it is" in capsys.readouterr().out
 
 
 def test_a_title_is_text_and_not_markup(root):
-    titled = render.Page("one", "notebooks/double.py", "<b>T1</b> [x] *y* \\1", {})
-    heading = render.source(titled, root).cells[0].source.splitlines()[0]
+    titled = Page("one", "notebooks/double.py", "<b>T1</b> [x] *y* \\1", {})
+    heading = source(titled, root).cells[0].source.splitlines()[0]
     assert heading == r"# \<b\>T1\</b\> \[x\] \*y\* \\1"
 
 
 def test_an_own_chapter_of_a_missing_folder_is_refused(tmp_path, capsys):
-    assert render.main(["--root", str(tmp_path), "chapter", str(tmp_path / "nowhere")]) == 2
+    assert command.main(["--root", str(tmp_path), "chapter", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is missing: give a folder with images/ and masks/" in capsys.readouterr().err
 
 

@@ -1,0 +1,1 @@
+"""runs.yml -> executed notebooks -> book."""
