@@ -22,13 +22,15 @@ export function decode(text, rows, cols) {
 /** COCO's compressed run lengths of a mask, rows x cols, row by row: what `decode` reads. */
 export function encode(mask, rows, cols) {
   const counts = [0];
-  for (let at = 0, inside = 0; at < rows * cols; at++) {
-    if (mask[(at % rows) * cols + Math.floor(at / rows)] !== inside) {
-      inside ^= 1;
-      counts.push(0);
+  let inside = 0;
+  for (let col = 0; col < cols; col++)
+    for (let row = 0, at = col; row < rows; row++, at += cols) {
+      if (mask[at] !== inside) {
+        inside = mask[at];
+        counts.push(0);
+      }
+      counts[counts.length - 1] += 1;
     }
-    counts[counts.length - 1] += 1;
-  }
   return counts.map((count, i) => {
     let value = i > 2 ? count - counts[i - 2] : count, text = "", more = true;
     while (more) {

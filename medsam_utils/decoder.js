@@ -29,51 +29,60 @@ function axis(low, padded, seen, original) {
   return { first, weights };
 }
 
-/** Where upsampled logits are > 0: only pixels that depend on a positive logit can be. */
-function foreground(logits, low, [rows, cols], byRow, byCol) {
-  const mask = new Uint8Array(rows * cols), [height, width] = low;
-  let top = height, bottom = -1, left = width, right = -1;
-  for (let i = 0; i < logits.length; i++)
-    if (logits[i] > 0) {
-      const row = Math.floor(i / width), col = i % width;
-      [top, bottom, left, right] = [Math.min(top, row), row, Math.min(left, col), Math.max(right, col)];
-    }
+/** Mask of an image where upsampled logits are > 0, and its IoU with the truth.
+ *
+ * Only pixels that depend on a positive logit can be foreground: the others are not computed.
+ */
+function foreground(logits, [height, width], [rows, cols], [byRow, byCol], truth) {
+  const mask = new Uint8Array(rows * cols);
+  let top = height, bottom = -1, left = width, right = -1, area = 0, both = 0;
+  for (let row = 0, i = 0; row < height; row++)
+    for (let col = 0; col < width; col++, i++)
+      if (logits[i] > 0) {
+        top = Math.min(top, row);
+        bottom = row;
+        left = Math.min(left, col);
+        right = Math.max(right, col);
+      }
   const reached = ({ first }, from, to) => {
     const start = first.findIndex((k) => k + 3 >= from), end = first.findIndex((k) => k > to);
-    return start < 0 ? [0, 0] : [start, end < 0 ? first.length : end]; // else all of it is SAM's padding
+    return start < 0 ? [0, 0] : [start, end < 0 ? first.length : end]; // none of it: it is SAM's padding
   };
-  if (bottom < 0) return mask;
   const [firstRow, endRow] = reached(byRow, top, bottom), [firstCol, endCol] = reached(byCol, left, right);
   const wide = new Float32Array(height * cols);
-  for (let row = 0; row < height; row++)
-    for (let col = firstCol; col < endCol; col++) {
-      const at = row * width + byCol.first[col], w = 4 * col;
-      for (let k = 0; k < 4; k++) wide[row * cols + col] += byCol.weights[w + k] * logits[at + k];
-    }
-  for (let row = firstRow; row < endRow; row++) {
-    const at = byRow.first[row] * cols, [a, b, c, d] = byRow.weights.subarray(4 * row, 4 * row + 4);
-    for (let col = firstCol; col < endCol; col++) {
-      const value = a * wide[at + col] + b * wide[at + cols + col] + c * wide[at + 2 * cols + col] + d * wide[at + 3 * cols + col];
-      if (value > 0) mask[row * cols + col] = 1;
-    }
+  for (let col = firstCol; col < endCol; col++) {
+    const [a, b, c, d] = byCol.weights.subarray(4 * col, 4 * col + 4);
+    for (let row = 0, at = byCol.first[col], to = col; row < height; row++, at += width, to += cols)
+      wide[to] = a * logits[at] + b * logits[at + 1] + c * logits[at + 2] + d * logits[at + 3];
   }
-  return mask;
+  for (let row = firstRow; row < endRow; row++) {
+    const [a, b, c, d] = byRow.weights.subarray(4 * row, 4 * row + 4);
+    for (let col = firstCol, at = byRow.first[row] * cols + col, i = row * cols + col; col < endCol; col++, at++, i++)
+      if (a * wide[at] + b * wide[at + cols] + c * wide[at + 2 * cols] + d * wide[at + 3 * cols] > 0) {
+        mask[i] = 1;
+        area++;
+        both += truth.mask[i];
+      }
+  }
+  const union = area + truth.area - both;
+  return { mask, iou: union ? both / union : null };
 }
 
-/** Intersection over union of two masks; null if both are empty. */
-function overlap(mask, truth) {
-  let both = 0, either = 0;
-  for (let i = 0; i < mask.length; i++) {
-    both += mask[i] & truth[i];
-    either += mask[i] | truth[i];
-  }
-  return either ? both / either : null;
+/** Every `step`-th pixel of a mask, as COCO's run lengths. */
+function reduced(mask, [rows, cols], step) {
+  const size = [rows, cols].map((n) => Math.ceil(n / step)), few = new Uint8Array(size[0] * size[1]);
+  for (let row = 0, i = 0; row < rows; row += step)
+    for (let col = 0; col < cols; col += step, i++) few[i] = mask[row * cols + col];
+  return encode(few, ...size);
 }
 
 /** A picture's embedding, how its logits become pixels, and its truths. */
 async function open(file, shape) {
   const features = new ort.Tensor("float16", new Uint16Array((await unpack(file.features)).buffer), file.shape);
-  const truths = Object.entries(file.truths).map(([task, text]) => [task, decode(text, ...shape)]);
+  const truths = Object.entries(file.truths).map(([task, text]) => {
+    const mask = decode(text, ...shape);
+    return [task, { mask, area: mask.reduce((sum, inside) => sum + inside, 0) }];
+  });
   const axes = [0, 1].map((i) => axis(file.low[i], file.padded, file.seen[i], shape[i]));
   return { features, axes, truths: Object.fromEntries(truths) };
 }
@@ -98,14 +107,11 @@ site.decoder = async (file) => {
     });
     const [, count, ...low] = logits.dims, size = low[0] * low[1];
     const masks = Array.from({ length: count }, (_, i) =>
-      foreground(logits.data.subarray(i * size, (i + 1) * size), low, shape, ...axes));
-    const predicted = [...predicted_iou.data], iou = masks.map((mask) => overlap(mask, truths[task]));
+      foreground(logits.data.subarray(i * size, (i + 1) * size), low, shape, axes, truths[task]));
+    const predicted = [...predicted_iou.data], iou = masks.map((mask) => mask.iou);
     const most = (scores) => scores.indexOf(Math.max(...scores));
     const chosen = { most_confident: () => most(predicted), first: () => 0, oracle: () => most(iou) }[choice]();
-    const [rows, cols] = shape.map((n) => Math.ceil(n / step));
-    const reduced = Uint8Array.from({ length: rows * cols }, (_, i) =>
-      masks[chosen][Math.floor(i / cols) * step * shape[1] + (i % cols) * step]);
-    return { mask: encode(reduced, rows, cols), iou: iou[chosen], predicted: predicted[chosen], chosen,
+    return { mask: reduced(masks[chosen].mask, shape, step), iou: iou[chosen], predicted: predicted[chosen], chosen,
       candidates: predicted.map((value, i) => [value, iou[i]]) };
   };
 };

@@ -20,9 +20,12 @@ from .case import Case
 from .clicks import PAPER, Protocol
 from .datasets import DATASETS, Dataset
 from .evaluate import under
+from .in_page import write_files
 from .models import Model
+from .run_lengths import run_lengths
 from .simulation import replay
 from .statistics import at_percentiles
+from .unlabelled import Unlabelled
 
 
 def source(*names: str) -> str:
@@ -52,21 +55,25 @@ def static(
     rows: pd.DataFrame,
     protocol: Protocol = PAPER,
     limit: int = LIMIT,
+    in_page: str | Path | None = None,
 ) -> HTML:
     """An explorer of the worst, quartile and best cases of each task that needs no kernel, server or network.
 
     rows: of all models, under `protocol`. Cases are ranked by the first model's IoU after one click; masks
     are drawn again from the stored clicks. limit: bytes of HTML; what would be more is shown with smaller
-    pictures and masks, then with fewer cases.
+    pictures and masks, then with fewer cases. in_page: folder for the files with which a page that the book
+    shows can answer own clicks, by every model of `models` that is a SAM; None: it only shows.
     """
     stored = list(_stored_cases(under(dataset, protocol), models, rows))
+    answering = write_files(Path(in_page), models, stored, dataset.level) if in_page else {}
     for reduction, side, percentiles in SIZES:
         data = {
             "dataset": dataset.title,
             "code": f"{code_of(dataset)}, {list(models)!r}",
             "last": int(rows["click"].max()),
+            "choice": protocol.mask_choice,
         }
-        data |= {"images": {}, "tasks": {}}
+        data |= {"images": {}, "tasks": {}, **answering}
         for one in stored:
             if one["percentile"] in percentiles:
                 _pack(data, one, reduction, side)
@@ -88,13 +95,12 @@ def _stored_cases(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFr
         for case_id, (percentile, value) in sorted(found.items(), key=lambda item: item[1]):
             case = dataset.load(references[case_id], class_name)
             step = -(-max(case.image.shape) // LONGEST)
-            answers = {}
+            answers, view = {}, (case_id, hashlib.sha256(case.image.tobytes()).digest())
             for name, model in models.items():
                 of_object = of_task[(of_task["case_id"] == case_id) & (of_task["model"] == name)]
-                view = name, case_id, hashlib.sha256(case.image.tobytes()).digest()
-                if view not in embeddings:  # classes share it, but for one with a window of its own
-                    embeddings[view] = model.encode(case.image)
-                answers[name] = _steps(case, model, of_object, embeddings[view], step)
+                if (name, *view) not in embeddings:  # classes share it, but for one with a window of its own
+                    embeddings[name, *view] = model.encode(case.image)
+                answers[name] = _steps(case, model, of_object, embeddings[name, *view], step)
             yield {
                 "task": task,
                 "case": case_id,
@@ -102,8 +108,9 @@ def _stored_cases(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFr
                 "text": f"{RANKS[percentile]} · IoU {value:.2f} · {case_id}",
                 "picture": case.image,
                 "step": step,
-                "truth": case.masks[class_name][::step, ::step],
+                "truth": case.masks[class_name],
                 "answers": answers,
+                "embeddings": {name: embeddings[name, *view] for name in models},
             }
 
 
@@ -132,10 +139,12 @@ def _pack(data: dict, one: dict, reduction: int, side: int) -> None:
     def packed(mask: np.ndarray) -> str:
         return run_lengths(mask[::reduction, ::reduction])
 
+    truth = one["truth"][:: one["step"], :: one["step"]]
     address, shape = data_address(one["picture"], side), one["picture"].shape[:2]
     name = hashlib.sha256(address.encode()).hexdigest()[:8]
     data["images"][name] = {"image": address, "shape": shape, "step": one["step"] * reduction}
-    case = {"case": one["case"], "text": one["text"], "image": name, "truth": packed(one["truth"])}
+    case = {"case": one["case"], "text": one["text"], "image": name, "truth": packed(truth)}
+    case["embedded"] = one.get("embedded", {})
     case["answers"] = {
         model: [{**step, "mask": packed(step["mask"])} for step in steps]
         for model, steps in one["answers"].items()
@@ -163,29 +172,9 @@ def code_of(dataset: Dataset) -> str:
     """The call that gives this dataset again."""
     if dataset.name in DATASETS:
         return f"load_dataset({dataset.name!r})"
+    if isinstance(dataset.reader, Unlabelled):
+        return repr(str(dataset.root / dataset.reader.only))
     return f"load_folder({str(dataset.root)!r}, name={dataset.name!r})"
-
-
-def run_lengths(mask: np.ndarray) -> str:
-    """COCO's compressed run lengths of a bool mask, H x W, read column by column.
-
-    Each count is written as the difference to the one before the last, five bits to a character.
-
-    >>> run_lengths(np.array([[False, True], [True, True]]))
-    '13'
-    """
-    flat = np.concatenate([[False], mask.ravel(order="F")])
-    ends = np.flatnonzero(flat[1:] != flat[:-1])
-    counts = np.diff(ends, prepend=0, append=mask.size)
-    counts[3:] -= counts[1:-2].copy()
-    text = []
-    for value in counts.tolist():
-        more = True
-        while more:
-            part, value = value & 31, value >> 5
-            more = value != (-1 if part & 16 else 0)
-            text.append(chr(48 + part + 32 * more))
-    return "".join(text)
 
 
 def data_address(image: np.ndarray, side: int, quality: int = 65) -> str:

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from .cache import cache_folder
 from .case import BadInputError
+from .run_lengths import run_lengths
 
-if TYPE_CHECKING:  # the book's build, which only needs the runtime, is spared torch's import
+if TYPE_CHECKING:  # imported where a decoder is written: only then are torch and torchvision needed
+    from .models import Model
     from .models.sam import Sam, SamEmbedding
 
 FILE = re.compile(r'"([0-9a-f]{16}\.js)"')  # how a page names one
@@ -31,6 +33,36 @@ RUNTIME = [
     f"onnxruntime-web/dist/ort{name}"
     for name in (".wasm.min.js", "-wasm-simd-threaded.mjs", "-wasm-simd-threaded.wasm")
 ]
+
+
+def write_files(
+    folder: Path, models: Mapping[str, Model], stored: Sequence[dict], level: str
+) -> dict[str, Any]:
+    """Files with which a page answers clicks as the SAMs of `models` do; returns what the page says of them.
+
+    stored: a page's cases with task, truth (bool H x W) and embeddings by model; the names of their files
+    are added as `embedded`. level: of the dataset.
+    """
+    from .models.sam import Sam
+
+    sams = {name: model for name, model in models.items() if isinstance(model, Sam)}
+    truths: dict[int, dict[str, str]] = {}  # of all tasks of one picture, which share its file
+    for one in stored:
+        for name in sams:
+            truths.setdefault(id(one["embeddings"][name]), {})[one["task"]] = run_lengths(one["truth"])
+    for one in stored:
+        of_sams = {name: one["embeddings"][name] for name in sams}
+        one["embedded"] = {
+            name: write_picture(sams[name], embedding, truths[id(embedding)], folder)
+            for name, embedding in of_sams.items()
+        }
+    if not sams:
+        return {}
+    named = f"{' and '.join(sams)} ({'demo' if level == 'demo' else 'on your data'})"
+    return {
+        "decoders": {name: write_decoder(model, folder) for name, model in sams.items()},
+        "offer": f"{named} can answer your own clicks in this page.",
+    }
 
 
 def write_decoder(model: Sam, folder: Path) -> dict[str, Any]:

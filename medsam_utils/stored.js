@@ -57,7 +57,7 @@ function stored(data) {
     });
     const before = (model) => clicks.length && values.answers.find((a) => a.view === view && a.model === model);
     return [...networks.keys()].map((model) => ({ mask: "", iou: null, predicted: null, candidates: [], chosen: -1,
-      problem: "", simulated: null, ...before(model), model, view, clicks }));
+      problem: "", simulated: null, ...before(model), model, view, clicks, waiting: true }));
   }
 
   /** What a file of the site registers: a script, because a page opened from a file may load nothing else. */

@@ -1,0 +1,212 @@
+"""A network in a page: own clicks are answered in Chromium as Python does, without server or kernel."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chromium import Quiet, watched
+from test_explorer import mask_of, stored, write_folder
+
+from medsam_utils import Click, evaluate, explorer, load_folder, load_model
+from medsam_utils.case import BadInputError
+from medsam_utils.in_page import write_runtime
+from medsam_utils.metrics import iou
+
+PACKAGES = Path(__file__).resolve().parents[2] / "book/npm"
+OFFER = "Click yourself"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A page with two images of two classes, one of them larger than what is shown, and its addresses."""
+    root, folder = tmp_path_factory.mktemp("own"), tmp_path_factory.mktemp("site")
+    try:
+        size = write_runtime(PACKAGES, folder / "in_page")
+    except BadInputError as error:
+        pytest.skip(str(error))
+    write_folder(root, ["small </script>"], (60, 48), (1, 2))
+    write_folder(root, ["ünïcödé large"], (500, 700), (1, 2))
+    subject, model = load_folder(root, name="Two images"), load_model("sam_small")
+    rows = evaluate(subject, model, clicks=2)
+    html = explorer.static(subject, {"sam_small": model}, rows, in_page=folder / "in_page").data
+    head = "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    style = "<style>:root{color-scheme:light dark}body{color:CanvasText;background:Canvas}</style>"
+    announced = f"<script>window.medsamInPage={{root:'in_page/',bytes:{size}}}</script>"
+    (folder / "page.html").write_text(head + style + announced + html, encoding="utf-8")
+    (folder / "alone.html").write_text(head + style + html, encoding="utf-8")
+    shutil.copytree(folder / "in_page", folder / "broken")
+    (folder / "broken/runtime.js").unlink()
+    broken = announced.replace("in_page/", "broken/")
+    (folder / "broken.html").write_text(head + style + broken + html, encoding="utf-8")
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        ways = {"http": f"http://127.0.0.1:{httpd.server_port}/", "file": f"{folder.as_uri()}/"}
+        yield subject, model, stored(html), ways
+        httpd.shutdown()
+
+
+def opened(browser, address, **options):
+    page = watched(browser.new_context(**({"viewport": {"width": 1000, "height": 900}} | options)))
+    page.goto(address)
+    return page
+
+
+def started(page):
+    """Press the button and wait until the network answers."""
+    page.get_by_role("button", name=OFFER).click()
+    page.wait_for_function("() => document.querySelector('.medsam-explorer').parentElement.explorer"
+                           ".get('choices').clickable", timeout=60_000)  # fmt: skip
+
+
+def explorer_of(page, what: str):
+    return page.locator(".medsam-explorer").evaluate(f"root => root.parentElement.explorer.get('{what}')")
+
+
+def answered(page) -> dict:
+    """The network's answer to the clicks, once it is there."""
+    page.wait_for_function("() => document.querySelector('.medsam-explorer').parentElement.explorer"
+                           ".get('answers').every(answer => !answer.waiting)", timeout=30_000)  # fmt: skip
+    (answer,) = explorer_of(page, "answers")
+    return answer
+
+
+def pixel(page, row, col):
+    """Where a pixel of the image lies on the canvas."""
+    box, (rows, cols) = page.locator("canvas").first.bounding_box(), explorer_of(page, "scene")["shape"]
+    size = min(box["height"] / rows, box["width"] / cols)
+    return {
+        "x": box["width"] / 2 + (col + 0.5 - cols / 2) * size,
+        "y": box["height"] / 2 + (row + 0.5 - rows / 2) * size,
+    }
+
+
+@pytest.mark.parametrize("way", ["http", "file"])
+def test_fifty_answers_are_those_of_python(browser, site, way):
+    subject, model, data, ways = site
+    page = opened(browser, ways[way] + "page.html")
+    started(page)
+    rng, references = np.random.default_rng(0), {r.case_id: r for r in subject.list().references}
+    compared, overlaps, scores = 0, [], []
+    for class_name, task in subject.tasks.items():
+        for stored_case in data["tasks"][task]:
+            case = subject.load(references[stored_case["case"]], class_name)
+            embedding, truth = model.encode(case.image), case.masks[class_name]
+            inside = np.argwhere(truth)
+            for _ in range(13):
+                chosen = [(*inside[rng.integers(len(inside))], 1)]
+                for _ in range(rng.integers(0, 5)):
+                    row, col = (int(rng.integers(n)) for n in truth.shape)
+                    chosen.append((row, col, int(truth[row, col])))
+                clicks = [[int(value) for value in click] for click in chosen]
+                page.locator(".medsam-explorer").evaluate(
+                    """(root, state) => {
+                      const { explorer } = root.parentElement;
+                      explorer.set("state", { ...explorer.get("state"), ...state });
+                      explorer.save_changes();
+                    }""",
+                    {"task": task, "case": case.case_id, "clicks": clicks},
+                )
+                answer = answered(page)
+                assert answer["problem"] == "" and answer["clicks"] == clicks
+                expected = model.predict(embedding, [[Click(r, c, bool(p), 0, 0) for r, c, p in clicks]])
+                mask = expected.mask(0, answer["chosen"])
+                step = data["images"][stored_case["image"]]["step"]
+                shown = mask_of(answer["mask"], mask[::step, ::step].shape)
+                overlaps.append(iou(shown, mask[::step, ::step]))
+                scores += np.abs(
+                    np.subtract([p for p, _ in answer["candidates"]], expected.predicted_iou[0])
+                ).tolist()
+                scores += [
+                    abs(value - iou(expected.mask(0, i), truth))
+                    for i, (_, value) in enumerate(answer["candidates"])
+                ]
+                compared += 1
+    page.context.close()
+    assert page.complaints == []
+    assert compared >= 50 and np.nanmin(overlaps) >= 0.995 and np.max(scores) < 0.005
+    assert not np.isnan(overlaps).any()
+
+
+def test_left_right_shift_and_the_sign_button_say_inside_or_outside_and_undo_takes_back(browser, site):
+    *_, ways = site
+    page = opened(browser, ways["file"] + "page.html")
+    assert explorer_of(page, "choices")["clickable"] is False
+    page.locator("canvas").first.click(position=pixel(page, 9, 9))
+    assert explorer_of(page, "state")["clicks"] == 1  # nothing to answer it yet: Algorithm 1's first click
+    started(page)
+    assert page.get_by_role("button", name=OFFER).count() == 0
+    canvas = page.locator("canvas").first
+    canvas.click(position=pixel(page, 14, 15))
+    canvas.click(position=pixel(page, 40, 40), button="right")
+    canvas.click(position=pixel(page, 2, 3), modifiers=["Shift"])
+    page.keyboard.press("m")
+    canvas.click(position=pixel(page, 50, 20))
+    assert explorer_of(page, "state")["clicks"] == [[14, 15, 1], [40, 40, 0], [2, 3, 0], [50, 20, 0]]
+    answer = answered(page)
+    assert answer["mask"] and f"IoU {answer['iou']:.2f}" in page.locator("figcaption").first.inner_text()
+    page.get_by_role("button", name="Undo").click()
+    assert len(explorer_of(page, "state")["clicks"]) == 3
+    page.keyboard.press("r")
+    assert explorer_of(page, "state")["clicks"] == 1 and "waiting" not in explorer_of(page, "answers")[0]
+    page.context.close()
+    assert page.complaints == []
+
+
+def test_what_is_loaded_is_said_before_and_nothing_is_loaded_before(browser, site):
+    *_, ways = site
+    asked, page = [], opened(browser, "about:blank")
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(ways["http"] + "page.html")
+    assert len([url for url in asked if url.startswith("http")]) == 1  # the page itself
+    offer = page.locator(".medsam-explorer .bar", has=page.get_by_role("button", name=OFFER)).inner_text()
+    assert "sam_small" in offer and "your browser" in offer and "MB" in offer
+    assert page.locator(".medsam-explorer table").count() == 1
+    page.context.close()
+
+
+@pytest.mark.parametrize("way", ["http", "file"])
+def test_without_the_runtime_there_is_no_button(browser, site, way):
+    *_, ways = site
+    page = opened(browser, ways[way] + "alone.html")
+    assert page.get_by_role("button", name=OFFER).count() == 0
+    page.context.close()
+    assert page.complaints == []
+
+
+def test_a_runtime_that_does_not_load_is_said_and_can_be_tried_again(browser, site):
+    *_, ways = site
+    page = opened(browser, ways["file"] + "broken.html")
+    page.get_by_role("button", name=OFFER).click()
+    page.get_by_text("runtime.js could not be loaded").wait_for()
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("runtime.js could not be loaded").wait_for()
+    assert explorer_of(page, "state")["clicks"] == 1 and not explorer_of(page, "choices")["clickable"]
+    page.context.close()
+
+
+def test_on_a_phone_in_the_dark_taps_are_clicks_and_the_sign_can_be_switched(browser, site):
+    *_, ways = site
+    options = {"viewport": {"width": 390, "height": 800}, "color_scheme": "dark", "has_touch": True}
+    page = opened(browser, ways["file"] + "page.html", **options)
+    started(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    canvas = page.locator("canvas").first
+    canvas.tap(position=pixel(page, 14, 15))
+    page.get_by_role("button", name="Is the next click inside").tap()
+    canvas.tap(position=pixel(page, 40, 40))
+    assert explorer_of(page, "state")["clicks"] == [[14, 15, 1], [40, 40, 0]]
+    assert answered(page)["mask"]
+    ink, ground = page.evaluate(
+        """() => [document.querySelector('.medsam-explorer .bar span'), document.body].map((node, i) =>
+          getComputedStyle(node)[i ? 'backgroundColor' : 'color'].match(/\\d+/g).slice(0, 3).map(Number))"""
+    )
+    assert min(ink) - max(ground) > 150
+    page.context.close()
+    assert page.complaints == []

@@ -1,0 +1,110 @@
+"""models/sam_onnx.py and in_page.py: what a page computes with is the network's decoder, in small files."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medsam_utils import load_model
+from medsam_utils.case import BadInputError
+from medsam_utils.in_page import npm_files, write_decoder, write_picture
+from medsam_utils.models import sam_onnx
+from medsam_utils.models.sam_small import build_sam_small
+
+PACKAGES = Path(__file__).resolve().parents[1] / "book/npm"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("sam_small", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def session(model):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    return onnxruntime.InferenceSession(sam_onnx.export(model.network))
+
+
+@torch.inference_mode()
+def answer_of(network, features, points, labels):
+    """Logits and predicted IoU by the network's own prompt encoder and mask decoder."""
+    sparse, dense = network.prompt_encoder(points=(points, labels.int()), boxes=None, masks=None)
+    position = network.prompt_encoder.get_dense_pe()
+    return network.mask_decoder(features.float(), position, sparse, dense, multimask_output=True)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_the_exported_decoder_answers_any_number_of_clicks_as_the_network_does(model, session, count):
+    generator = torch.Generator().manual_seed(count)
+    image = np.random.default_rng(0).integers(0, 255, (60, 48, 3)).astype(np.uint8)
+    features = model.encode(image).features.half().clone()
+    points = torch.rand(1, count, 2, generator=generator) * 256
+    labels = (torch.rand(1, count, generator=generator) > 0.4).float()
+    inputs = {"features": features.numpy(), "points": points.numpy(), "labels": labels.numpy()}
+    expected = answer_of(model.network, features, points, labels)
+    for exported, own in zip(session.run(None, inputs), expected, strict=True):
+        assert exported.shape == own.shape
+        assert np.abs(exported - own.numpy()).max() < 1e-5 * own.abs().max()
+
+
+def test_weights_are_stored_in_half_precision_and_the_network_stays_as_it_was():
+    torch.manual_seed(0)
+    network = build_sam_small()
+    before = copy.deepcopy(network.state_dict())
+    decoder = sam_onnx.click_decoder(network)
+    rounded = copy.deepcopy(network)
+    for weight in rounded.parameters():
+        weight.data = weight.half().float()
+    features, points, labels = torch.randn(1, 64, 32, 32).half(), torch.rand(1, 2, 2) * 256, torch.ones(1, 2)
+    with torch.inference_mode():
+        for ours, expected in zip(
+            decoder(features, points, labels), answer_of(rounded, features, points, labels), strict=True
+        ):
+            assert (ours - expected).abs().max() < 1e-5 * expected.abs().max()
+    stored = [weight for module in (decoder.decoder, decoder.no_mask) for weight in module.parameters()]
+    assert {weight.dtype for weight in stored} == {torch.float16}
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_files_are_written_once_and_register_themselves_under_their_names(model, tmp_path):
+    first = write_decoder(model, tmp_path)
+    written = (tmp_path / first["file"]).stat().st_mtime_ns
+    assert write_decoder(model, tmp_path) == first
+    assert (tmp_path / first["file"]).stat().st_mtime_ns == written
+    assert first["bytes"] == (tmp_path / first["file"]).stat().st_size < 900_000
+    embedding = model.encode(np.zeros((60, 48, 3), np.uint8))
+    name = write_picture(model, embedding, {"</script>": "13"}, tmp_path)
+    text = (tmp_path / name).read_text()
+    content = json.loads(text[text.index("] = ") + 4 : text.rindex(";")])
+    assert f'["{name}"]' in text and content["truths"] == {"</script>": "13"}
+    assert (content["seen"], content["low"], content["padded"]) == ([256, 205], [128, 128], 256)
+    assert {path.name for path in tmp_path.iterdir()} == {name, first["file"]}
+
+
+def test_without_npm_or_without_the_registry_the_reason_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BadInputError, match=r"npm is missing: install Node\.js"):
+        npm_files(PACKAGES, ["onnxruntime-web/dist/ort.wasm.min.js"])
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'npm error request to the registry failed' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    with pytest.raises(BadInputError, match=r"could not fetch .* request to the registry failed"):
+        npm_files(PACKAGES, ["onnxruntime-web/dist/ort.wasm.min.js"])
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_the_lock_file_pins_every_package_by_hash_and_names_no_server():
+    lock = json.loads((PACKAGES / "package-lock.json").read_text())["packages"]
+    wanted = json.loads((PACKAGES / "package.json").read_text())["dependencies"]
+    assert lock.pop("")["dependencies"] == wanted
+    assert {name: lock[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all(entry["integrity"].startswith("sha512-") for entry in lock.values())
+    assert not [entry for entry in lock.values() if "resolved" in entry]
