@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,29 @@ def evaluate_subjects(
     the embedded ones stand in. Raises BadInputError for a name that is unknown, for a dataset without a
     usable case, and if the embedded models cannot do it either.
     """
+    with executor_for(workers, scheduler) as pool:
+        return answers(
+            lambda *given: evaluate(*given, clicks, store or None, pool, max_cases or None),
+            *(subjects, models, checkpoint, protocol, device, dtype, embeddings),
+        )
+
+
+def answers(
+    answer: Callable[[Dataset, Model, Protocol], pd.DataFrame],
+    subjects: Sequence[Dataset],
+    models: str,
+    checkpoint: str = "",
+    protocol: str | Protocol = "paper",
+    device: str = "",
+    dtype: str = "float32",
+    embeddings: str = "",
+    stand_ins: Sequence[str] = EMBEDDED,
+) -> Runs:
+    """What `answer` gives for every dataset and model: rows, with the record of their run.
+
+    Parameters, notes and errors are those of `evaluate_subjects`. stand_ins: the models for a dataset where
+    none that was asked for can be had, or takes such prompts.
+    """
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
             raise BadInputError(f"protocol {protocol!r} is unknown: choose {' or '.join(PROTOCOLS)}")
@@ -112,21 +135,20 @@ def evaluate_subjects(
         find_entry(name)
     usable, notes = usable_device(device)
     runs = Runs({subject.name: subject for subject in subjects}, {}, {}, notes, protocol)
-    options = {"protocol": protocol, "clicks": clicks, "store": store or None, "max_cases": max_cases or None}
-    with executor_for(workers, scheduler) as pool:
-        for subject in subjects:
-            for name in names:
-                weights = checkpoint if name == names[0] else None
-                try:
-                    model = load_model(name, weights, usable, dtype=dtype, embeddings=embeddings or None)
-                    runs.add(model, evaluate(subject, model, executor=pool, **options))
-                except BadInputError as error:
-                    notes.append(f"{name} is not on this page: {error}")
-            if not runs.of(subject.name):
-                for name in EMBEDDED:
-                    model = load_model(name, device=usable)
-                    runs.add(model, evaluate(subject, model, executor=pool, **options))
-                notes.append(f"No model that was asked for could be had: {' and '.join(EMBEDDED)} stand in.")
+    for subject in subjects:
+        for name in names:
+            weights = checkpoint if name == names[0] else None
+            try:
+                model = load_model(name, weights, usable, dtype=dtype, embeddings=embeddings or None)
+                runs.add(model, answer(subject, model, protocol))
+            except BadInputError as error:
+                notes.append(f"{name} is not on this page: {error}")
+        if not runs.of(subject.name):
+            for name in stand_ins:
+                model = load_model(name, device=usable)
+                runs.add(model, answer(subject, model, protocol))
+            stand = f"{' and '.join(stand_ins)} {'stand' if len(stand_ins) > 1 else 'stands'} in"
+            notes.append(f"No model that was asked for could be had: {stand}.")
     notes[:] = dict.fromkeys(notes)
     return runs
 
