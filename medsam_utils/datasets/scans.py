@@ -116,6 +116,12 @@ class ScanReader(ABC):
             spacing=(float(sizes[cut.row_axis]), float(sizes[cut.column_axis])),
         )
 
+    def slices(self, dataset: Dataset, reference: CaseReference) -> tuple[int, float | None]:
+        """Return how many slices the volume of a case has, and how far apart they are in mm."""
+        grid = read_series(reference.images)
+        axis = find_cut(grid.shape, grid.affine, self.plane, reference.images[0]).slice_axis
+        return grid.shape[axis], float(nibabel.affines.voxel_sizes(grid.affine)[axis])
+
 
 @lru_cache(maxsize=1)
 def _read_together(

@@ -114,6 +114,14 @@ class Volumes:
             else None,
         )
 
+    def slices(self, dataset: Dataset, reference: CaseReference) -> tuple[int, float | None]:
+        """Return how many slices the volume of a case has, and how far apart they are in mm, if known."""
+        image = _read_together(reference.images, reference.masks, self.trust_identity)[0][0]
+        cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
+        known = self.trust_identity or not is_identity(image.affine)
+        apart = nibabel.affines.voxel_sizes(image.affine)[cut.slice_axis]
+        return image.values.shape[cut.slice_axis], round(float(apart), 6) if known else None
+
     def _decide(self, masks: list[np.ndarray]) -> np.ndarray:
         """Return the pixels that enough of the masks mark."""
         needed = len(masks) // 2 + 1 if self.rater == "majority" else 1

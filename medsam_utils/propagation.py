@@ -1,0 +1,211 @@
+"""Through the volume: prompts in few of its slices, carried to the others by the masks that they gave."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+
+from .boxed_mask import BoxedMask
+from .case import BadInputError, Case
+from .clicks import Protocol, next_click
+from .datasets import Dataset
+from .metrics import dice
+from .models import Model
+from .prompts import ask, box_round
+from .simulation import turns
+from .surface import surface_distances
+
+FEWEST_SLICES = 3  # with the object; in fewer there is hardly anything to carry
+Answer = tuple[BoxedMask, np.ndarray]  # a mask and its low-resolution logits
+
+
+@dataclass(frozen=True)
+class Carry:
+    """How the mask of a slice becomes the prompt of the next one, and where the object is taken to end.
+
+    way: parts joined by " and ": "mask" (its logits), "box" (round it), "click" (its deepest pixel).
+    It ends at an empty mask, at a predicted IoU below `least_iou`, and where the area changes from one slice
+    to the next by more than the factor `most_change`.
+    """
+
+    way: str
+    least_iou: float = 0.0
+    most_change: float = np.inf
+
+    def prompts(self, mask: BoxedMask, logits: np.ndarray) -> dict[str, Any]:
+        """Arguments of `Model.predict` for the next slice."""
+        parts = self.way.split(" and ")
+        if unknown := set(parts) - {"mask", "box", "click"}:
+            raise BadInputError(f"{unknown.pop()!r} cannot be carried: join mask, box and click by ' and '")
+        deepest = next_click(mask, None, Protocol(ties="first"), np.random.default_rng(0))
+        return {
+            "clicks": [[deepest] if "click" in parts else []],
+            "boxes": box_round(mask)[None] if "box" in parts else None,
+            "logits": logits[None] if "mask" in parts else None,
+        }
+
+    def ends(self, before: BoxedMask, after: BoxedMask, predicted_iou: float) -> bool:
+        """Whether the object has ended; a model that predicts no IoU (NaN) ends nothing by it."""
+        small, large = sorted([before.area, after.area])
+        return not small or predicted_iou < self.least_iou or large > self.most_change * small
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """One object in the slices of a volume, in their order, with some beyond its two ends.
+
+    voxel: mm along (slice, row, col), None if the files do not tell.
+    """
+
+    volume: str
+    class_name: str
+    task: str
+    cases: Sequence[Case]
+    voxel: tuple[float, float, float] | None
+
+    @property
+    def truths(self) -> list[BoxedMask]:
+        """True mask in every slice."""
+        return [BoxedMask.of(case.masks[self.class_name]) for case in self.cases]
+
+    def scores(self, masks: Sequence[BoxedMask]) -> dict[str, float]:
+        """Dice of the whole volume (0..1), HD95 and mean surface distance (mm) of a mask for every slice."""
+        prediction, truth = (np.stack([mask.mask() for mask in of]) for of in (masks, self.truths))
+        apart = surface_distances(prediction, truth, self.voxel) if self.voxel else (np.nan, np.nan)
+        flat = dice(prediction.reshape(len(masks), -1), truth.reshape(len(masks), -1))
+        return dict(zip(("dice", "hd95", "surface"), (flat, *apart), strict=True))
+
+
+def stacks(dataset: Dataset, beyond: int = 3, max_volumes: int = 0) -> Iterator[Stack]:
+    """Every object that a volume has in at least FEWEST_SLICES slices.
+
+    beyond: slices that are read past each end of the object. max_volumes: 0 for all.
+    Raises BadInputError if there is none.
+    """
+    by_volume = groupby(dataset.list().references, key=lambda r: (r.patient_id, r.images, r.masks))
+    volumes = [slices for _, group in by_volume if len(slices := list(group)) >= FEWEST_SLICES]
+    if not volumes:
+        raise BadInputError(
+            f"{dataset.root}: no volume of {dataset.name} has {FEWEST_SLICES} labelled slices: "
+            "take a dataset of volumes, such as mri_prostate"
+        )
+    for slices in volumes[: max_volumes or None]:
+        count, apart = dataset.reader.slices(dataset, slices[0])
+        listed = {reference.slice_index: reference for reference in slices}
+        wanted = range(max(min(listed) - beyond, 0), min(max(listed) + beyond + 1, count))
+        references = [listed.get(i) or dataclasses.replace(slices[0], slice_index=i) for i in wanted]
+        for name, task in dataset.tasks.items():
+            cases = [dataset.load(reference, name) for reference in references]
+            cases = [dataclasses.replace(case, masks={name: case.masks[name]}) for case in cases]
+            if sum(case.masks[name].any() for case in cases) >= FEWEST_SLICES:
+                voxel = (apart, *cases[0].spacing) if apart and cases[0].spacing else None
+                yield Stack(slices[0].case_id.rpartition("_z")[0], name, task, cases, voxel)
+
+
+def starts(areas: Sequence[int], rounds: int) -> list[int]:
+    """Slices to prompt in: the one where the object is largest, then in each round the middle of every gap.
+
+    areas: of the object in every slice. Gaps end where the object does.
+
+    >>> [starts([0, 3, 5, 9, 7, 5, 4, 2, 0], rounds) for rounds in (0, 1, 2)]
+    [[3], [1, 3, 5], [1, 2, 3, 4, 5, 6]]
+    """
+    labelled = np.flatnonzero(areas).tolist()
+    chosen = [int(np.argmax(areas))]
+    for _ in range(rounds):
+        gaps = pairwise([labelled[0] - 1, *chosen, labelled[-1] + 1])
+        chosen = sorted({*chosen, *(i for a, b in gaps if areas[i := (a + b) // 2])})
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A model with an image that is encoded already."""
+
+    model: Model
+    embedding: Any
+
+    def encode(self, image: np.ndarray) -> Any:
+        return self.embedding
+
+    def predict(self, *given: Any, **prompts: Any) -> Any:
+        return self.model.predict(*given, **prompts)
+
+
+def clicked(
+    stack: Stack, model: Model, embeddings: Sequence[Any], protocol: Protocol, clicks: int
+) -> dict[int, list[Answer]]:
+    """Algorithm 1 in every slice that has the object: slice -> the answer after each click."""
+    answers: dict[int, list[Answer]] = {}
+    for i, (case, embedding) in enumerate(zip(stack.cases, embeddings, strict=True)):
+        encoded, tasks = _Encoded(model, embedding), {stack.class_name: stack.task}
+        for _, target in turns(case, tasks, encoded, protocol, clicks):
+            (answer,) = ask(model, embedding, [target.prompts])
+            logits = answer.logits(target.scores["mask_index"])
+            answers.setdefault(i, []).append((target.prediction, logits))
+    return answers
+
+
+def carried(
+    model: Model, embeddings: Sequence[Any], given: Mapping[int, Answer], carry: Carry
+) -> list[BoxedMask]:
+    """Mask of every slice, from the answers in some: each is carried both ways, half-way to the next one.
+
+    The candidate that the model is most sure of counts.
+    """
+    shape = next(iter(given.values()))[0].shape
+    masks = [BoxedMask.of(np.zeros(shape, bool))] * len(embeddings)
+    halves = [(a + b + 1) // 2 for a, b in pairwise(sorted(given))]
+    for i, start, stop in zip(sorted(given), [0, *halves], [*halves, len(embeddings)], strict=True):
+        masks[i] = given[i][0]
+        for way in (range(i - 1, start - 1, -1), range(i + 1, stop)):
+            mask, logits = given[i]
+            for k in way:
+                if not mask.area:
+                    break
+                prediction = model.predict(embeddings[k], **carry.prompts(mask, logits))
+                best = int(prediction.most_confident()[0])
+                after = prediction.boxed_mask(0, best)
+                if carry.ends(mask, after, prediction.predicted_iou[0, best]):
+                    break
+                masks[k] = mask = after
+                logits = prediction.logits[0, best]
+    return masks
+
+
+def evaluate_volume(
+    stack: Stack,
+    model: Model,
+    protocol: Protocol,
+    clicks: int,
+    carries: Mapping[tuple[str, str], Carry],
+    rounds: Mapping[str, int],
+) -> Iterator[dict[str, Any]]:
+    """A record for every way to segment an object of a volume, with every number of rounds, see `starts`.
+
+    carries: (way, stop rule) -> how masks are carried. rounds: the most of each stop rule. Records: way,
+    stop, round, prompted (slices), slices (that have the object), spent (clicks), and `Stack.scores`. The
+    way "every slice" carries nothing; its rounds are clicks.
+    """
+    embeddings = [model.encode(case.image) for case in stack.cases]
+    answers = clicked(stack, model, embeddings, protocol, clicks)
+    areas = [truth.area for truth in stack.truths]
+    empty = BoxedMask.of(np.zeros(stack.cases[0].image.shape[:2], bool)), None
+
+    def record(way: str, stop: str, n: int, prompted: int, of_each: int, masks: list[BoxedMask]) -> dict:
+        facts = {"way": way, "stop": stop, "round": n, "prompted": prompted, "slices": len(answers)}
+        return facts | {"spent": prompted * of_each} | stack.scores(masks)
+
+    for n in range(clicks):
+        masks = [answers[i][n][0] if i in answers else empty[0] for i in range(len(areas))]
+        yield record("every slice", "", n, len(answers), n + 1, masks)
+    for (way, stop), carry in carries.items():
+        for n in range(rounds[stop] + 1):
+            places = starts(areas, n)
+            masks = carried(model, embeddings, {i: answers[i][-1] for i in places}, carry)
+            yield record(way, stop, n, len(places), clicks, masks)
