@@ -58,10 +58,9 @@ def write_files(
         }
     if not sams:
         return {}
-    named = f"{' and '.join(sams)} ({'demo' if level == 'demo' else 'on your data'})"
     return {
         "decoders": {name: write_decoder(model, folder) for name, model in sams.items()},
-        "offer": f"{named} can answer your own clicks in this page.",
+        "offer": f"{' and '.join(sams)} ({'demo' if level == 'demo' else 'on your data'})",
     }
 
 
@@ -103,16 +102,28 @@ def write_runtime(packages: Path, folder: Path) -> int:
 
     packages: folder of package.json and package-lock.json. Raises BadInputError if npm cannot be had.
     """
+    target, root = folder / "runtime.js", Path(__file__).parent
+    parts = [
+        packages / "package-lock.json",
+        *(root / name for name in ("contours.js", "decoder.js", "in_page.py")),
+    ]
+    key = f"// {hashlib.sha256(b''.join(path.read_bytes() for path in parts)).hexdigest()}\n"
+    if target.is_file():
+        with target.open(encoding="utf-8") as file:
+            if file.readline() == key:
+                return target.stat().st_size
+        target.unlink()  # of other versions: better none than one that does not fit the pages
     script, module, binary = (path.read_bytes() for path in npm_files(packages, RUNTIME))
     packed = {"module": _packed(module), "binary": _packed(binary)}
-    ours = "\n".join(
-        Path(__file__).with_name(name).read_text("utf-8") for name in ("contours.js", "decoder.js")
-    )
+    ours = "\n".join((root / name).read_text("utf-8") for name in ("contours.js", "decoder.js"))
     ours = re.sub(r"^export ", "", ours, flags=re.MULTILINE)
     text = re.sub("^//# sourceMappingURL=.*", "", script.decode(), flags=re.MULTILINE)
     text += f"\nwindow.medsamInPage.packed = {json.dumps(packed)};\n(() => {{\n{ours}}})();\n"
     folder.mkdir(parents=True, exist_ok=True)
-    return (folder / "runtime.js").write_text(text, encoding="utf-8")
+    temporary = target.with_suffix(".part")
+    temporary.write_text(key + text, encoding="utf-8")
+    os.replace(temporary, target)
+    return target.stat().st_size
 
 
 def npm_files(packages: Path, names: Sequence[str]) -> list[Path]:

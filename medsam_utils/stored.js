@@ -13,7 +13,7 @@ function stored(data) {
 
   function offered() {
     const bytes = Object.values(data.decoders).reduce((sum, decoder) => sum + decoder.bytes, site.bytes);
-    return `${data.offer} It runs in your browser and sends nothing; ${(bytes / 1e6).toFixed(1)} MB are loaded once.`;
+    return `${data.offer} answers your own clicks, in your browser, and sends nothing: ${(bytes / 1e6).toFixed(1)} MB are loaded once.`;
   }
 
   function answer() {
@@ -82,7 +82,7 @@ function stored(data) {
     try {
       await load("runtime.js");
       for (const [model, { file }] of Object.entries(data.decoders)) networks.set(model, await site.decoder(await load(file)));
-      offer = { button: "", text: `${data.offer} Left click or tap: inside the object. Right or shift click: outside.` };
+      offer = { button: "", text: `${data.offer} answers. Left click or tap: inside the object. Right or shift click: outside.` };
       values.state = { ...values.state, clicks: [] };
     } catch (error) {
       offer = { button: "Try again", text: error.message, problem: true };

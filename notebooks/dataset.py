@@ -32,6 +32,7 @@ workers = 0  # processes to compute on; 0: this one
 scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
 store = "results"  # folder of stored rows: what is there is not computed again
 title = ""  # what your own data is called; empty: the folder's name
+in_page = ""  # folder for what lets the page itself answer a reader's clicks; empty: it only shows
 
 # %% tags=["hide-input"]
 from IPython.display import display
@@ -44,7 +45,7 @@ from medsam_utils.pages.runs import evaluate_subjects, given
 
 parameters = given(globals())
 subject = load_folder(folder, name=title or None) if folder else load_dataset(dataset, data or None)
-of_subject = ("dataset", "folder", "data", "title")
+of_subject = ("dataset", "folder", "data", "title", "in_page")
 runs = evaluate_subjects([subject], **{k: v for k, v in parameters.items() if k not in of_subject})
 rows = runs.rows
 display(page.banner([subject], runs.models, runs.notes), page.answer(rows), passport(subject))
@@ -71,10 +72,11 @@ figures.examples(subject, runs.models, rows)
 # ## Single cases, click by click
 #
 # The worst, quartile and best cases by the first model's IoU after one click. Move the slider to follow the
-# clicks; every model has its own, because each click answers that model's error.
+# clicks; every model has its own, because each click answers that model's error. Where there is a button for
+# it, SAM answers your own clicks too, in your browser.
 
 # %% tags=["hide-input"]
-explorer.static(subject, runs.models, rows, runs.protocol)
+explorer.static(subject, runs.models, rows, runs.protocol, in_page=in_page or None)
 
 # %% [markdown]
 # ## The numbers

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..case import BadInputError
+from ..in_page import write_runtime
 from .pages import PAGES
 
 
@@ -14,6 +16,11 @@ def build_book(root: Path) -> int:
     for page in (root / "_build/html" / PAGES / "own").glob("*.html"):
         if not (root / PAGES / "own" / f"{page.stem}.ipynb").is_file():
             page.unlink()  # Sphinx leaves the page of a chapter that is gone
+    if (root / PAGES / "in_page").is_dir():
+        try:
+            write_runtime(root / "book/npm", root / PAGES / "in_page")
+        except BadInputError as error:
+            print(f"no page has a button that lets a reader click: {error}", flush=True)
     program = Path(sys.executable).with_name("jupyter-book")
     # --all takes a second more and repeats a warning until its cause is gone
     command = [program, "build", root, "--all", "--builder", "html", "-W", "-n", "--keep-going", "-q"]

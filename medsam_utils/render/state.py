@@ -13,7 +13,7 @@ from ..datasets import DATASETS, load_dataset
 from .pages import Page, source
 
 PACKAGE = Path(__file__).resolve().parents[1]
-WRITTEN = ("store", "embeddings")  # parameters that name a folder for what the page itself writes
+WRITTEN = ("store", "embeddings", "in_page")  # parameters that name a folder for what the page itself writes
 
 
 def code_state(root: Path) -> str:
