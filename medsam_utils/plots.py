@@ -182,15 +182,22 @@ def _clicks_and_iou(axes: Axes, clicks: int) -> None:
 
 
 def example(
-    axes: Axes, image: np.ndarray, truth=None, prediction=None, clicks=(), numbered: bool = False
+    axes: Axes,
+    image: np.ndarray,
+    truth=None,
+    prediction=None,
+    clicks=(),
+    numbered: bool = False,
+    side: int = 400,
 ) -> None:
     """An image with the truth's contour in green, the prediction's in red dashes, clicks as dots.
 
     image: uint8, H x W x 3. truth, prediction: bool, H x W, or None. clicks: objects with row, col and
     positive; positive ones are green, negative ones red, as in the study's figures 2 and 3. numbered:
-    write the number of each click beside it.
+    write the number of each click beside it. side: pixels of the longest side that the page shows; a larger
+    image is reduced.
     """
-    step = max(1, -(-max(image.shape[:2]) // 400))  # more pixels than the page shows only make it heavy
+    step = max(1, -(-max(image.shape[:2]) // side))
     rows, cols = image.shape[:2]
     picture = Image.fromarray(image).reduce(step) if step > 1 else image
     axes.imshow(picture, extent=(-0.5, cols - 0.5, rows - 0.5, -0.5), interpolation="none")

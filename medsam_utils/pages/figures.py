@@ -104,7 +104,7 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
             of_object = of_model[of_model["case_id"] == case_id]
             case = dataset.load(references[case_id], class_of[task])
             title = f"{model} on {task}, {percentile}th percentile"
-            picture = _example(case, case.masks[class_of[task]], models[model], of_object, title)
+            picture = example(case, case.masks[class_of[task]], models[model], of_object, title)
             caption = f"<strong>{percentile}th percentile</strong><br>IoU {value:.2f} · {escape(case_id)}"
             figures.append(figure(picture, caption, width=200))
         level = LEVELS[of_model["level"].iloc[0]]
@@ -112,13 +112,15 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
     return HTML("".join(blocks))
 
 
-def _example(case: Case, truth: np.ndarray, model: Model, of_object: pd.DataFrame, title: str) -> str:
-    """Image, truth, prediction after one click and that click, as SVG."""
+def example(
+    case: Case, truth: np.ndarray, model: Model, of_object: pd.DataFrame, title: str, side: int = 400
+) -> str:
+    """Image, truth, prediction after one click and that click, as SVG; side: as for `plots.example`."""
     first = of_object[of_object["click"] == 1].iloc[0]
     prediction = replay(case, model, of_object, click=1)
     click = Click(*first[["row", "col", "positive", "distance", "ties"]])
     drawing, axes = plots.new_picture(case.image)
-    plots.example(axes, case.image, truth, prediction, [click])
+    plots.example(axes, case.image, truth, prediction, [click], side=side)
     return plots.svg(
         drawing,
         f"{title}: IoU {first['iou']:.2f}; image with true contour, predicted contour and first click.",

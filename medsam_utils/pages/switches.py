@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from ..comparison import paired_differences
 from ..statistics import interval, patients_of
 from . import figures, page
 from .figures import LEVELS
-from .runs import Runs
+from .runs import Runs, evaluate_datasets
 
 
 def switches() -> dict[str, Protocol]:
@@ -33,6 +35,26 @@ def switches() -> dict[str, Protocol]:
     return named | {RELEASED_CODE.name: RELEASED_CODE}
 
 
+def evaluate_protocols(parameters: Mapping[str, Any], protocols: Mapping[str, Protocol]) -> dict[str, Runs]:
+    """Runs under PAPER, called "paper" in the result, and under each protocol, by name.
+
+    parameters: of `evaluate_datasets`, without a protocol. Models that answer with one mask are not run again
+    under another choice among masks: it cannot change anything.
+    """
+    runs = {"paper": evaluate_datasets(**parameters, protocol=PAPER)}
+    rows = runs["paper"].rows
+    choosing = {name.split(" (")[0] for name in rows.loc[rows["iou_1"].notna(), "model"].unique()}
+    models = parameters["models"].split()
+    for name, protocol in protocols.items():
+        asked = models
+        if protocol == replace(PAPER, mask_choice=protocol.mask_choice):
+            asked = [model for model in models if model in choosing]
+        if asked:
+            given = dict(parameters) | {"models": " ".join(asked), "protocol": protocol}
+            runs[name] = evaluate_datasets(**given)
+    return runs
+
+
 def _alternatives(field: str) -> list:
     """Values of a field that are compared with PAPER's."""
     released = getattr(RELEASED_CODE, field)
@@ -44,10 +66,11 @@ def effects(paper: pd.DataFrame, switched: pd.DataFrame, clicks: tuple[int, ...]
     """IoU with the switch minus IoU without, per task and model, with its 95 % interval.
 
     paper, switched: rows of the same objects. Columns: task, model, level, click, objects, patients,
-    difference, low, high. Patients are resampled; with fewer than five there is no interval (NaN).
+    difference, low, high. Patients are resampled; with fewer than five there is no interval (NaN). A model
+    that was not run with the switch is left out.
     """
     lines = []
-    for model, of_model in paper.groupby("model", sort=False):
+    for model, of_model in paper[paper["model"].isin(switched["model"])].groupby("model", sort=False):
         differences = paired_differences(of_model, switched[switched["model"] == model])
         for (task, level), table in differences.groupby(["task", "level"], sort=False):
             patients = patients_of(table)

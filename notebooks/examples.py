@@ -1,0 +1,72 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (the-examples)=
+# # Examples of every dataset
+#
+# What does one click give, when it goes badly, when it goes as usual, and when it goes well?
+
+# %% tags=["parameters"]
+datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
+data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
+models = "sam_small ritm_small"  # names of medsam_utils.MODELS, with spaces between
+protocol = "paper"  # how clicks are simulated: paper or released-code
+clicks = 9  # clicks simulated for each object; the pictures show the first
+max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
+device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
+dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
+embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
+workers = 0  # processes to compute on; 0: this one
+scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
+store = "results"  # folder of stored rows: what is there is not computed again
+
+# %% tags=["hide-input"]
+from IPython.display import display
+
+from medsam_utils.pages import examples, page
+from medsam_utils.pages.record import made_by
+from medsam_utils.pages.runs import evaluate_datasets, given
+
+parameters = given(globals())
+runs = evaluate_datasets(**parameters)
+display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), examples.answer(runs.rows))
+
+# %% [markdown]
+# The study's figures 2 and 3 show, for each dataset, the images at the 25th, 50th and 75th percentile of
+# SAM's IoU after one click. These are the same choices from this run, for every task and model: a quarter of
+# the images is worse than the first picture, half are worse than the second, a quarter is better than the
+# third. Each model has its own percentiles, so its pictures may be of other images.
+#
+# Green line: the truth. Red dashes: the prediction. Green dot: the click.
+
+# %% tags=["hide-input"]
+examples.side_by_side(runs)
+
+# %% [markdown]
+# ## How
+#
+# The rows are those of the datasets' own chapters, which show the same images larger, name the cases, and let
+# you follow all clicks. An image is chosen by its rank alone; of equal IoUs, by the name of the case. The
+# masks are drawn again from the stored clicks.
+#
+# ## Limits
+#
+# - Three images show no distribution: the curves and intervals of the chapters do.
+# - What lies below the 25th percentile is not shown here. A dataset's own chapter has its worst case.
+# - With few images neighbouring percentiles can be the same image.
+
+# %% [markdown]
+# ## How this page was made
+
+# %% tags=["hide-input"]
+made_by("examples", parameters, runs.tables, runs.protocol)
