@@ -1,9 +1,9 @@
 """SAM's mask decoder for many objects of one image: the same weights and sums in another order.
 
 `segment_anything.modeling.MaskDecoder` repeats the image's tokens for each object and projects them anew at
-every click. Here what the image alone decides is computed once per image, tokens stay in one memory layout
-from end to end, and only what the three masks need is computed in the last attention and after.
-Results differ from the reference by rounding.
+every click. Here what the image alone decides is computed once per image, later layers project the prompts
+instead of the image (`folded_attention`), tokens stay in one memory layout from end to end, and only what the
+three masks need is computed in the last attention and after. Results differ from the reference by rounding.
 """
 
 from __future__ import annotations
@@ -14,19 +14,24 @@ from dataclasses import dataclass
 
 import torch
 from segment_anything.modeling import Sam
-from segment_anything.modeling.transformer import Attention
+from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+
+from .folded_attention import FromImage, ToImage
 
 CANDIDATES = slice(1, None)  # SAM's first mask token is the one for a prompt without ambiguity: not used
 
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """What the decoder needs of an image: tokens, 1 x N x C, and the first layer's projections of them."""
+    """What the decoder needs of an image: tokens, N x C, or B x N x C under mask prompts.
+
+    projected: keys, values and queries that the first layer makes of them, N x D, without their biases.
+    """
 
     tokens: Tensor
-    projections: tuple[Tensor, ...]
+    projected: tuple[Tensor, Tensor, Tensor]
 
 
 class Decoder:
@@ -34,24 +39,35 @@ class Decoder:
 
     def __init__(self, network: Sam) -> None:
         self.network = network
-        decoder = network.mask_decoder
-        self.layers = decoder.transformer.layers
-        self.final = decoder.transformer.final_attn_token_to_image
-        position = network.prompt_encoder.get_dense_pe().flatten(2)[0]
-        self.projections = [
-            _Projection(
-                position, keys=layer.cross_attn_token_to_image, queries=layer.cross_attn_image_to_token
-            )
-            for layer in self.layers
-        ] + [_Projection(position, keys=self.final)]
+        decoder, encoder = network.mask_decoder, network.prompt_encoder
+        transformer = decoder.transformer
+        self.position = encoder.get_dense_pe().flatten(2)[0].T.contiguous()
+        self.layers = [_Layer(layer, projected=i == 0) for i, layer in enumerate(transformer.layers)]
+        self.final = ToImage(transformer.final_attn_token_to_image, transformer.norm_final_attn)
+        self.outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]
+        self.used = [0, *range(1, decoder.num_mask_tokens + 1)[CANDIDATES]]
+        self.labels = torch.cat([part.weight for part in encoder.point_embeddings])
+        self.sides = torch.tensor(encoder.input_image_size[::-1], device=self.labels.device)
+        self.kernels = _together(decoder.output_hypernetworks_mlps[CANDIDATES])
         transposed_1, self.norm, self.activation_1, transposed_2, self.activation_2 = decoder.output_upscaling
         self.upscale_1, self.upscale_2 = _per_token(transposed_1), _per_token(transposed_2)
 
     def image_tokens(self, features: Tensor) -> ImageTokens:
         """From the encoder's features, 1 x C x h x w; no mask is given as a prompt."""
-        no_mask = self.network.prompt_encoder.no_mask_embed.weight
-        tokens = (features.flatten(2).transpose(1, 2) + no_mask).contiguous()
-        return ImageTokens(tokens, self.projections[0](tokens))
+        return self._image(features[0].flatten(1).T + self.network.prompt_encoder.no_mask_embed.weight)
+
+    def _with_masks(self, image: ImageTokens, masks: Tensor) -> ImageTokens:
+        """The image as each object's mask prompt, B x 1 x 4h x 4w, changes it."""
+        encoder = self.network.prompt_encoder
+        given = encoder._embed_masks(masks).flatten(2).mT
+        return self._image(image.tokens + (given - encoder.no_mask_embed.weight))
+
+    def _image(self, tokens: Tensor) -> ImageTokens:
+        tokens = tokens.contiguous()
+        placed, layer = tokens + self.position, self.layers[0].layer
+        to_image, from_image = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+        keys, values = F.linear(placed, to_image.k_proj.weight), F.linear(tokens, to_image.v_proj.weight)
+        return ImageTokens(tokens, (keys, values, F.linear(placed, from_image.q_proj.weight)))
 
     def __call__(
         self,
@@ -67,35 +83,42 @@ class Decoder:
         labels: B x n, 1 positive, 0 negative. boxes: B x 4, (x, y) of the first and of the last pixel.
         masks: logits as they come out here, B x 1 x 4h x 4w.
         """
-        decoder, encoder = self.network.mask_decoder, self.network.prompt_encoder
-        prompts = encoder._embed_points(points, labels, pad=boxes is None and points.shape[1] > 0)
-        if boxes is not None:
-            prompts = torch.cat([prompts, encoder._embed_boxes(boxes)], dim=1)
         if masks is not None:
             image = self._with_masks(image, masks)
-        outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        queries = given = torch.cat([outputs.expand(len(points), -1, -1), prompts], dim=1)
-        tokens, projections = image.tokens, image.projections
-        for i, layer in enumerate(self.layers):
-            if i:
-                projections = self.projections[i](tokens)
-            queries, tokens = _layer(layer, queries, given, tokens, projections)
-        used = [0, *range(1, decoder.num_mask_tokens + 1)[CANDIDATES]]
-        queries, given = queries[:, used], given[:, used]
-        queries = queries + _to_image(self.final, queries + given, *self.projections[-1](tokens))
-        queries = decoder.transformer.norm_final_attn(queries)
-        kernels = [
-            mlp(queries[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps[CANDIDATES], start=1)
-        ]
-        predicted_iou = decoder.iou_prediction_head(queries[:, 0])[:, CANDIDATES]
-        return self._masks(tokens, torch.stack(kernels, dim=1)), predicted_iou
+        prompts = origin = self._prompts(points, labels, boxes)
+        tokens, read = image.tokens, image.projected
+        for layer in self.layers:
+            prompts, tokens = layer(prompts, origin, tokens, read)
+            placed = tokens + self.position
+            read = placed, tokens, placed
+        outputs = self.final(prompts[:, self.used], origin[:, self.used], *read[:2])
+        predicted_iou = self.network.mask_decoder.iou_prediction_head(outputs[:, 0])[:, CANDIDATES]
+        kernels = outputs[:, 1:].transpose(0, 1)
+        for i, (weight, bias) in enumerate(self.kernels):
+            kernels = torch.baddbmm(bias, kernels.relu() if i else kernels, weight)
+        return self._masks(tokens, kernels.transpose(0, 1)), predicted_iou
 
-    def _with_masks(self, image: ImageTokens, masks: Tensor) -> ImageTokens:
-        """The image as each object's mask prompt, B x 1 x 4h x 4w, changes it: tokens B x N x C."""
-        encoder = self.network.prompt_encoder
-        given = encoder._embed_masks(masks).flatten(2).transpose(1, 2)
-        tokens = (image.tokens + (given - encoder.no_mask_embed.weight)).contiguous()
-        return ImageTokens(tokens, self.projections[0](tokens))
+    def _prompts(self, points: Tensor, labels: Tensor, boxes: Tensor | None) -> Tensor:
+        """Tokens B x T x C: for the answers, of the points, and of a box or SAM's filler for none."""
+        size, count = labels.shape
+        parts = [self.outputs.expand(size, -1, -1)]
+        if boxes is not None:
+            corners = self._places(boxes.view(size, 2, 2) + 0.5) + self.labels[2:]
+            parts += [self._places(points + 0.5) + self.labels[labels], corners]
+        elif count:
+            filler = self.network.prompt_encoder.not_a_point_embed.weight.expand(size, 1, -1)
+            places = self._places(F.pad(points + 0.5, (0, 0, 0, 1)))  # as SAM rounds: with the filler's row
+            parts += [places[:, :-1] + self.labels[labels], filler]
+        return torch.cat(parts, dim=1)
+
+    def _places(self, points: Tensor) -> Tensor:
+        """SAM's encoding B x n x C of points B x n x 2, rounded as that of one object at a time.
+
+        Frequencies are high: the last digit of a sum of two products shows in the masks.
+        """
+        frequencies = self.network.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        phases = 2 * math.pi * torch.stack([place @ frequencies for place in 2 * (points / self.sides) - 1])
+        return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
     def _masks(self, tokens: Tensor, kernels: Tensor) -> Tensor:
         """Logits B x K x 4h x 4w of image tokens B x N x C under kernels B x K x C / 8.
@@ -111,78 +134,56 @@ class Decoder:
         x = F.linear(tokens, *self.upscale_1).view(size, height, width, 2, 2, *channels)
         x = x.transpose(2, 3).reshape(-1, *channels)
         x = F.layer_norm(x, channels, self.norm.weight, self.norm.bias, self.norm.eps)
-        x = self.activation_2(F.linear(self.activation_1(x), *self.upscale_2))
+        # Transposed, because torch rounds GELU in another way where a tensor is in plain order; SAM's is not.
+        x = self.activation_2(F.linear(self.activation_1(x.mT).mT, *self.upscale_2).mT).mT
         logits = kernels @ x.view(size, -1, kernels.shape[-1]).transpose(1, 2)
         # Two neighbours in a row move as one: half as many numbers to move.
         logits = logits.view(torch.float64).view(size, masks, 2 * height, 2 * width, 2).transpose(3, 4)
         return logits.contiguous().view(torch.float32).view(size, masks, 4 * height, 4 * width)
 
 
-class _Projection:
-    """Image tokens to keys, values and queries of the attentions that read them, in one multiplication."""
+class _Layer:
+    """One two-way layer: queries attend to each other and to the image, then the image to them."""
 
-    def __init__(self, position: Tensor, keys: Attention, queries: Attention | None = None) -> None:
-        """position: C x N, added to what keys and queries are made of, and not to what values are."""
-        linears = [keys.k_proj, keys.v_proj, *([queries.q_proj] if queries else [])]
-        offsets = [linear.weight @ position + linear.bias[:, None] for linear in linears]
-        offsets[1] = keys.v_proj.bias[:, None].expand_as(offsets[1])
-        heads = keys.num_heads
+    def __init__(self, layer: TwoWayAttentionBlock, projected: bool) -> None:
+        """projected: the image is given as its keys, values and queries."""
+        self.layer = layer
+        self.to_image = ToImage(layer.cross_attn_token_to_image, layer.norm2, projected)
+        self.from_image = FromImage(layer.cross_attn_image_to_token, layer.norm4, projected)
 
-        def by_head(parts: Sequence[Tensor]) -> Tensor:
-            return torch.stack([part.unflatten(0, (heads, -1)) for part in parts], dim=1).contiguous()
+    def __call__(
+        self, prompts: Tensor, origin: Tensor, tokens: Tensor, read: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Prompts B x T x C and image tokens B x N x C after the layer.
 
-        self.weight, self.offset = by_head([linear.weight for linear in linears]), by_head(offsets)
-
-    def __call__(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """B x N x C to keys, values and queries, each B x heads x d x N."""
-        weight = self.weight.flatten(0, 2).expand(len(tokens), -1, -1)
-        projected = torch.baddbmm(self.offset.flatten(0, 2), weight, tokens.transpose(1, 2))
-        return projected.unflatten(1, self.weight.shape[:3]).unbind(2)
-
-
-def _layer(
-    layer: nn.Module, queries: Tensor, given: Tensor, tokens: Tensor, projections: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """One two-way layer: queries B x T x C attend to each other and to the image, then the image to them."""
-    keys, values, image_queries = projections
-    if layer.skip_first_layer_pe:
-        queries = layer.self_attn(queries, queries, queries)
-    else:
-        placed = queries + given
-        queries = queries + layer.self_attn(placed, placed, queries)
-    queries = layer.norm1(queries)
-    queries = layer.norm2(queries + _to_image(layer.cross_attn_token_to_image, queries + given, keys, values))
-    queries = layer.norm3(queries + layer.mlp(queries))
-    from_image = layer.cross_attn_image_to_token
-    tokens = layer.norm4(_from_image(from_image, queries + given, queries, image_queries, tokens))
-    return queries, tokens
+        origin: the prompts as they were before all layers. read: the image as keys, values and queries.
+        """
+        layer, (keys, values, queries) = self.layer, read
+        if layer.skip_first_layer_pe:
+            prompts = _among_themselves(layer.self_attn, prompts, prompts)
+        else:
+            prompts = prompts + _among_themselves(layer.self_attn, prompts + origin, prompts)
+        prompts = self.to_image(layer.norm1(prompts), origin, keys, values)
+        prompts = layer.norm3(prompts + layer.mlp(prompts))
+        return prompts, self.from_image(prompts, origin, tokens, queries)
 
 
-def _to_image(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """What tokens B x T x C read from the image's keys and values, B or 1 x heads x d x N: B x T x C."""
-    q = _heads(attention.q_proj(queries), attention)
-    weights = torch.softmax((q / math.sqrt(q.shape[-1])) @ keys, dim=-1)
-    read = weights @ values.transpose(-1, -2)
-    return attention.out_proj(read.transpose(1, 2).flatten(2))
+def _among_themselves(attention: Attention, placed: Tensor, prompts: Tensor) -> Tensor:
+    """What prompts B x T x C read of each other, compared as `placed`."""
+    parts = (attention.q_proj(placed), attention.k_proj(placed), attention.v_proj(prompts))
+    heads = (part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts)
+    return attention.out_proj(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
 
 
-def _from_image(
-    attention: Attention, keys: Tensor, values: Tensor, image_queries: Tensor, tokens: Tensor
-) -> Tensor:
-    """Image tokens, B or 1 x N x C, plus what they read from B x T x C tokens: B x N x C.
-
-    Values go through the output's weights before the image reads them, so that reading is one multiplication.
-    """
-    k, v = _heads(attention.k_proj(keys), attention), _heads(attention.v_proj(values), attention)
-    weights = torch.softmax((k / math.sqrt(k.shape[-1])) @ image_queries, dim=-2).flatten(1, 2)
-    out = attention.out_proj
-    values = v @ out.weight.T.view(attention.num_heads, v.shape[-1], -1) + out.bias / attention.num_heads
-    return torch.baddbmm(tokens.expand(len(weights), -1, -1), weights.transpose(1, 2), values.flatten(1, 2))
-
-
-def _heads(x: Tensor, attention: Attention) -> Tensor:
-    """B x T x D to B x heads x T x d."""
-    return x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+def _together(mlps: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor]]:
+    """Perceptrons of one shape as one: per layer, weights K x in x out and biases K x 1 x out."""
+    return [
+        (
+            torch.stack([linear.weight.T for linear in of_layer]),
+            torch.stack([linear.bias[None] for linear in of_layer]),
+        )
+        for of_layer in zip(*(mlp.layers for mlp in mlps), strict=True)
+    ]
 
 
 def _per_token(transposed: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
