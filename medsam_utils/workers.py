@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import platform
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -22,7 +26,7 @@ import cv2
 
 from .case import BadInputError
 
-IN_FLIGHT = 32  # tasks that wait or run at a time, so that memory does not grow with the dataset
+IN_FLIGHT = 256  # tasks that wait or run at a time, enough for so many workers; no more are held in memory
 ATTEMPTS = 3  # how often a task is handed out whose worker died
 
 
@@ -64,7 +68,7 @@ class Processes(Executor):
         """Hand out one call; its future raises BrokenExecutor if a process died meanwhile."""
         for _ in range(ATTEMPTS):
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(self.workers, get_context("spawn"), single_threaded)
+                self._pool = ProcessPoolExecutor(self.workers, get_context("spawn"))
             try:
                 return self._pool.submit(function, *args, **kwargs)
             except BrokenExecutor:
@@ -79,10 +83,45 @@ class Processes(Executor):
 
 def single_threaded() -> None:
     """Let torch and OpenCV use one thread in this process, since its neighbours use the other cores."""
-    import torch  # only here: what needs no model, such as the book's renderer, is spared its import
+    _set_threads(1, 1)
 
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+
+@contextmanager
+def _on_one_thread() -> Iterator[None]:
+    """`single_threaded` within a `with` block: a sum's last digits depend on the number of threads."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 1, cv2.getNumThreads()
+    single_threaded()
+    try:
+        yield
+    finally:
+        _set_threads(*before)
+
+
+def _set_threads(of_torch: int, of_opencv: int) -> None:
+    if torch := sys.modules.get("torch"):  # what needs no torch is spared its import
+        torch.set_num_threads(of_torch)
+    cv2.setNumThreads(of_opencv)
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let this process keep up to 256 MiB of freed memory, where its C library is glibc.
+
+    Dask starts its workers with MALLOC_TRIM_THRESHOLD_=65536: what torch frees goes back to the system, to
+    be fetched again page by page for the next layer, which takes half as long again as the computing itself.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+        ctypes.CDLL(None).mallopt(trim_threshold, 256 << 20)
+        ctypes.CDLL(None).mallopt(mmap_threshold, 32 << 20)  # its greatest value
+
+
+def _in_worker(function: Callable, *task: Any) -> Any:
+    """function(*task) in a process that somebody else may have started."""
+    single_threaded()
+    keep_freed_memory()
+    return function(*task)
 
 
 def run(function: Callable, tasks: Iterable[tuple], executor: Executor | None = None) -> Iterator[Any]:
@@ -91,10 +130,15 @@ def run(function: Callable, tasks: Iterable[tuple], executor: Executor | None = 
     A task whose worker died is handed out again, and computed here if the executor takes no more.
     Raises RuntimeError if a task's workers died ATTEMPTS times.
     """
-    tasks = iter(tasks)
-    if executor is None:
-        yield from (function(*task) for task in tasks)
-        return
+    with _on_one_thread():
+        if executor is None:
+            yield from (function(*task) for task in tasks)
+        else:
+            yield from _results(function, iter(tasks), executor)
+
+
+def _results(function: Callable, tasks: Iterator[tuple], executor: Executor) -> Iterator[Any]:
+    """`run` on an executor."""
     again: deque[tuple[tuple, int]] = deque()
     running: dict[Future, tuple[tuple, int]] = {}
     while True:
@@ -102,7 +146,7 @@ def run(function: Callable, tasks: Iterable[tuple], executor: Executor | None = 
         while again:
             task, attempt = again.popleft()
             try:
-                running[executor.submit(function, *task)] = task, attempt
+                running[executor.submit(_in_worker, function, *task)] = task, attempt
             except BrokenExecutor:  # such as a plain pool one of whose processes died
                 yield function(*task)
         if not running:
