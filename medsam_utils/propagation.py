@@ -114,12 +114,14 @@ def starts(areas: Sequence[int], rounds: int) -> list[int]:
 
     >>> [starts([0, 3, 5, 9, 7, 5, 4, 2, 0], rounds) for rounds in (0, 1, 2)]
     [[3], [1, 3, 5], [1, 2, 3, 4, 5, 6]]
+    >>> starts([9, 5, 7], 1)
+    [0, 1]
     """
     labelled = np.flatnonzero(areas).tolist()
     chosen = [int(np.argmax(areas))]
     for _ in range(rounds):
         gaps = pairwise([labelled[0] - 1, *chosen, labelled[-1] + 1])
-        chosen = sorted({*chosen, *(i for a, b in gaps if areas[i := (a + b) // 2])})
+        chosen = sorted({*chosen, *(i for a, b in gaps if b - a > 1 and areas[i := (a + b) // 2])})
     return chosen
 
 

@@ -127,8 +127,8 @@ def answer(rows: pd.DataFrame) -> HTML:
         parts.append(
             f"with <strong>{escape(model)}</strong>, {best.spent:.0f} clicks in one slice, carried on as "
             f"{best.way} (stop rule: {best.stop}), give a mean Dice of "
-            f"<strong>{_with_ends(*best[['dice', 'low', 'high']])}</strong> over {best.objects} objects in "
-            f"volumes; as many in every slice, {every.spent:.0f} clicks, "
+            f"<strong>{_with_ends(*best[['dice', 'low', 'high']])}</strong> (objects through a volume: "
+            f"{best.objects}); as many in every slice, {every.spent:.0f} clicks, "
             f"<strong>{every.dice:.2f}</strong>, a difference of "
             f"{_with_ends(*every[['behind', 'behind low', 'behind high']], sign='+')}"
         )
