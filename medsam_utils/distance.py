@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from scipy.spatial import KDTree
 
-LARGE = 1 << 17  # pixels of a box, from which on bounds by cells are cheaper than transforming all of it
+LARGE = 1 << 18  # pixels of a box, from which on bounds by cells are cheaper than transforming all of it
 
 
 def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]:

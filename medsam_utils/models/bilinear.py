@@ -12,16 +12,22 @@ from torch.nn.functional import interpolate
 
 from ..boxed_mask import BoxedMask
 
-STRIP = 64  # image rows computed at a time: they depend on few rows of logits
+STRIP = 128  # image rows computed at a time: they depend on few rows of logits
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A resizing along one axis: weights, n x low, and first and last nonzero weight of each row."""
+    """A resizing along one axis: weights, n x low, and what depends on what.
+
+    first, last: of the inputs that each output depends on. starts, stops: the first output that depends on
+    input i or a later one, and the one behind the last that depends on inputs before i.
+    """
 
     weights: torch.Tensor
-    first: np.ndarray
-    last: np.ndarray
+    first: list[int]
+    last: list[int]
+    starts: list[int]
+    stops: list[int]
 
     @classmethod
     def of(cls, low: int, padded: int, resized: int, original: int) -> Axis:
@@ -33,15 +39,9 @@ class Axis:
         weights = interpolate(weights, (padded, low), mode="bilinear", align_corners=False)[:, :, :resized]
         weights = interpolate(weights, (original, low), mode="bilinear", align_corners=False)[0, 0]
         nonzero = weights.numpy() != 0
-        return cls(weights, nonzero.argmax(1), low - 1 - nonzero[:, ::-1].argmax(1))
-
-    def reached(self, start: int, stop: int) -> slice:
-        """Outputs that depend on any of the inputs start..stop - 1."""
-        return slice(int(np.searchsorted(self.last, start)), int(np.searchsorted(self.first, stop)))
-
-    def needed(self, outputs: slice) -> slice:
-        """Inputs on which these outputs depend."""
-        return slice(int(self.first[outputs.start]), int(self.last[outputs.stop - 1]) + 1)
+        first, last = nonzero.argmax(1), low - 1 - nonzero[:, ::-1].argmax(1)
+        starts, stops = (np.searchsorted(bound, np.arange(low + 1)) for bound in (last, first))
+        return cls(weights, *(part.tolist() for part in (first, last, starts, stops)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -61,18 +61,18 @@ def upsampled_foreground(logits: np.ndarray, padded: int, resized: tuple, origin
     Equal to thresholding `Sam.postprocess_masks` but for rounding: a weighted mean can be positive only where
     one of its logits is, so the rest of the image is not computed.
     """
-    positive = (logits > 0).view(np.uint8)
-    x, y, width, height = cv2.boundingRect(positive)
-    by_row, by_col = axes(logits.shape, padded, tuple(resized), tuple(original))
-    rows, cols = by_row.reached(y, y + height), by_col.reached(x, x + width)
-    if not height or rows.start >= rows.stop or cols.start >= cols.stop:
-        return BoxedMask(np.zeros((0, 0), np.uint8), 0, 0, tuple(original))
-    needed = by_col.needed(cols)
-    wide = torch.from_numpy(logits)[:, needed] @ by_col.weights[cols, needed].T
-    inside = np.empty((rows.stop - rows.start, cols.stop - cols.start), bool)
-    for start in range(rows.start, rows.stop, STRIP):
-        strip = slice(start, min(start + STRIP, rows.stop))
-        needed = by_row.needed(strip)
-        values = by_row.weights[strip, needed] @ wide[needed]
-        np.greater(values.numpy(), 0, out=inside[strip.start - rows.start : strip.stop - rows.start])
-    return BoxedMask(inside.view(np.uint8), rows.start, cols.start, tuple(original))
+    x, y, width, height = cv2.boundingRect((logits > 0).view(np.uint8))
+    rows, cols = axes(logits.shape, padded, resized, original)
+    top, bottom = rows.starts[y], rows.stops[y + height]
+    left, right = cols.starts[x], cols.stops[x + width]
+    if not height or top >= bottom or left >= right:
+        return BoxedMask(np.zeros((0, 0), np.uint8), 0, 0, original)
+    low, high = cols.first[left], cols.last[right - 1] + 1
+    wide = torch.from_numpy(logits[:, low:high]) @ cols.weights[left:right, low:high].mT
+    inside = np.empty((bottom - top, right - left), bool)
+    for start in range(top, bottom, STRIP):
+        stop = min(start + STRIP, bottom)
+        low, high = rows.first[start], rows.last[stop - 1] + 1
+        values = rows.weights[start:stop, low:high] @ wide[low:high]
+        np.greater(values.numpy(), 0, out=inside[start - top : stop - top])
+    return BoxedMask(inside.view(np.uint8), top, left, original)
