@@ -3,7 +3,9 @@
 Listing for the first time, listing again (nothing has changed, so it comes from the cache) and loading every
 case, in turns; medians of processor time, one thread. Quote the ratios, not the times:
 
-    python benchmarks/reading.py [--volumes 100] [--turns 3]
+    python benchmarks/reading.py [--volumes 40] [--turns 3]
+
+The tables are printed, and written to benchmarks/measured as Markdown and CSV.
 """
 
 import argparse
@@ -14,16 +16,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import nibabel
 import numpy as np
+import pandas as pd
+from report import write
 
 from medsam_utils import DATASETS
 from medsam_utils.datasets import listings, scans, volumes
 from medsam_utils.datasets.phantoms.dicom_files import middle_corner, save_series, save_structures
+from medsam_utils.run_record import peak_memory
 
 DISTINCT = 4
 """So many NIfTI volumes are drawn; the others are links to them, under names of their own."""
@@ -93,17 +99,17 @@ KINDS = {
 """Entry, writer, shape, and the share of the volumes asked for: DICOM takes its time."""
 
 
-def seconds(function) -> float:
+def seconds(function: Callable) -> float:
     start = time.process_time()
     function()
     return time.process_time() - start
 
 
-def measure(root: Path, kind: str, count: int, turns: int) -> str:
-    """Return a line of the table: listing for the first time and again, and loading all cases."""
-    name, write, shape, share = KINDS[kind]
+def measure(root: Path, kind: str, count: int, turns: int) -> dict[str, str | float]:
+    """A line of the table: listing for the first time and again, and loading all cases."""
+    name, write_files, shape, share = KINDS[kind]
     count = max(2, round(count * share))
-    write(root, count, shape)
+    write_files(root, count, shape)
     dataset, times = replace(DATASETS[name], root=root), []
     for _ in range(turns):
         shutil.rmtree(os.environ["MEDSAM_CACHE"], ignore_errors=True)
@@ -113,56 +119,49 @@ def measure(root: Path, kind: str, count: int, turns: int) -> str:
         scans._read_together.cache_clear()
         times.append((first, again, seconds(lambda cases=references: [dataset.load(r) for r in cases])))
     first, again, load = map(statistics.median, zip(*times, strict=True))
-    return (
-        f"{kind:44} {count:7} {len(references):6} {first:9.3f} {again:9.4f} {load:9.2f} "
-        f"{load / first:8.1f} {load / again:8.0f}"
-    )
+    return {
+        "files": kind,
+        "volumes": count,
+        "cases": len(references),
+        "list, s": round(first, 3),
+        "again, s": round(again, 4),
+        "load, s": round(load, 2),
+        "load / list": round(load / first, 1),
+        "load / again": round(load / again),
+    }
 
 
-def memory(field: str) -> int:
-    """Return VmRSS (now) or VmHWM (peak) of this process in MB; getrusage counts the parent's too."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{field}:")[1].split()[0]) // 1024
-
-
-def peak(root: Path, volumes: int) -> tuple[int, int]:
-    """Write volumes of 120 slices and read them in a process of their own; returns MB before and peak."""
-    write_nifti(root, volumes, (120, 256, 256))
+def peak(root: Path, count: int) -> dict[str, int]:
+    """Peak memory of reading volumes of 120 slices, in a process of its own."""
+    write_nifti(root, count, (120, 256, 256))
     command = [sys.executable, __file__, "--peak-of", str(root)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return tuple(int(number) for number in output.split())
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    before, most = (int(number) for number in output.split())
+    return {"volumes": count, "before, MiB": before, "peak, MiB": most}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--volumes", type=int, default=100)
+    parser.add_argument("--volumes", type=int, default=40)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--no-memory", action="store_true", help="measure times only")
     parser.add_argument("--peak-of", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak_of:
-        dataset, before = replace(DATASETS["mri_heart"], root=options.peak_of), memory("VmRSS")
+        dataset, before = replace(DATASETS["mri_heart"], root=options.peak_of), peak_memory()
         for reference in dataset.list().references:
             dataset.load(reference)
-        print(before, memory("VmHWM"))
+        print(before, peak_memory())
         return
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MEDSAM_CACHE"] = f"{folder}/cache"
         listings.SETTLED = -1  # of files just written, no listing would be kept
-        columns = ("volumes", "cases", "list, s", "again, s", "load, s", "load/list", "load/again")
-        print("{:44} {:>7} {:>6} {:>9} {:>9} {:>9} {:>8} {:>8}".format("", *columns))
-        for number, kind in enumerate(KINDS):
-            print(measure(Path(folder) / str(number), kind, options.volumes, options.turns), flush=True)
-        if options.no_memory:
-            return
-        print("peak memory of reading volumes of 256 x 256 x 120, and that of it before the first one:")
-        (few_before, few), (many_before, many) = (
-            peak(Path(folder) / "few", 2),
-            peak(Path(folder) / "many", 40),
-        )
-        print(f"2 volumes {few} MB ({few_before}), 40 volumes {many} MB ({many_before}):", end=" ")
-        print(f"{100 * (many / few - 1):+.1f} %, without imports", end=" ")
-        print(f"{100 * ((many - many_before) / (few - few_before) - 1):+.1f} %")
+        lines = [
+            measure(Path(folder) / str(number), kind, options.volumes, options.turns)
+            for number, kind in enumerate(KINDS)
+        ]
+        write("reading", "Listing and loading, processor time, one thread", pd.DataFrame(lines))
+        peaks = [peak(Path(folder) / f"peak {count}", count) for count in (2, 40)]
+        write("reading_memory", "Memory of reading volumes of 256 x 256 x 120", pd.DataFrame(peaks))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What workers gain, that cost is linear in cases and memory flat; wall time, on phantom images of 256 px.
 
-    python benchmarks/scale.py [--workers 0 1 2 4] [--cases 50 2000] [--repeats 3]
+    python benchmarks/scale.py [--workers 0 1 2 4] [--cases 50 500 2000] [--repeats 3]
 
 The tables are printed, and written to benchmarks/measured as Markdown and CSV.
 """
@@ -47,28 +47,41 @@ def images(root: Path, cases: int, side: int = 256) -> Path:
 
 
 def by_workers(root: Path, workers: list[int], repeats: int) -> pd.DataFrame:
-    """Seconds of the same run on so many processes and on Dask, interleaved; the workers are up before."""
+    """Seconds of the same run on so many processes and on Dask, interleaved; the workers are up before.
+
+    Raises ValueError if their rows are not the same bytes.
+    """
     from distributed import LocalCluster
 
     dataset, model = load_folder(root, name="bench"), load_model("sam_small", device="cpu")
     with ExitStack() as stack:
         executors = {
-            f"{n} processes" if n else "this process": stack.enter_context(executor_for(n)) for n in workers
+            f"{n} process{'es' * (n > 1)}" if n else "this process": stack.enter_context(executor_for(n))
+            for n in workers
         }
         cluster = stack.enter_context(LocalCluster(2, threads_per_worker=1, dashboard_address=None))
         executors["2 Dask workers"] = stack.enter_context(executor_for(scheduler=cluster.scheduler_address))
-        times = {name: [] for name in executors}
+        times, contents = {name: [] for name in executors}, set()
         for repeat in range(repeats + 1):
             for name, executor in executors.items():
                 start = time.perf_counter()
-                evaluate(dataset, model, executor=executor)
+                rows = evaluate(dataset, model, executor=executor)
                 if repeat:  # in the first round every worker loads the model
                     times[name].append(time.perf_counter() - start)
+                rows.attrs = {}  # the record of the run, which tells when
+                contents.add(rows.to_parquet())
+    if len(contents) > 1:
+        raise ValueError(f"{len(contents)} different tables of rows from the same run")
     seconds = {name: statistics.median(values) for name, values in times.items()}
-    one = seconds.get("1 processes", next(iter(seconds.values())))
+    one = seconds.get("1 process", next(iter(seconds.values())))
     return pd.DataFrame(
         [
-            {"on": name, "s": round(s, 1), "times as fast as 1 process": round(one / s, 2)}
+            {
+                "on": name,
+                "s": round(s, 1),
+                "ms per case": round(1000 * s / rows["case_id"].nunique(), 1),
+                "times as fast as 1 process": round(one / s, 2),
+            }
             for name, s in seconds.items()
         ]
     )
@@ -77,7 +90,8 @@ def by_workers(root: Path, workers: list[int], repeats: int) -> pd.DataFrame:
 def one_run(root: Path) -> None:
     """Evaluate a folder, and print what its record says."""
     single_threaded()
-    rows = evaluate(load_folder(root, name="bench"), load_model("sam_small", device="cpu"), clicks=3)
+    dataset, model = load_folder(root, name="bench"), load_model("sam_small", device="cpu")
+    rows = evaluate(dataset, model, clicks=3, store=root / "store")
     print(
         json.dumps({key: rows.attrs["record"][key] for key in ("cases", "seconds", "peak_memory", "stages")})
     )
@@ -106,7 +120,7 @@ def by_cases(folder: Path, numbers: list[int]) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2, 4])
-    parser.add_argument("--cases", type=int, nargs="+", default=[50, 2000])
+    parser.add_argument("--cases", type=int, nargs="+", default=[50, 500, 2000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -28,6 +28,7 @@ from .simulation import simulate
 from .workers import run
 
 BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
+TABLES = 100  # kept side by side while they come in: the table of one case takes ten times what its rows do
 
 
 def evaluate(
@@ -79,6 +80,8 @@ def evaluate(
             if kept:
                 kept.append(rows.assign(fingerprint=rows["case_id"].map(fingerprint_of).astype("string")))
             tables.append(rows)
+            if len(tables) == TABLES:
+                tables = [pd.concat(tables, ignore_index=True)]
             excluded.extend(left_out)
             progress.update(done)
 
