@@ -123,7 +123,7 @@ def folded(table: pd.DataFrame, most: int = 12) -> str:
 
 def scrolling(table: str, kind: str = "") -> HTML:
     """A table that scrolls by itself; kind: further CSS classes."""
-    attributes = f'class="medsam-table {kind}" role="region" aria-label="table" tabindex="0"'
+    attributes = f'class="medsam-table {kind}" role="group" aria-label="table" tabindex="0"'
     return HTML(f'<div {attributes} style="overflow-x:auto">{table}</div>')
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from bs4 import BeautifulSoup
 from chromium import Quiet, watched
 
@@ -49,9 +50,13 @@ def opened(view, address: str):
     return view
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_logs_nothing_fits_and_its_pictures_and_texts_can_be_seen(view, page):
-    shown = opened(view, f"{HTML.as_uri()}/{page}")
+@pytest.fixture(params=PAGES, scope="session")
+def shown(view, request):
+    """Each page of the book in each view, loaded once for all tests of it."""
+    return opened(view, f"{HTML.as_uri()}/{request.param}")
+
+
+def test_a_page_logs_nothing_fits_and_its_pictures_and_texts_can_be_seen(shown):
     assert shown.complaints == []  # a request that leaves this machine is one
     assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     pictures = shown.evaluate(
@@ -66,6 +71,20 @@ def test_a_page_logs_nothing_fits_and_its_pictures_and_texts_can_be_seen(view, p
     # text against what is behind it, by the WCAG's contrast ratio; 4.5 is its limit for text of this size
     contrasts = shown.evaluate(CONTRAST)
     assert [c for c in contrasts if c["ratio"] < 4.5] == []
+
+
+def test_an_accessibility_checker_finds_no_serious_fault(shown):
+    options = {"resultTypes": ["violations"]}
+    if shown.scheme == "dark":  # differs from light by its colours alone
+        options["runOnly"] = ["color-contrast", "link-in-text-block"]
+    # what opens is open, at once; a drawing, whose parts the checker does not judge but walks through, is empty
+    shown.add_style_tag(content="* { animation: none !important; transition: none !important }")
+    shown.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    shown.evaluate("document.querySelectorAll('.medsam-figure svg').forEach(svg => svg.replaceChildren())")
+    shown.evaluate(AXE_SCRIPT)
+    faults = shown.evaluate("options => axe.run(options).then(result => result.violations)", options)
+    serious = [fault for fault in faults if fault["impact"] in ("serious", "critical")]
+    assert [(fault["id"], node["html"]) for fault in serious for node in fault["nodes"]] == []
 
 
 def test_over_http_nothing_is_asked_of_another_machine_either(browser, server):
