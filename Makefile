@@ -7,7 +7,10 @@ READY := .venv/.ready
 # Overrides of runs.yml: make book DATA=/data MODELS="sam_vit_b grabcut" DEVICE=cuda JOBS=4
 RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODELS)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help book chapter fetch doctor test browser check bench phantoms lock clean
+# Relative paths hold: the notebook's kernel runs in this folder.
+EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r device $(DEVICE))
+
+.PHONY: help book chapter explore fetch doctor test browser check bench phantoms lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -18,6 +21,11 @@ book: $(READY)  ## run the notebooks of runs.yml and render the book (DATA=, MOD
 chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=
 	@test -n "$(FOLDER)" || { echo 'say which folder: make chapter FOLDER=/my/data TITLE="My data"'; exit 2; }
 	$(BIN)/python -m medsam_utils.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)"
+
+explore: $(READY)  ## click on cases and annotate in JupyterLab: NAME= datasets in DATA=, or FOLDER=, or IMAGE=; MODELS=
+	PATH="$(CURDIR)/$(BIN):$$PATH"; jupytext --quiet --to ipynb --output - notebooks/explore.py \
+	    | python -W ignore -m papermill --prepare-only --log-level ERROR $(EXPLORE_OPTIONS) - explore.ipynb \
+	    && jupyter lab $(LAB_OPTIONS) explore.ipynb
 
 fetch: $(READY)  ## download a dataset: NAME= into the folder DATA=; without NAME: which can be had
 	$(BIN)/python -m medsam_utils.datasets.fetch $(NAME) $(if $(DATA),--data "$(DATA)")

@@ -13,14 +13,13 @@
 # %% [markdown]
 # # Click on a case
 #
-# What does a model make of your own clicks, and how do they compare with the simulated ones? Open this
-# notebook in JupyterLab and run it: `jupytext --to ipynb notebooks/explore.py`, then
-# `jupyter lab notebooks/explore.ipynb`.
+# What does a model make of your own clicks and boxes, and how do they compare with the simulated ones? `make
+# explore` opens this notebook in JupyterLab: run its cells. What you accept can be saved as an annotation.
 
 # %% tags=["parameters"]
 datasets = "us_breast mri_heart"  # names of medsam_utils.DATASETS, with spaces between
-folder = ""  # your own data instead: a folder with images/ and masks/
-image = ""  # or a single image file; without a truth there is no IoU
+folder = ""  # your own data instead: a folder with images/ and masks/, or with images alone
+image = ""  # or a single image or volume file; without a truth there is no IoU
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "sam_small grabcut"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
@@ -30,7 +29,7 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import load_dataset, load_folder, load_model
+from medsam_utils import load_dataset, load_model
 from medsam_utils.clicks import PROTOCOLS
 from medsam_utils.live import Explorer
 from medsam_utils.pages.runs import usable_device
@@ -40,22 +39,28 @@ loaded = {
     name: load_model(name, checkpoint or None if i == 0 else None, usable_device)
     for i, name in enumerate(models.split())
 }
-if image:
-    subjects = [image]
-elif folder:
-    subjects = [load_folder(folder)]
-else:
-    subjects = [load_dataset(name, data or None) for name in datasets.split()]
+subjects = image or folder or [load_dataset(name, data or None) for name in datasets.split()]
 explorer = Explorer(subjects, loaded, protocol=PROTOCOLS[protocol])
 display(explorer)
 
 # %% [markdown]
 # - **Click**: inside the object. **Right click** or **shift click**: outside. On a touch screen the button
 #   *next: +* changes which of the two a touch is. All models are given the same clicks.
+# - **Box**: press *box* and drag. A model that takes no box says so, and answers the clicks alone.
 # - *Algorithm 1's next click* below a model clicks where that model is most wrong. *Algorithm 1* lets it
 #   click alone, and the slider shows its first so many clicks; each model then has its own.
 # - *Algorithm 1's clicks* shows the simulated clicks as rings beside yours, and the IoU after as many.
-# - `explorer.state` is everything that you chose. It can be kept, and set again:
+# - **Candidate**: a number in a model's table makes that mask count instead of the most confident one.
+#
+# To **annotate**, write what the object is called into *Class* and press *accept* below the best mask; each
+# class of an image or slice has clicks of its own, which are there again when you come back. *save* writes
+# into the folder: `session.json` with every click, box and choice, from which *resume* goes on; the accepted
+# masks as NIfTI (a file per volume and class, on the grid of the source), PNG and COCO JSON. Files of others
+# are not replaced unless you say so. Of a patient nothing is written but the case's name.
+#
+# The same in Python: `explorer.state` is all that is chosen now, `explorer.session` all that was done;
+# `explorer.accept("sam_small")`, `explorer.undo()`, `explorer.save("annotations")`,
+# `explorer.resume("annotations")`.
 
 # %%
 print(explorer.state)
