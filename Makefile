@@ -10,13 +10,20 @@ RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODE
 # Relative paths hold: the notebook's kernel runs in this folder.
 EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r device $(DEVICE))
 
-.PHONY: help book chapter explore fetch doctor test browser check bench phantoms lock clean
+.PHONY: help book pdf chapter explore fetch doctor test browser check bench phantoms lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
 book: $(READY)  ## run the notebooks of runs.yml and render the book (DATA=, MODELS=, DEVICE=, JOBS=)
 	$(BIN)/python -m medsam_utils.render $(RENDER_OPTIONS)
+
+pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
+	$(BIN)/jupyter-book build . --builder singlehtml -q >/dev/null
+	cp _build/singlehtml/book/intro.html _build/singlehtml/book.html  # its styles are named from there
+	$$(command -v chromium chromium-browser google-chrome | head -1) --headless --no-sandbox --disable-gpu \
+	    --no-pdf-header-footer --virtual-time-budget=20000 --print-to-pdf=_build/book.pdf \
+	    "file://$(CURDIR)/_build/singlehtml/book.html"
 
 chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=
 	@test -n "$(FOLDER)" || { echo 'say which folder: make chapter FOLDER=/my/data TITLE="My data"'; exit 2; }

@@ -258,6 +258,8 @@ def svg(figure: Figure, alt: str) -> str:
     # the style's selector is *, so it would style the whole page
     text = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' id="[a-z]+[A-Za-z]*_\d+"', "", text)  # would stand twice on a page with two figures
+    # a contour has thousands of points, to a millionth of a point: a hundredth is finer than any screen
+    text = re.sub(r' d="[^"]+"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     text = re.sub(r"data:image/png;base64,([^\"]+)", _as_jpeg, text)
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', text)
     style = f'style="width:100%;max-width:{float(size[1]) * 4 / 3:.0f}px;height:auto;stroke-linejoin:round"'
