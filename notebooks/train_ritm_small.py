@@ -37,15 +37,12 @@ bfloat16 = False  # faster where the processor computes in bfloat16 (AVX512-BF16
 threads = 1  # of torch; drawing has processes of its own
 workers = 1  # processes that draw; 0 draws in this one
 start_from = ""  # weights of a sam_small whose convolutional stages are the start; empty: random ones
-folder = "training"  # where ritm_checkpoint.pt and ritm_small.pt are written
-resume = True  # go on from folder/ritm_checkpoint.pt if it is there
+folder = "training"  # where ritm_small_checkpoint.pt and ritm_small.pt are written; empty: nowhere
+resume = True  # go on from the checkpoint in the folder if it is there
 save_every = 200  # steps between checkpoints
 
 # %%
 import contextlib
-import os
-import time
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -55,11 +52,10 @@ from torch.nn import functional
 from medsam_utils.drawings import draw
 from medsam_utils.models.ritm_network import click_disks
 from medsam_utils.models.ritm_small import build_ritm_small
+from medsam_utils.training import Training, click_in
 
 torch.set_num_threads(threads)
 torch.manual_seed(seed)
-folder = Path(folder)
-folder.mkdir(parents=True, exist_ok=True)
 
 # %% [markdown]
 # ## Views
@@ -120,23 +116,13 @@ class Views(torch.utils.data.Dataset):
 
 
 # %%
-def click(region: np.ndarray, rng: np.random.Generator, taken: list) -> tuple[int, int]:
-    """Choose a (row, col) in a bool region: its innermost pixel, or in one of four cases a random one."""
-    if rng.random() < 0.25:
-        return tuple(rng.choice(np.argwhere(region)))
-    distance = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    for row, col in taken:  # a second click of the same round goes elsewhere
-        distance[max(0, row - 12) : row + 13, max(0, col - 12) : col + 13] *= 0.1
-    return np.unravel_index(np.argmax(distance), distance.shape)
-
-
 def add_clicks(points, truths, predictions, count, rng):
     """Add `count` clicks to each object's list of (row, col, positive)."""
     for clicks, truth, prediction in zip(points, truths, predictions, strict=True):
         error = truth ^ prediction
         region, taken = error if error.sum() > 3 else truth, []
         for _ in range(count):
-            taken.append(click(region, rng, taken))
+            taken.append(click_in(region, rng, taken, reach=12))
         clicks += [(*where, truth[where]) for where in taken]
 
 
@@ -182,53 +168,19 @@ def loss_of(logits, target, disks):
 
 
 # %% [markdown]
-# ## Weights, their running average, checkpoints
+# ## Weights
 
 # %%
-network = build_ritm_small().to(device).train()
+network = build_ritm_small().to(device)
 if start_from:
     prefix = "image_encoder.stages."
     learned = torch.load(start_from, map_location=device, weights_only=True)
     network.stages.load_state_dict(
         {key.removeprefix(prefix): value.float() for key, value in learned.items() if key.startswith(prefix)}
     )
-average = build_ritm_small().to(device)
-average.load_state_dict(network.state_dict())
-# Muon (Jordan et al. 2024; torch 2.9 and later) for the matrices inside, AdamW for all else.
-groups = [[p for p in network.parameters() if (p.ndim == 2) == inner] for inner in (True, False)]
-optimizers = [
-    torch.optim.Muon(groups[0], weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-    torch.optim.AdamW(groups[1], weight_decay=0.02),
-]
-checkpoint = folder / "ritm_checkpoint.pt"
-start = 0
-if resume and checkpoint.exists():
-    state = torch.load(checkpoint, map_location=device, weights_only=True)
-    network.load_state_dict(state["model"])
-    average.load_state_dict(state["average"])
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    start = state["step"]
-
-
-def save(content, path):
-    """Write beside the target, then rename: an interruption leaves the old file."""
-    torch.save(content, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
-
-
-def save_all(step):
-    state = {"step": step, "model": network.state_dict(), "average": average.state_dict()}
-    save(state | {"optimizers": [optimizer.state_dict() for optimizer in optimizers]}, checkpoint)
-    save({key: value.half() for key, value in average.state_dict().items()}, folder / "ritm_small.pt")
-
-
-def update_average(step):
-    decay = min(0.997, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for old, new in zip(average.parameters(), network.parameters(), strict=True):
-            old.lerp_(new, 1 - decay)
-
+training = Training(
+    network, inner=lambda name, p: p.ndim == 2, folder=folder, name="ritm_small", resume=resume
+)
 
 # %% [markdown]
 # ## Training
@@ -238,19 +190,15 @@ def update_average(step):
 
 # %%
 loader = torch.utils.data.DataLoader(
-    Views(), batch, sampler=range(start * batch, steps * batch), num_workers=workers, drop_last=True
+    Views(),
+    batch,
+    sampler=range(training.start * batch, steps * batch),
+    num_workers=workers,
+    drop_last=True,
 )
 network.to(memory_format=torch.channels_last)
 mixed = torch.autocast(torch.device(device).type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
-began = time.monotonic()
-history = []  # (step, loss of the last round, IoU after the first and the last round)
-for step, drawn in enumerate(loader, start):
-    remaining = min(1 - step / steps, 1 - (time.monotonic() - began) / (60 * minutes))
-    if remaining <= 0:
-        break
-    rate = learning_rate * min(1, (step + 1) / 200, remaining / fall)
-    for optimizer, factor in zip(optimizers, (2, 1), strict=True):
-        optimizer.param_groups[0]["lr"] = factor * rate
+for step, drawn in training.steps(loader, steps, minutes, fall, learning_rate, save_every):
     rng = np.random.default_rng([seed, step, 1])
 
     images, masks, closer = (part.flatten(0, 1)[:, None] for part in drawn)
@@ -280,21 +228,5 @@ for step, drawn in enumerate(loader, start):
         previous = logits.detach().sigmoid()[:, 0].cpu().numpy()
         prediction = previous > 0.5
         ious.append(((prediction & truths).sum((1, 2)) / (prediction | truths).sum((1, 2))).mean())
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-    network.zero_grad()
-    update_average(step)
-
-    history.append((step, loss.item(), ious[0], ious[-1]))
-    if (step + 1) % 50 == 0:
-        seconds = (time.monotonic() - began) / len(history)
-        recent = np.mean(history[-50:], 0)[1:].round(3).tolist()
-        print(
-            f"step {step + 1}: loss, IoU after the first and the last round {recent}, {seconds:.2f} s a step",
-            flush=True,
-        )
-    if (step + 1) % save_every == 0:
-        save_all(step + 1)
-if history:
-    save_all(history[-1][0] + 1)
+    # noted of each step: loss of the last round, IoU after the first and the last round
+    training.history.append((loss.item(), ious[0], ious[-1]))

@@ -11,20 +11,10 @@
 # ---
 
 # %% [markdown]
-# # Train the small SAM on drawings
+# (sam-from-nothing)=
+# # A small SAM from nothing
 #
-# The embedded `sam_small` has never seen a medical image, nor any photograph: it learns from procedural
-# drawings (`medsam_utils/drawings.py`), so what it does on medical images is zero-shot, as in the study. This
-# notebook trains it from nothing, or goes on from a checkpoint; so does
-# `python notebooks/train_sam_small.py`.
-#
-# The weights in the repository come from 6,176 steps of 8 drawings, about four hours on a share of two
-# processor cores. The recipe grew on the way: Muon came after 800 steps, the affinity loss after 1,500, the
-# present start of the decoder's attention after 1,900, when prompt encoder and mask decoder began anew. The
-# learning rate fell to zero from step 2,880 to 3,600, then rose again. From step 4,400 thin and faint targets
-# became rarer (`_worth` in the drawings), the previous mask was fed back in a quarter of the later rounds,
-# and the predicted IoU weighed twice as much; from step 5,000 the learning rate fell to zero. So this
-# notebook trains such a model, not bit for bit the same one.
+# What does it take to train a promptable model without a single real image?
 
 # %% tags=["parameters"]
 steps = 10_000  # in all, counted from the first
@@ -38,47 +28,64 @@ device = "cpu"  # or "cuda", "mps"
 bfloat16 = False  # faster where the processor computes in bfloat16 (AVX512-BF16, AMX, recent GPUs)
 threads = 1  # of torch; drawing has processes of its own
 workers = 1  # processes that draw; 0 draws in this one
-folder = "training"  # where checkpoint.pt and sam_small.pt are written
-resume = True  # go on from folder/checkpoint.pt if it is there
+folder = "training"  # where sam_small_checkpoint.pt and sam_small.pt are written; empty: nowhere
+resume = True  # go on from the checkpoint in the folder if it is there
 save_every = 200  # steps between checkpoints
+unseen = 40  # drawings, of another seed, on which the result is measured
 
-# %%
+# %% tags=["hide-input"]
 import contextlib
-import os
-import time
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from IPython.display import display
 from torch.nn import functional
 
+from medsam_utils import load_model
 from medsam_utils.drawings import Drawings
 from medsam_utils.models.sam_small import build_sam_small
+from medsam_utils.pages import from_nothing
+from medsam_utils.training import Training, click_in, decode
 
 torch.set_num_threads(threads)
+cv2.setNumThreads(1)  # else its threads, which a forked worker lacks, are waited for without end
 torch.manual_seed(seed)
-folder = Path(folder)
-folder.mkdir(parents=True, exist_ok=True)
+untrained = from_nothing.iou_on_drawings(build_sam_small().to(device), unseen)
+shipped = from_nothing.iou_on_drawings(load_model("sam_small", device=device).network, unseen)
+from_nothing.answer(untrained, shipped, unseen)
+
+# %% [markdown]
+# ## The drawings
+#
+# The embedded `sam_small` has never seen a medical image, nor any photograph, so what it does on medical
+# images is zero-shot, as in the study. It learns from procedural drawings (`medsam_utils/drawings.py`): a map
+# of labels, bent by a smooth warp, painted with grey values, spoilt as scanners spoil images. No drawing is
+# meant to be an organ; it is their variety that counts. Narrower drawings, separate ellipses on plain
+# texture, taught a first network next to nothing about real images.
+
+# %% tags=["hide-input"]
+from_nothing.drawings(seed)
+
+# %% [markdown]
+# ## The network
+#
+# Prompt encoder and mask decoder are segment-anything's own modules, narrow. The image encoder is
+# convolutional, with attention at its coarsest stage alone, for a longest side of 256 pixels. It runs in
+# segment-anything's `SamPredictor` like any other SAM.
+
+# %% tags=["hide-input"]
+from_nothing.parts(build_sam_small())
 
 # %% [markdown]
 # ## Prompts
 #
 # Clicks are simulated on the 128 x 128 grid of the mask decoder: at the maximum of the distance transform as
-# in Algorithm 1, or sometimes anywhere in the region, because people do not click the exact middle.
+# in Algorithm 1, or in one of four cases anywhere in the region, because people do not click the exact
+# middle.
 
 
 # %%
-def click(region: np.ndarray, rng: np.random.Generator, taken: list) -> tuple[int, int]:
-    """Choose a (row, col) in a bool region: its innermost pixel, or in one of four cases a random one."""
-    if rng.random() < 0.25:
-        return tuple(rng.choice(np.argwhere(region)))
-    distance = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    for row, col in taken:  # a second click of the same round goes elsewhere
-        distance[max(0, row - 8) : row + 9, max(0, col - 8) : col + 9] *= 0.1
-    return np.unravel_index(np.argmax(distance), distance.shape)
-
-
 def add_clicks(points, labels, truths, predictions, count, rng):
     """Add `count` clicks per object to points B x N x 2 (x, y in input pixels) and labels B x N."""
     new_points, new_labels = [], []
@@ -87,7 +94,7 @@ def add_clicks(points, labels, truths, predictions, count, rng):
         region = error if error.any() else truth
         taken = []
         for _ in range(count):
-            taken.append(click(region, rng, taken))
+            taken.append(click_in(region, rng, taken, reach=8))
         new_points.append([[2 * col + rng.integers(2), 2 * row + rng.integers(2)] for row, col in taken])
         new_labels.append([truth[where] for where in taken])
     new_points = torch.tensor(np.array(new_points), dtype=torch.float32, device=device)
@@ -98,33 +105,14 @@ def add_clicks(points, labels, truths, predictions, count, rng):
 # Clicks added in each round of a step: mostly one or two, now and then many, so that nine are no surprise.
 ROUNDS = [(1,), (1, 1), (1, 1), (1, 2), (1, 4), (1, 1, 1), (1, 2, 3), (1, 3, 4)]
 
-
 # %% [markdown]
-# ## Decoding and loss
+# ## Loss
 #
-# segment-anything decodes the objects of one image at a time. Added to the dense prompt, the embeddings of
-# many images go through one call.
+# With the focal loss of SAM's own training a network of random weights stayed with empty masks, so it is
+# cross-entropy here. One click can mean several objects: of the three candidates the best one counts most.
 
 
 # %%
-def decode(sam, embeddings, points, labels, previous=None):
-    """Decode one object per row.
-
-    Embeddings B x C x h x w, points B x N x 2 and labels B x N give logits B x 3 x 4h x 4w and IoU B x 3;
-    previous logits B x 1 x 4h x 4w may help.
-    """
-    with torch.autocast(torch.device(device).type, enabled=False):  # positions need float32
-        sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=previous)
-        position = sam.prompt_encoder.get_dense_pe()
-    return sam.mask_decoder(
-        image_embeddings=torch.zeros_like(embeddings[:1]),
-        image_pe=position,
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense + embeddings,
-        multimask_output=True,
-    )
-
-
 def loss_of(logits, predicted_iou, target, ambiguous):
     """Loss of three candidates B x 3 x h x w against the covered share of each pixel, B x 1 x h x w."""
     probability = logits.sigmoid()
@@ -136,8 +124,7 @@ def loss_of(logits, predicted_iou, target, ambiguous):
     per_candidate = dice + 2 * entropy.mean((2, 3)) + 0.3 * inside
     mask, truth = logits > 0, target > 0.5
     true_iou = (mask & truth).sum((2, 3)) / (mask | truth).sum((2, 3)).clamp(min=1)
-    # One click can mean several objects, so the best candidate counts; several clicks should leave one.
-    mean_weight = 0.2 if ambiguous else 0.4
+    mean_weight = 0.2 if ambiguous else 0.4  # several clicks should leave one meaning
     segmentation = per_candidate.min(1).values.mean() + mean_weight * per_candidate.mean()
     return segmentation + 8 * (predicted_iou - true_iou).square().mean(), true_iou
 
@@ -159,78 +146,32 @@ def affinity_loss_of(embeddings, points, target):
 
 
 # %% [markdown]
-# ## Weights, their running average, checkpoints
-
-# %%
-sam = build_sam_small().to(device).train()
-average = build_sam_small().to(device)
-average.load_state_dict(sam.state_dict())
-# Muon (Jordan et al. 2024; torch 2.9 and later) for the matrices inside, AdamW for all else.
-inner = {
-    name for name, p in sam.named_parameters() if p.ndim == 2 and "embed" not in name and "token" not in name
-}
-groups = [
-    [p for name, p in sam.named_parameters() if name in inner],
-    [p for name, p in sam.named_parameters() if name not in inner],
-]
-optimizers = [
-    torch.optim.Muon(groups[0], weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-    torch.optim.AdamW(groups[1], weight_decay=0.02),
-]
-checkpoint = folder / "checkpoint.pt"
-start = 0
-if resume and checkpoint.exists():
-    state = torch.load(checkpoint, map_location=device, weights_only=True)
-    sam.load_state_dict(state["model"])
-    average.load_state_dict(state["average"])
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    start = state["step"]
-
-
-def save(content, path):
-    """Write beside the target, then rename: an interruption leaves the old file."""
-    torch.save(content, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
-
-
-def save_all(step):
-    state = {"step": step, "model": sam.state_dict(), "average": average.state_dict()}
-    save(state | {"optimizers": [optimizer.state_dict() for optimizer in optimizers]}, checkpoint)
-    save({key: value.half() for key, value in average.state_dict().items()}, folder / "sam_small.pt")
-
-
-def update_average(step):
-    decay = min(0.997, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for old, new in zip(average.parameters(), sam.parameters(), strict=True):
-            old.lerp_(new, 1 - decay)
-
-
-# %% [markdown]
 # ## Training
 #
-# Drawings and clicks of a step depend only on the seed and the step, so a resumed run does what an
-# uninterrupted one would have done.
+# Muon trains the matrices inside, AdamW all else, and the running average of the weights is what is kept
+# (`medsam_utils/training.py`). Drawings and clicks of a step depend only on the seed and the step, so a
+# resumed run does what an uninterrupted one would have done.
 
 # %%
-drawings = Drawings(seed, objects, steps * batch)
-loader = torch.utils.data.DataLoader(
-    drawings, batch, sampler=range(start * batch, steps * batch), num_workers=workers, drop_last=True
+torch.manual_seed(seed)
+training = Training(
+    build_sam_small().to(device),
+    inner=lambda name, p: p.ndim == 2 and "embed" not in name and "token" not in name,
+    folder=folder,
+    name="sam_small",
+    resume=resume,
 )
-sam.to(memory_format=torch.channels_last)
+sam = training.network.to(memory_format=torch.channels_last)
+loader = torch.utils.data.DataLoader(
+    Drawings(seed, objects, steps * batch),
+    batch,
+    sampler=range(training.start * batch, steps * batch),
+    num_workers=workers,
+    drop_last=True,
+)
 mixed = torch.autocast(torch.device(device).type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
-began = time.monotonic()
-history = []  # (step, loss, its affinity part, IoU of the most confident mask after first and last round)
-for step, drawn in enumerate(loader, start):
-    remaining = min(1 - step / steps, 1 - (time.monotonic() - began) / (60 * minutes))
-    if remaining <= 0:
-        break
-    rate = learning_rate * min(1, (step + 1) / 200, remaining / fall)
-    for optimizer, factor in zip(optimizers, (2, 1), strict=True):
-        optimizer.param_groups[0]["lr"] = factor * rate
+for step, drawn in training.steps(loader, steps, minutes, fall, learning_rate, save_every):
     rng = np.random.default_rng([seed, step, 1])
-
     images = drawn["image"].to(device)[:, None].float().expand(-1, 3, -1, -1)
     images = (images - sam.pixel_mean) / sam.pixel_std
     for image, (height, width) in zip(images, drawn["inside"].tolist(), strict=True):
@@ -260,22 +201,31 @@ for step, drawn in enumerate(loader, start):
             predictions = (previous[:, 0] > 0).cpu().numpy()
         affinity = affinity_loss_of(embeddings, points, targets)
         total = total + affinity
-    sam.zero_grad()
     total.backward()
-    torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-    update_average(step)
+    # noted of each step: loss, its affinity part, IoU of the most confident mask, first and last round
+    training.history.append((total.item(), affinity.item(), ious[0], ious[-1]))
 
-    history.append((step, total.item(), affinity.item(), ious[0], ious[-1]))
-    if (step + 1) % 50 == 0:
-        seconds = (time.monotonic() - began) / len(history)
-        recent = np.mean(history[-50:], 0)[1:].round(3).tolist()
-        print(
-            f"step {step + 1}: loss, IoU after the first and the last round {recent}, {seconds:.2f} s a step",
-            flush=True,
-        )
-    if (step + 1) % save_every == 0:
-        save_all(step + 1)
-if history:
-    save_all(history[-1][0] + 1)
+# %% [markdown]
+# ## What came of it
+
+# %% tags=["hide-input"]
+trained = from_nothing.iou_on_drawings(training.average, unseen)
+of_weights = {"random": untrained, "of_this_run": trained, "in_the_repository": shipped}
+display(from_nothing.result(training, **of_weights), from_nothing.log())
+
+# %% [markdown]
+# The weights in the repository come from 6,176 steps of 8 drawings, about four hours on a share of two
+# processor cores. The recipe grew on the way: Muon came after 800 steps, the affinity loss after 1,500, the
+# present start of the decoder's attention after 1,900, when prompt encoder and mask decoder began anew. The
+# learning rate fell to zero from step 2,880 to 3,600, then rose again. From step 4,400 thin and faint targets
+# became rarer (`_worth` in the drawings), the previous mask was fed back in a quarter of the later rounds,
+# and the predicted IoU weighed twice as much; from step 5,000 the learning rate fell to zero. So this
+# notebook trains such a model, not bit for bit the same one. `python notebooks/train_sam_small.py` does it
+# with the parameters above; a page of the book runs a few steps.
+#
+# ## Limits
+#
+# - A drawing is no image of a patient: what the network does on drawings says little about what it does on
+#   those. The chapters on datasets tell the latter.
+# - Thin structures and very small objects stay its weakness, as they are rare among the drawings.
+# - The recipe was changed during training, and no second run tells how much each change was worth.

@@ -90,16 +90,16 @@ def train(folder, steps, **parameters):
     names |= parameters
     for cell in cells[1:]:
         exec(cell.source, names)
-    return torch.load(folder / "ritm_checkpoint.pt", weights_only=True), np.array(names["history"])
+    return torch.load(folder / "ritm_small_checkpoint.pt", weights_only=True), names["training"]
 
 
 def test_training_goes_on_from_its_checkpoint_and_the_loss_falls(tmp_path):
     tiny = {"batch": 2, "objects": 1, "size": 48, "save_every": 1}
     first, _ = train(tmp_path, 1, **tiny)
-    second, history = train(tmp_path, 20, **tiny)
-    assert (first["step"], second["step"]) == (1, 20) and history[0, 0] == 1
+    second, training = train(tmp_path, 20, **tiny)
+    assert (first["step"], second["step"], training.start) == (1, 20, 1) and len(training.history) == 19
     assert any(not torch.equal(first["model"][key], second["model"][key]) for key in first["model"])
-    losses = history[:, 1]
+    losses = np.array(training.history)[:, 0]
     assert losses[-5:].mean() < losses[:5].mean()
     exported = torch.load(tmp_path / "ritm_small.pt", weights_only=True)
     assert all(torch.equal(exported[key], value.half()) for key, value in second["average"].items())

@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import jupytext
 import numpy as np
+import pandas as pd
+import pooch
 import pytest
 import torch
 from segment_anything import SamPredictor
@@ -14,6 +16,8 @@ import medsam_utils
 from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.drawings import draw
 from medsam_utils.models.sam_small import build_sam_small
+from medsam_utils.pages import from_nothing
+from medsam_utils.training import Training
 
 WEIGHTS = Path(medsam_utils.__file__).parent / "models/weights/sam_small.pt"
 NOTEBOOK = Path(__file__).parents[1] / "notebooks/train_sam_small.py"
@@ -80,37 +84,64 @@ class KilledError(Exception):
     """Stands for the end of the process."""
 
 
-def train(folder, killed_after=None):
+def train(folder, monkeypatch, killed_after=None):
     """Run the training notebook for 3 tiny steps and return its checkpoint."""
-    parameters = {"steps": 3, "batch": 2, "objects": 1, "workers": 0, "threads": 1, "save_every": 1}
+    parameters = {
+        "steps": 3,
+        "batch": 2,
+        "objects": 1,
+        "workers": 0,
+        "threads": 1,
+        "save_every": 1,
+        "unseen": 1,
+    }
     cells = [cell for cell in jupytext.read(NOTEBOOK).cells if cell.cell_type == "code"]
     assert cells[0].metadata["tags"] == ["parameters"]
     names = {}
     exec(cells[0].source, names)
     assert parameters.keys() <= names.keys()
     names |= parameters | {"folder": str(folder)}
-    for cell in cells[1:-1]:
-        exec(cell.source, names)
-    save_all = names["save_all"]
+    save = Training.save
 
-    def save_and_perhaps_die(step):
-        save_all(step)
+    def save_and_perhaps_die(self, step):
+        save(self, step)
         if step == killed_after:
             raise KilledError
 
-    names["save_all"] = save_and_perhaps_die
-    with pytest.raises(KilledError) if killed_after else contextlib.nullcontext():
-        exec(cells[-1].source, names)
-    return torch.load(folder / "checkpoint.pt", weights_only=True)
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(KilledError) if killed_after else contextlib.nullcontext(),
+    ):
+        patch.setattr(Training, "save", save_and_perhaps_die)
+        for cell in [cells[1], *(cell for cell in cells[2:] if not cell.metadata.get("tags"))]:  # no figures
+            exec(cell.source, names)
+    return torch.load(folder / "sam_small_checkpoint.pt", weights_only=True)
 
 
-def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path):
-    whole = train(tmp_path / "whole")
-    stopped = train(tmp_path / "parts", killed_after=2)
-    resumed = train(tmp_path / "parts")
+def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
+    whole = train(tmp_path / "whole", monkeypatch)
+    stopped = train(tmp_path / "parts", monkeypatch, killed_after=2)
+    resumed = train(tmp_path / "parts", monkeypatch)
     assert (stopped["step"], resumed["step"], whole["step"]) == (2, 3, 3)
     for weights in ("model", "average"):
         assert all(torch.equal(whole[weights][key], resumed[weights][key]) for key in whole[weights])
     assert any(not torch.equal(stopped["model"][key], resumed["model"][key]) for key in whole["model"])
     exported = torch.load(tmp_path / "parts/sam_small.pt", weights_only=True)
     assert all(torch.equal(exported[key], value.half()) for key, value in resumed["average"].items())
+
+
+def test_the_log_of_the_training_ends_with_the_weights_that_are_here(trained):
+    steps = pd.read_csv(from_nothing.LOG).iloc[-1]
+    assert pooch.file_hash(str(WEIGHTS)).startswith(steps["weights"])
+    measured = from_nothing.iou_on_drawings(trained, 20)
+    assert len(measured) == 3 and measured[0] == pytest.approx(steps["iou_1"], abs=0.15)
+
+
+def test_without_a_folder_training_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    training = Training(torch.nn.Linear(2, 2), lambda name, p: p.ndim == 2, "", "none", resume=True)
+    before = training.average.weight.clone()
+    for _ in training.steps(range(3), 3, 1.0, 0.2, 0.1, save_every=1):
+        training.network(torch.ones(1, 2)).sum().backward()
+        training.history.append((0.0,))
+    assert not list(tmp_path.iterdir()) and not torch.equal(before, training.average.weight)
