@@ -2,7 +2,8 @@
 //
 // The view knows a model with get, set, save_changes, on and send, and four values of it:
 //   state    {dataset, task, case, clicks}: all that is chosen. clicks is a number, the first so many clicks
-//            that Algorithm 1 makes for each model, or a list of [row, col, 1 positive or 0 negative].
+//            that Algorithm 1 makes for each model, a list of [row, col, 1 positive or 0 negative], or null for
+//            those that were made before. Live also box, candidate and class: see annotate.js.
 //   choices  what can be chosen: datasets, tasks, cases [{case, text}], last (number of clicks), live, code,
 //            clickable where clicks are answered without a kernel, offer {button, text, problem} to make them so.
 //   scene    {image: address of a picture of any size, shape: [rows, cols] of the image, step, truth}.
@@ -51,15 +52,17 @@ function render({ model, el }) {
   };
   const clickable = () => get("choices").live || get("choices").clickable;
   const isSimulated = () => typeof get("state").clicks === "number";
-  const toClick = (n) => choose({ clicks: clamp(n, 1, get("choices").last) });
+  const toClick = (n) => choose({ clicks: clamp(n, 1, get("choices").last), box: null, candidate: null });
+  const clicksNow = () => get("state").clicks ?? []; // null until Python has told those of before
   const undo = () => {
     const { clicks } = get("state");
-    isSimulated() ? toClick(clicks - 1) : choose({ clicks: clicks.slice(0, -1) });
+    if (isSimulated()) toClick(clicks - 1);
+    else get("choices").live ? model.send({ undo: [] }) : choose({ clicks: clicks.slice(0, -1) });
   };
   const toCase = (steps) => {
     const cases = get("choices").cases.map((c) => c.case);
     const to = cases.indexOf(get("state").case) + steps;
-    if (cases[to] !== undefined) choose({ case: cases[to], clicks: isSimulated() ? get("state").clicks : [] });
+    if (cases[to] !== undefined) choose({ case: cases[to], ...fresh() });
   };
   const line = () => `Explorer(${get("choices").code}, state=${JSON.stringify(get("state"))})`;
 
@@ -68,9 +71,9 @@ function render({ model, el }) {
     const node = make("select", { "aria-label": name, onchange: () => choose(changes(node.value)) });
     return { node, label: make("label", {}, `${name} `, node) };
   };
-  const fresh = () => (isSimulated() ? {} : { clicks: [] });
-  const dataset = select("Dataset", (value) => ({ dataset: value, task: "", case: "", ...fresh() }));
-  const task = select("Task", (value) => ({ task: value, case: get("choices").live ? get("state").case : "", ...fresh() }));
+  const fresh = () => (isSimulated() ? {} : { clicks: get("choices").live ? null : [], box: null, candidate: null });
+  const dataset = select("Dataset", (value) => ({ dataset: value, task: "", case: "", class: "", ...fresh() }));
+  const task = select("Task", (value) => ({ task: value, case: get("choices").live ? get("state").case : "", class: "", ...fresh() }));
   const chosenCase = select("Case", (value) => ({ case: value, ...fresh() }));
   const button = (text, title, onclick) => make("button", { type: "button", title, onclick, "aria-label": title }, text);
   const slider = make("input", { type: "range", min: 1, step: 1, oninput: () => toClick(+slider.value) });
@@ -123,14 +126,17 @@ function render({ model, el }) {
   const spoken = make("p", { className: "spoken", role: "status", "aria-live": "polite" });
   const stage = make("div", { className: "panels" });
   const keys = make("details", {}, make("summary", {}, "Keys"), make("p", {}));
+  const annotation = typeof annotating === "function"
+    ? annotating({ model, choose, stage, button, row, position: (...at) => position(...at), redraw: () => redraw() }) : null;
   const root = make(
     "div", { className: "medsam-explorer", tabIndex: 0, role: "group", "aria-label": "Explorer of single cases" },
     row(dataset.label, task.label, chosenCase.label),
     row(button("‹", "One click less (left arrow)", () => step(-1)), slider,
-      button("›", "One click more (right arrow)", () => step(1)), sliderText, undoing, sign, again), offer, stage,
+      button("›", "One click more (right arrow)", () => step(1)), sliderText, undoing, sign, again, ...(annotation ? [annotation.tool] : [])), offer, stage,
     row(...Object.values(toggles).map((t) => t.label), make("label", {}, "opacity ", opacity), make("span", {}, ...zooming)),
-    row(code, copy), keys, spoken,
+    ...(annotation?.controls ?? []), row(code, copy), keys, spoken,
   );
+  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab has keys of its own: a and b insert cells
 
   const step = (by) => toClick((isSimulated() ? get("state").clicks : 0) + by);
 
@@ -207,24 +213,29 @@ function render({ model, el }) {
     const [rows, cols] = get("scene").shape;
     if (rowAt < 0 || colAt < 0 || rowAt >= rows || colAt >= cols) return;
     const outside = event.button === 2 || event.shiftKey || negative;
-    const earlier = isSimulated() ? [] : get("state").clicks;
-    choose({ clicks: [...earlier, [rowAt, colAt, outside ? 0 : 1]] });
+    const earlier = isSimulated() ? [] : clicksNow();
+    choose({ clicks: [...earlier, [rowAt, colAt, outside ? 0 : 1]], candidate: null });
   }
 
   root.onkeydown = (event) => {
     const field = event.target.closest("input, select, textarea");
+    if (event.key === "Enter" && field?.type === "text") { // JupyterLab keeps Enter from changing a field
+      field.blur();
+      if (root.getRootNode().activeElement !== field) root.focus({ preventScroll: true });
+      return;
+    }
     if (event.altKey || event.metaKey || (field && field.type !== "checkbox") || (event.ctrlKey && event.key !== "z")) return;
     const act = {
       ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => toCase(-1), ArrowDown: () => toCase(1),
       z: () => (event.ctrlKey ? undo() : zoomBy(1.5)), x: () => zoomBy(1 / 1.5), f: fit, u: undo, Backspace: undo,
       t: () => toggles.truth.box.click(), p: () => toggles.prediction.box.click(), e: () => toggles.errors.box.click(),
       c: () => copy.click(), m: () => clickable() && sign.click(), r: () => again.click(),
-      n: () => get("choices").live && panels[0].next.click(),
+      n: () => get("choices").live && panels[0].next.click(), ...annotation?.keys,
     }[event.key] ?? (/^[1-9]$/.test(event.key) && (() => toClick(+event.key)));
     if (!act) return;
     event.preventDefault();
-    event.stopPropagation(); // JupyterLab has keys of its own
-    act();
+    event.stopPropagation();
+    act(panels[0].answer);
   };
 
   // ---- drawing
@@ -246,7 +257,7 @@ function render({ model, el }) {
     if (!width || !answer) return;
     if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
     if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
-    canvas.style.touchAction = view.zoom > 1 ? "none" : "pan-x pan-y"; // a finger scrolls the page over a whole image
+    canvas.style.touchAction = view.zoom > 1 || annotation?.active() ? "none" : "pan-x pan-y"; // a finger scrolls the page over a whole image
     const size = pixelsPerPixel(canvas) * ratio, context = canvas.getContext("2d");
     const place = new DOMMatrix().translate(canvas.width / 2 - view.col * size, canvas.height / 2 - view.row * size).scale(size);
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -280,6 +291,7 @@ function render({ model, el }) {
     }
     context.setLineDash([]);
     context.globalAlpha = 1;
+    annotation?.draw(context, place, ratio);
     const dots = (clicks, hollow) => clicks.forEach(([rowAt, colAt, positive], i) => {
       const { x, y } = place.transformPoint(new DOMPoint(colAt + 0.5, rowAt + 0.5));
       const colour = positive ? "#007a33" : "#c4170c"; // dark enough for white figures on them
@@ -318,11 +330,14 @@ function render({ model, el }) {
     const table = make("table", { "aria-label": `Candidate masks of ${answer.model}` },
       make("tr", {}, ...["candidate", "predicted", "IoU"].map((t) => make("th", { scope: "col" }, t))),
       ...answer.candidates.map(([predicted, iou], i) => make("tr", { className: i === answer.chosen ? "chosen" : "" },
-        make("td", {}, i === answer.chosen ? `${i + 1} counts` : `${i + 1}`), make("td", {}, number(predicted)), make("td", {}, number(iou)))));
+        make("td", {}, annotation?.candidate(answer, i) ?? `${i + 1}`, i === answer.chosen ? " counts" : ""), make("td", {}, number(predicted)), make("td", {}, number(iou)))));
     const compared = shown.simulated && answer.simulated && !isSimulated()
       ? [make("div", {}, `Algorithm 1 with as many clicks: IoU ${number(answer.simulated.iou)}`)] : [];
+    const focus = [...text.querySelectorAll("button")].indexOf(root.getRootNode().activeElement);
     text.replaceChildren(make("strong", {}, answer.model), ` IoU ${number(answer.iou)} · predicted ${number(answer.predicted)}`,
-      ...compared, ...(answer.problem ? [make("div", { className: "problem" }, answer.problem)] : []), table);
+      ...compared, ...(answer.problem ? [make("div", { className: "problem" }, answer.problem)] : []), table,
+      ...(annotation && answer.mask ? [annotation.accept(answer)] : []));
+    text.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
     next.hidden = !live || !truth;
     return `${answer.model}: ${scores}`;
   }
@@ -341,7 +356,7 @@ function render({ model, el }) {
     options(chosenCase.node, choices.cases.map((c) => [c.case, c.text]), state.case);
     slider.max = choices.last;
     slider.value = isSimulated() ? state.clicks : 1;
-    const made = isSimulated() ? state.clicks : state.clicks.length;
+    const made = isSimulated() ? state.clicks : clicksNow().length;
     sliderText.textContent = isSimulated() ? `${made} of ${choices.last} clicks` : `${made} own click${made === 1 ? "" : "s"}`;
     for (const node of [sign, undoing]) node.hidden = !clickable();
     toggles.simulated.label.hidden = !choices.live;
@@ -360,14 +375,14 @@ function render({ model, el }) {
       "← → clicks, ↑ ↓ cases, 1 to 9 that click, z x zoom (or the wheel after a click into the picture; drag moves), f whole image, " +
       "t truth, p prediction, e errors, u undo, c copy" +
       (clickable() ? "; click: inside the object, right or shift click: outside, m changes that for touch, r Algorithm 1 alone" : "") +
-      (choices.live ? ", n Algorithm 1's next click." : ".");
+      (annotation ? ", n Algorithm 1's next click, b box, k next candidate, a accept." : ".");
     if (panels.map((p) => p.name).join("\n") !== answers.map((a) => a.model).join("\n")) {
       panels = answers.map(panel);
       stage.replaceChildren(...panels.map((p) => p.node));
       panels.forEach((p) => resized.observe(p.canvas));
     }
     panels.forEach((p, i) => (p.answer = answers[i]));
-    spoken.textContent = `${state.case}, ${sliderText.textContent}. ${panels.map(describe).join(". ")}`;
+    spoken.textContent = `${state.case}, ${sliderText.textContent}.${annotation?.update() ?? ""} ${panels.map(describe).join(". ")}`;
     if (address !== scene.image) {
       address = scene.image;
       picture = make("img", { onload: redraw, src: address });
@@ -379,7 +394,7 @@ function render({ model, el }) {
   const resized = new ResizeObserver(redraw);
   el.append(root);
   el.explorer = model; // el.explorer.get("state") reads, .set("state", {...}) and .save_changes() write
-  for (const name of ["state", "choices", "scene", "answers"]) model.on(`change:${name}`, update);
+  for (const name of ["state", "choices", "scene", "answers", "accepted", "notice"]) model.on(`change:${name}`, update);
   update();
   return () => resized.disconnect();
 }

@@ -93,7 +93,7 @@ class Explorer(anywidget.AnyWidget):
     def _filled_in(self, state: Mapping[str, Any]) -> dict:
         """A state that is whole."""
         whole = self._subjects.whole(state)
-        if state.get("clicks") is None and "box" not in state:
+        if state.get("clicks") is None and not state.get("box"):
             state = self._session.prompts(self._subjects.key(whole))
         clicks = [] if state.get("clicks") is None else state["clicks"]
         if isinstance(clicks, (list, tuple)):
