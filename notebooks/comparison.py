@@ -66,6 +66,12 @@ comparison.average(rows)
 figures.curves(rows)
 
 # %% [markdown]
+# The study's other tasks, on datasets that this page was not asked for: published values alone.
+
+# %% tags=["hide-input"]
+comparison.other_tasks(rows)
+
+# %% [markdown]
 # ## The gate
 #
 # Where we ran a model that the study ran too (`sam_vit_h` is its SAM, `ritm_h32` its RITM) on the real

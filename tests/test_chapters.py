@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from medsam_utils import PAPER, RELEASED_CODE, load_folder
-from medsam_utils.pages import label_rule, overview, regions, switches
+from medsam_utils.comparison import seed_spread
+from medsam_utils.models import Prediction
+from medsam_utils.pages import comparison, examples, label_rule, overview, regions, seeds, switches
 from medsam_utils.pages.runs import Runs
 
 
@@ -145,3 +148,71 @@ def test_the_study_has_ten_tasks_with_several_classes():
 
     tasks = set(published.iou_by_click()["task"])
     assert len(label_rule.MULTI_CLASS) == 10 and set(label_rule.MULTI_CLASS) <= tasks
+
+
+def test_a_choice_among_masks_is_switched_only_for_models_with_several(monkeypatch):
+    asked = []
+
+    def evaluated(models, protocol):
+        asked.append((protocol.name, models))
+        rows = pd.DataFrame({"model": ["s (half)", "r"], "iou_1": [0.5, np.nan]})
+        return Runs({}, {}, {("d", "all"): rows}, [])
+
+    monkeypatch.setattr(switches, "evaluate_datasets", evaluated)
+    protocols = {"first": replace(PAPER, mask_choice="first"), "seed=1": replace(PAPER, seed=1)}
+    assert list(switches.evaluate_protocols({"models": "s r"}, protocols)) == ["paper", "first", "seed=1"]
+    assert [models for _, models in asked] == ["s r", "s", "s r"]
+
+
+def test_an_effect_leaves_out_a_model_that_was_not_run_with_the_switch():
+    paper = pd.concat([rows_of("T", model, a=[0.5, 0.5]) for model in ("m", "n")])
+    switched = rows_of("T", "m", a=[0.5, 0.75])
+    table = switches.effects(paper, switched, clicks=(2,))
+    assert table[["model", "difference"]].values.tolist() == [["m", 0.25]]
+
+
+def test_ties_are_told_by_the_share_that_had_one_and_how_far_the_means_move():
+    draws = [rows_of("T", a=[0.5, 0.6], b=[0.5, iou]).assign(ties=[1, 2, 1, 1]) for iou in (0.6, 0.8, 0.6)]
+    spread = seed_spread(draws)
+    shown = text(seeds.answer(spread))
+    assert "50% of 2 objects had a choice" in shown
+    assert "the mean of a task moves by 0.100 on average, by 0.100 at most (T)" in shown
+    assert "0.600 to 0.700" in seeds.table(spread, clicks=(2,)).data
+
+
+def test_the_page_of_examples_names_the_tasks_with_the_lowest_and_the_highest_median():
+    rows = pd.concat([rows_of("T: low", a=[0.1], b=[0.2], c=[0.9]), rows_of("T: high", a=[0.7], b=[0.8])])
+    assert "of m ranges from 0.20 (T: low) to 0.80 (T: high) over 2 tasks (demo)" in text(
+        examples.answer(rows)
+    )
+
+
+def test_each_task_has_a_picture_for_each_model_and_quartile(two_classes):
+    class Half:
+        """Answers with the left half of the image, whatever is clicked."""
+
+        name = "half"
+
+        def encode(self, image):
+            return image.shape[:2]
+
+        def predict(self, shape, clicks, boxes=None, logits=None):
+            logits = np.tile(np.where(np.arange(shape[1]) < shape[1] // 2, 1.0, -1.0), (shape[0], 1))
+            return Prediction(logits[None, None].astype("float32"), np.zeros((1, 1)), lambda low: low)
+
+    case_id = two_classes.list().references[0].case_id
+    (first, second), tables = two_classes.tasks.values(), []
+    for task in (first, second):
+        rows = rows_of(task, "half", a=[0.5])
+        tables.append(rows.assign(case_id=case_id, distance=1.0, ties=1, mask_index=0))
+    runs = Runs({"two": two_classes}, {"half": Half()}, {("two", "half"): pd.concat(tables)}, [])
+    shown = examples.side_by_side(runs).data
+    captions = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", shown)
+    assert captions == [f"<strong>half, {p}th</strong><br>IoU 0.50" for p in (25, 50, 75)] * 2
+    assert f"half on {first}, 25th percentile" in shown and f"half on {second}, 75th percentile" in shown
+
+
+def test_the_study_s_tasks_that_a_run_lacks_are_shown_as_published():
+    shown = comparison.other_tasks(rows_of("US-Breast", a=[0.5])).data
+    assert "US-Kidney · published" in shown and "US-Breast" not in shown
+    assert shown.count("<figcaption") == 27

@@ -108,6 +108,13 @@ def _average(drawing, axes, curve: pd.DataFrame, line: str, tasks: int, level: s
     return figures.figure(picture, f"<strong>All tasks, {level}.</strong> {escape(text)}.")
 
 
+def other_tasks(rows: pd.DataFrame) -> HTML:
+    """The study's curves of the tasks that this run does not have, which complete its figure 4."""
+    here = set(rows["task"])
+    tasks = [task for task in published.iou_by_click()["task"].unique() if task not in here]
+    return HTML(figures.row([figures.study_curves(task) for task in tasks]))
+
+
 def gate(rows: pd.DataFrame) -> HTML:
     """The gate: what it compares adds up to, and a line for each task and model with what it compares."""
     table = published.gate(rows)

@@ -55,23 +55,24 @@ def _task_curves(task: str, means: pd.DataFrame) -> list[str]:
             f"<strong>{escape(task)}, {level}.</strong> Mean IoU: {escape(finding)}. {bands}",
         )
     ]
-    study = published.of_task(task)
-    if len(study):
-        drawing, axes = plots.new_figure(3.6, 2.8)
-        plots.published_curves(axes, study)
-        axes.set_title(f"{task} · published", loc="left", fontsize=10)
-        ends = study[study["click"].isin([1, study["click"].max()])].groupby("method", sort=False)["iou"]
-        finding = "; ".join(f"{method} {iou.iloc[0]:.2f} to {iou.iloc[-1]:.2f}" for method, iou in ends)
-        figures.append(
-            figure(
-                plots.svg(
-                    drawing, f"Dashed line plot of the study's IoU against clicks on {task}: {finding}."
-                ),
-                f"<strong>{escape(task)}, published.</strong> The study's own values on its own images, one "
-                f"click to nine: {finding}. {BESIDE[means['level'].iloc[0]]}",
-            )
-        )
+    if len(published.of_task(task)):
+        figures.append(study_curves(task, BESIDE[means["level"].iloc[0]]))
     return figures
+
+
+def study_curves(task: str, note: str = "") -> str:
+    """The study's curves of one of its tasks; note: what the caption adds."""
+    study = published.of_task(task)
+    drawing, axes = plots.new_figure(3.6, 2.8)
+    plots.published_curves(axes, study)
+    axes.set_title(f"{task} · published", loc="left", fontsize=10)
+    ends = study[study["click"].isin([1, study["click"].max()])].groupby("method", sort=False)["iou"]
+    finding = "; ".join(f"{method} {iou.iloc[0]:.2f} to {iou.iloc[-1]:.2f}" for method, iou in ends)
+    return figure(
+        plots.svg(drawing, f"Dashed line plot of the study's IoU against clicks on {task}: {finding}."),
+        f"<strong>{escape(task)}, published.</strong> The study's own values on its own images, one "
+        f"click to nine: {finding}. {note}",
+    )
 
 
 def figure(picture: str, caption: str, width: int = 300) -> str:
