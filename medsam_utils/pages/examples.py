@@ -13,6 +13,7 @@ from .figures import LEVELS
 from .runs import Runs
 
 SIDE = 220  # pixels of a picture's longest side: the page shows many
+THREE = "flex:1 1 270px;max-width:24rem;display:grid;grid-template-columns:repeat(3,1fr);gap:0.4rem"
 
 
 def answer(rows: pd.DataFrame) -> HTML:
@@ -36,9 +37,9 @@ def side_by_side(runs: Runs) -> HTML:
     for name, dataset in runs.datasets.items():
         references = {reference.case_id: reference for reference in dataset.list().references}
         for class_name, task in dataset.tasks.items():
-            pictures = []
+            of_models = []
             for model, rows in runs.of(name).items():
-                of_task = rows[rows["task"] == task]
+                of_task, pictures = rows[rows["task"] == task], []
                 for percentile, (case_id, value) in at_percentiles(of_task).items():
                     of_object = of_task[of_task["case_id"] == case_id]
                     case = dataset.load(references[case_id], class_name)
@@ -47,6 +48,7 @@ def side_by_side(runs: Runs) -> HTML:
                         case, case.masks[class_name], runs.models[model], of_object, title, SIDE
                     )
                     caption = f"<strong>{escape(model)}, {percentile}th</strong><br>IoU {value:.2f}"
-                    pictures.append(figures.figure(picture, caption, width=150))
-            blocks.append(figures.group(f"{task} ({LEVELS[dataset.level]})", pictures))
+                    pictures.append(figures.figure(picture, caption, width=90))
+                of_models.append(f'<div style="{THREE}">{"".join(pictures)}</div>')
+            blocks.append(figures.group(f"{task} ({LEVELS[dataset.level]})", of_models))
     return HTML("".join(blocks))
