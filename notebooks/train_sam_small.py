@@ -39,15 +39,18 @@ import contextlib
 import cv2
 import numpy as np
 import torch
-from IPython.display import display
+from IPython.display import HTML, display
 from torch.nn import functional
 
 from medsam_utils import load_model
 from medsam_utils.drawings import Drawings
 from medsam_utils.models.sam_small import build_sam_small
 from medsam_utils.pages import from_nothing
+from medsam_utils.pages.record import command
+from medsam_utils.pages.runs import given
 from medsam_utils.training import Training, click_in, decode
 
+parameters = given(globals())
 torch.set_num_threads(threads)
 cv2.setNumThreads(1)  # else its threads, which a forked worker lacks, are waited for without end
 torch.manual_seed(seed)
@@ -229,3 +232,12 @@ display(from_nothing.result(training, **of_weights), from_nothing.log())
 #   those. The chapters on datasets tell the latter.
 # - Thin structures and very small objects stay its weakness, as they are rare among the drawings.
 # - The recipe was changed during training, and no second run tells how much each change was worth.
+
+# %% [markdown]
+# ## How this page was made
+#
+# A page of the book keeps nothing. This command keeps weights and a checkpoint in the folder `training`; with
+# no parameters at all it trains to the end.
+
+# %% tags=["hide-input"]
+HTML(command("train_sam_small", parameters))

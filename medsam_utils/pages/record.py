@@ -55,12 +55,6 @@ def made_by(
 
     notebook: its name in notebooks/, without suffix. tables: rows of each run, with its record.
     """
-    given = {name: value for name, value in parameters.items() if value not in ("", None)}
-    if "folder" in given:
-        given.pop("dataset", None)  # the folder wins
-    values = [f"-p {name} {shlex.quote(str(value))}" for name, value in given.items()]
-    first = f"jupytext --to ipynb --output - notebooks/{notebook}.py | papermill - out.ipynb"
-    command = " \\\n    ".join([first, *values])
     records = [rows.attrs["record"] for rows in tables.values()]
     lines = []
     for rows, record in zip(tables.values(), records, strict=True):
@@ -78,7 +72,7 @@ def made_by(
             }
         )
     parts = [
-        f'<p>This page again, as a notebook:</p><pre class="medsam-command">{escape(command)}</pre>',
+        command(notebook, parameters),
         downloads(
             "_".join(dict.fromkeys(line["dataset"] for line in lines)), together(tables).drop_duplicates()
         ),
@@ -92,13 +86,24 @@ def made_by(
     return HTML("".join(parts))
 
 
+def command(notebook: str, parameters: Mapping[str, Any]) -> str:
+    """What makes a page again, as a notebook; parameters that are empty are left out."""
+    given = {name: value for name, value in parameters.items() if value not in ("", None)}
+    if "folder" in given:
+        given.pop("dataset", None)  # the folder wins
+    values = [f"-p {name} {shlex.quote(str(value))}" for name, value in given.items()]
+    first = f"jupytext --to ipynb --output - notebooks/{notebook}.py | papermill - out.ipynb"
+    lines = escape(" \\\n    ".join([first, *values]))
+    return f'<p>This page again, as a notebook:</p><pre class="medsam-command">{lines}</pre>'
+
+
 def downloads(name: str, rows: pd.DataFrame, most: int = 20_000) -> str:
     """Links that save the rows behind a page as Parquet and as CSV; the page itself holds them.
 
     name: of the files, without suffix. most: with more rows than that the page would be too heavy, and tells
     where they are instead.
     """
-    count = f"The {len(rows):,} rows behind this page, one for each object and click"
+    count = f"The {len(rows):,} rows behind this page"
     if len(rows) > most:
         return f"<p>{count}, are in the folder <code>results/</code>.</p>"
     parquet = io.BytesIO()
