@@ -143,6 +143,8 @@ function render({ model, el }) {
   // ---- zoom and pan, one view for all panels
   const fit = () => {
     const [rows, cols] = get("scene").shape;
+    clearTimeout(moving);
+    moving = 0;
     Object.assign(view, { zoom: 1, row: rows / 2, col: cols / 2 });
     redraw();
   };
@@ -154,8 +156,11 @@ function render({ model, el }) {
     const size = pixelsPerPixel(canvas);
     return [view.row + (y - canvas.clientHeight / 2) / size, view.col + (x - canvas.clientWidth / 2) / size];
   };
+  let moving = 0; // the timer that ends a move: until then a large image's last drawing is moved, not drawn anew
   const moveTo = (rowAt, colAt) => {
     const [rows, cols] = get("scene").shape;
+    clearTimeout(moving);
+    moving = rows * cols > 1e6 && setTimeout(() => { moving = 0; redraw(); }, 120);
     Object.assign(view, { row: clamp(rowAt, 0, rows), col: clamp(colAt, 0, cols) });
     redraw();
   };
@@ -251,7 +256,8 @@ function render({ model, el }) {
     return drawn.get(key);
   }
 
-  function draw({ canvas, answer }) {
+  function draw(panel) {
+    const { canvas, answer } = panel;
     const scene = get("scene"), ratio = window.devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     if (!width || !answer) return;
@@ -263,6 +269,11 @@ function render({ model, el }) {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.globalAlpha = 1;
     context.clearRect(0, 0, canvas.width, canvas.height);
+    if (moving && panel.still) {
+      context.setTransform(place.multiply(panel.still.place.inverse()));
+      context.drawImage(panel.still.canvas, 0, 0);
+      return;
+    }
     const masks = { truth: scene.truth && tracedMask(scene.truth), prediction: answer.mask && tracedMask(answer.mask) };
     const [rows, cols] = scene.shape;
     const onGrid = place.scale(scene.step);
@@ -305,6 +316,10 @@ function render({ model, el }) {
     });
     if (shown.simulated && answer.simulated && !isSimulated()) dots(answer.simulated.clicks, true);
     dots(answer.clicks, false);
+    if (scene.shape[0] * scene.shape[1] > 1e6) {
+      panel.still = { place, canvas: make("canvas", { width: canvas.width, height: canvas.height }) };
+      panel.still.canvas.getContext("2d").drawImage(canvas, 0, 0);
+    }
   }
 
   function redraw() {

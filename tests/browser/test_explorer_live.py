@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 def lab(tmp_path_factory, folder):
     """Address of a JupyterLab of its own, with a notebook of two cells."""
     home = tmp_path_factory.mktemp("home")
-    cells = [nbformat.v4.new_code_cell(text) for text in (CODE.format(folder=str(folder)), "explorer.state")]
+    cells = [nbformat.v4.new_code_cell(text) for text in (CODE.format(folder=str(folder)), "print(explorer.state)")]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / "live.ipynb")
     with socket.socket() as free:
@@ -76,7 +76,7 @@ def lab(tmp_path_factory, folder):
 def live(browser, lab):
     """The notebook, run."""
     page = watched(browser.new_context(viewport={"width": 1280, "height": 1000}))
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(60_000)
     page.goto(lab)
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.wait_for_function("() => jupyterapp.shell.currentWidget?.context?.isReady")
@@ -140,12 +140,78 @@ def test_clicks_in_the_picture_reach_the_model_and_its_mask_comes_back(live, fol
     assert of(live, "state")["clicks"] == clicks
 
 
+def test_a_box_is_drawn_by_drag_accepted_saved_and_resumed(live, folder, tmp_path):
+    root = live.locator(".medsam-explorer")
+    canvas = root.locator("canvas")
+    cells = live.locator(".jp-Notebook .jp-Cell").count()
+    root.get_by_label("Class", exact=True).fill("cyst <b>")
+    root.get_by_label("Class", exact=True).press("Enter")
+    live.wait_for_function(
+        """() => { const live = document.querySelector('.medsam-explorer').parentElement.explorer;
+        return live.get('state').class && live.get('state').clicks?.length === 0; }"""
+    )
+    root.focus()
+    live.keyboard.press("b")
+    assert root.get_by_role("button", name="Draw a box").get_attribute("aria-pressed") == "true"
+    box = canvas.bounding_box()
+    size = min(box["height"] / 60, box["width"] / 48)
+    (x, y), (to_x, to_y) = (
+        (box["x"] + box["width"] / 2 + (c - 23.5) * size, box["y"] + box["height"] / 2 + (r - 29.5) * size)
+        for r, c in ((24, 28), (3, 5))
+    )
+    live.mouse.move(x, y)
+    live.mouse.down()
+    live.mouse.move(to_x, to_y, steps=3)
+    live.mouse.up()
+    answered(live, 0)
+    assert of(live, "state")["box"] == [3, 5, 24, 28]
+    picture = canvas.evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+        ".filter((v, i, all) => i % 4 === 0 && v > 240 && all[i + 1] > 200 && all[i + 2] < 60).length"
+    )
+    assert picture > 100  # the dashes
+    here = Explorer(load_folder(folder, name="Squares"), ["grabcut"], state=of(live, "state"))
+    assert of(live, "answers")[0] == json.loads(json.dumps(here.answers[0]))
+    root.focus()
+    live.keyboard.press("a")
+    root.get_by_role("button", name="The mask of grabcut is accepted").wait_for()
+    assert live.locator(".jp-Notebook .jp-Cell").count() == cells  # a and b are JupyterLab's keys for cells
+    assert root.locator("b").count() == 0
+    root.get_by_label("Folder", exact=True).fill(str(tmp_path / "out"))
+    root.get_by_role("button", name="Save the session").click()
+    root.get_by_text("saved: 4 files").wait_for()
+    here.accept()
+    expected = here.save(tmp_path / "here")
+    for path in expected:
+        written = (tmp_path / "out" / path.name).read_bytes()
+        if path.name == "session.json":
+            assert json.loads(written)["annotations"] == here.session["annotations"]
+        else:
+            assert written == path.read_bytes()
+    live.keyboard.press("Escape")
+    root.focus()
+    live.keyboard.press("u")
+    live.wait_for_function(
+        "() => !document.querySelector('.medsam-explorer').parentElement.explorer.get('state').box"
+    )
+    root.get_by_role("button", name="Go on from the session").click()
+    root.get_by_text("resumed:").wait_for()
+    answered(live, 0)
+    assert of(live, "state")["box"] == [3, 5, 24, 28] and of(live, "answers")[0]["accepted"]
+    unnamed = live.evaluate(
+        """() => [...document.querySelectorAll('.medsam-explorer :is(button, input, select, canvas)')]
+          .filter(node => !(node.getAttribute('aria-label') || node.closest('label')?.textContent.trim()))
+          .map(node => node.outerHTML)"""
+    )
+    assert unnamed == []
+
+
 def test_the_slider_shows_simulated_clicks_and_the_kernel_knows_the_state(live, folder):
     root = live.locator(".medsam-explorer")
     root.get_by_role("combobox", name="Case", exact=True).select_option("b")
     live.wait_for_function(
         """() => { const live = document.querySelector('.medsam-explorer').parentElement.explorer;
-        return live.get('state').clicks.length === 0; }"""
+        return live.get('state').clicks?.length === 0; }"""
     )
     root.focus()
     live.keyboard.press("1")

@@ -343,3 +343,32 @@ def test_what_is_shown_is_said(shown):
           .map(node => node.outerHTML)"""
     )
     assert unnamed == []
+
+
+def test_a_large_picture_is_moved_at_once_and_drawn_sharp_when_it_rests(browser, tmp_path):
+    noise = cv2.GaussianBlur(np.random.default_rng(0).random((1100, 1000)), (0, 0), 20)
+    mask = noise > noise.mean()
+    picture = np.repeat((mask * np.uint8(160))[..., None], 3, axis=2)
+    step = {"click": [9, 9, 1], "iou": 1, "chosen": 0, "candidates": [[1, 1]]}
+    step["mask"] = truth = explorer.run_lengths(mask)
+    case = {"case": "c", "text": "c", "image": "i", "truth": truth, "answers": {"m": [step]}}
+    image = {"image": explorer.data_address(picture, 1100), "shape": [1100, 1000], "step": 1}
+    data = {"dataset": "d", "code": "", "last": 1, "images": {"i": image}, "tasks": {"t": [case]}}
+    (tmp_path / "large.html").write_text(f"<meta charset=utf-8>{explorer.page_html(data)}", encoding="utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "large.html").as_uri())
+    canvas = page.locator("canvas")
+    canvas.click()
+    page.wait_for_timeout(300)
+
+    def after(*keys, wait):
+        for key in keys:
+            page.keyboard.press(key)
+        page.wait_for_timeout(wait)
+        return canvas.evaluate("c => c.toDataURL()")
+
+    whole, rest = after("f", wait=300), after("z", "z", wait=600)
+    redrawn = after("t", "t", wait=300)  # the same place, drawn anew
+    back = after("f", wait=300)
+    page.close()
+    assert rest == redrawn != whole == back
