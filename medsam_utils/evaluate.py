@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,19 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .case import BadCaseError, BadInputError, CaseReference, Exclusion
+from .case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from .clicks import PAPER, Protocol
 from .datasets import Dataset
 from .fingerprint import case_fingerprints, run_settings
 from .intensity import MaxScaling
-from .models import Model
+from .models import TOGETHER, Model
 from .results import ROW_TYPES, Store, as_rows
 from .run_record import Stopwatch, Timed, peak_memory, versions
 from .simulation import simulate
 from .workers import run
 
 BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
+BATCH_ON_GPU = 32  # more, as the next images are read while these are computed
 TABLES = 100  # kept side by side while they come in: the table of one case takes ten times what its rows do
 
 
@@ -66,7 +68,7 @@ def evaluate(
     missing = [reference for reference in references if fingerprints[reference] not in finished]
     excluded = list(listing.exclusions)
 
-    size = 1 if executor is None else BATCH
+    size = BATCH_ON_GPU if _on_gpu(model) else BATCH if executor else 1
     tasks = ((dataset, missing[i : i + size], model, protocol, clicks) for i in range(0, len(missing), size))
     fingerprint_of = {reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()}
     progress = tqdm(
@@ -123,12 +125,9 @@ def _evaluate_batch(
     records, excluded = [], []
     watch = Stopwatch()
     timed, start = Timed(model, watch), time.perf_counter()
-    for reference in references:
-        try:
-            with watch("load"):
-                views = list(dataset.views(reference))
-        except BadCaseError as error:
-            excluded.append(Exclusion(reference.case_id, str(error), _path(dataset, reference)))
+    for reference, views, embeddings in _encoded(dataset, references, timed, watch):
+        if isinstance(views, BadCaseError):
+            excluded.append(Exclusion(reference.case_id, str(views), _path(dataset, reference)))
             continue
         constant = {
             "dataset": dataset.name,
@@ -142,8 +141,8 @@ def _evaluate_batch(
         }
         of_case = [
             constant | record
-            for case in views
-            for record in simulate(case, dataset.tasks, timed, protocol, clicks)
+            for case, embedding in zip(views, embeddings, strict=True)
+            for record in simulate(case, dataset.tasks, timed, protocol, clicks, embedding)
         ]
         if not of_case:
             reason = f"no object of at least {protocol.min_object_pixels} pixels"
@@ -152,6 +151,51 @@ def _evaluate_batch(
     rows = as_rows(records)
     watch.seconds["clicks and scores"] = time.perf_counter() - start - watch.seconds.total()
     return rows, excluded, len(references), {"seconds": watch.seconds, "peak_memory": peak_memory()}
+
+
+def _encoded(
+    dataset: Dataset, references: Sequence[CaseReference], model: Timed, watch: Stopwatch
+) -> Iterator[tuple[CaseReference, list[Case] | BadCaseError, list[Any]]]:
+    """Cases, or why they cannot be used, and what the model made of their images.
+
+    On a GPU some images are encoded together, and the next are read meanwhile: then "load" is what the GPU
+    waits for. On a CPU neither saves anything, so that images are read and encoded where they are needed, and
+    the embeddings are None.
+    """
+
+    def load(reference: CaseReference) -> tuple[CaseReference, list[Case] | BadCaseError]:
+        try:
+            return reference, list(dataset.views(reference))
+        except BadCaseError as error:
+            return reference, error
+
+    gpu = _on_gpu(model.model)
+    loaded = _ahead(load, references, TOGETHER) if gpu else map(load, references)
+    while True:
+        with watch("load"):
+            group = list(islice(loaded, TOGETHER if gpu else 1))
+        if not group:
+            return
+        images = [view.image for _, views in group if isinstance(views, list) for view in views]
+        embeddings = iter(model.encode_all(images) if gpu else [None] * len(images))
+        for reference, views in group:
+            yield reference, views, list(islice(embeddings, len(views))) if isinstance(views, list) else []
+
+
+def _ahead(function: Callable, items: Iterable, count: int) -> Iterator[Any]:
+    """function(item) of all items in turn, up to `count` of them computed ahead in a thread."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque()
+        for item in items:
+            waiting.append(thread.submit(function, item))
+            if len(waiting) > count:
+                yield waiting.popleft().result()
+        yield from (future.result() for future in waiting)
+
+
+def _on_gpu(model: Model) -> bool:
+    """Whether images are encoded together, and read ahead: the model can, and not on the processor."""
+    return hasattr(model, "encode_all") and model.device.type != "cpu"
 
 
 def _path(dataset: Dataset, reference: CaseReference) -> str:

@@ -55,6 +55,11 @@ class Timed:
         with self.watch("encode"):
             return self.model.encode(image)
 
+    def encode_all(self, images: Any) -> list[Any]:
+        """As the model's."""
+        with self.watch("encode"):
+            return self.model.encode_all(images)
+
     def predict(self, embedding: Any, clicks: Any, **prompts: Any) -> Prediction:
         """As the model's."""
         with self.watch("predict"):

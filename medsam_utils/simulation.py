@@ -35,19 +35,30 @@ class Object:
 
 
 def simulate(
-    case: Case, tasks: dict[str, str], model: Model, protocol: Protocol, clicks: int
+    case: Case,
+    tasks: dict[str, str],
+    model: Model,
+    protocol: Protocol,
+    clicks: int,
+    embedding: object | None = None,
 ) -> Iterator[dict]:
     """Algorithm 1 on one case, all its objects at once: yields one record per (object, click).
 
     tasks: class name -> task name. Objects smaller than the protocol's minimum yield nothing.
+    embedding: what the model made of the image, None to let it encode the image now.
     """
-    for n, target in turns(case, tasks, model, protocol, clicks):
+    for n, target in turns(case, tasks, model, protocol, clicks, embedding):
         click = asdict(target.click) if target.click else _NO_CLICK
         yield {"task": target.task, **target.size, "click": n, **click, **target.scores}
 
 
 def turns(
-    case: Case, tasks: dict[str, str], model: Model, protocol: Protocol, clicks: int
+    case: Case,
+    tasks: dict[str, str],
+    model: Model,
+    protocol: Protocol,
+    clicks: int,
+    embedding: object | None = None,
 ) -> Iterator[tuple[int, Object]]:
     """As `simulate`, but yields the number of the turn, from 1, and the object itself, as it is then."""
     if clicks > 1 and protocol.prompt == "boxes_3_largest":
@@ -63,7 +74,7 @@ def turns(
     ]
     if not objects:
         return
-    embedding = model.encode(case.image)
+    embedding = model.encode(case.image) if embedding is None else embedding
     for n in range(1, clicks + 1):
         for target in objects:
             rng = click_rng(protocol, case.dataset, case.case_id, target.task, n)

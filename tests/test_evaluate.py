@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,26 @@ def test_rows_from_worker_processes_are_byte_identical(dataset, tmp_path):
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         rows = evaluate(dataset, model, clicks=2, store=tmp_path, executor=executor, max_cases=10)
     assert as_bytes(rows) == as_bytes(evaluate(dataset, model, clicks=2, max_cases=10))
+
+
+def test_the_way_of_a_gpu_gives_the_same_clicks_and_rows_that_do_not_depend_on_the_batch(
+    dataset, folder, tmp_path, monkeypatch
+):
+    model = load_model("sam_small", device="cpu")
+    alone = evaluate(dataset, model, clicks=3)
+    broken = Path(shutil.copytree(folder, tmp_path / "broken"))
+    cv2.imwrite(str(broken / "masks" / "case 5.png"), np.zeros((7, 7), np.uint8))
+    monkeypatch.setattr(sys.modules["medsam_utils.evaluate"], "_on_gpu", lambda model: True)
+    together = evaluate(dataset, model, clicks=3)
+    columns = ["case_id", "task", "click", "row", "col", "positive", "mask_index"]
+    pd.testing.assert_frame_equal(together[columns], alone[columns])
+    np.testing.assert_allclose(together["iou"], alone["iou"], atol=1e-3)
+    shards = [evaluate(dataset, model, clicks=3, shard=(k, 5)) for k in range(5)]
+    assert as_bytes(pd.concat(shards, ignore_index=True)) == as_bytes(together)
+    without = evaluate(load_folder(broken, name="own"), model, clicks=3)
+    assert [case["case_id"] for case in without.attrs["excluded"]] == ["case 5"]
+    others = together[together["case_id"] != "case 5"].reset_index(drop=True)
+    assert as_bytes(without) == as_bytes(others)
 
 
 RUN = """

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling.image_encoder import Attention
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from medsam_utils import PAPER, load_model
@@ -14,6 +15,7 @@ from medsam_utils.drawings import draw
 from medsam_utils.fingerprint import model_files
 from medsam_utils.models import sam
 from medsam_utils.models.sam_decoder import Decoder
+from medsam_utils.models.sam_encoder import FusedAttention, fuse
 from medsam_utils.simulation import simulate
 
 SHAPES = [(1, 1), (3, 200), (257, 255), (600, 417), (90, 110)]
@@ -79,6 +81,36 @@ def test_the_decoder_of_the_released_sizes_differs_by_rounding_only():
     torch.testing.assert_close(fast_iou, predicted_iou, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(3, 14, 14, 64), (1, 9, 16, 96)])
+def test_fused_attention_differs_by_rounding_only(shape):
+    torch.manual_seed(0)
+    attention = Attention(shape[-1], num_heads=4, use_rel_pos=True, input_size=shape[1:3]).eval()
+    for position in (attention.rel_pos_h, attention.rel_pos_w):
+        torch.nn.init.normal_(position)
+    with torch.inference_mode():
+        tokens = torch.randn(shape)
+        expected = attention(tokens)
+        fuse(attention)
+        assert type(attention) is FusedAttention
+        assert (attention(tokens) - expected).abs().max() < 1e-6 * expected.abs().max()
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_images_encoded_together_are_those_encoded_alone_whatever_is_beside_them(models, count):
+    _, fast = models
+    images = [noisy((60 + i, 90)) for i in range(count)]
+    prompts = [[Click(20, 30, True, 1.0, 1)]]
+    for image, embedding in zip(images, fast.encode_all(images), strict=True):
+        alone = fast.encode(image)
+        assert (embedding.resized, embedding.original) == (alone.resized, alone.original)
+        torch.testing.assert_close(embedding.features, alone.features, atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(
+            fast.predict(embedding, prompts).logits, fast.predict(alone, prompts).logits, atol=1e-3
+        )
+        (beside_others,) = fast.encode_all([image])
+        assert torch.equal(beside_others.features, embedding.features)
+
+
 @pytest.mark.parametrize("boxed", [False, True])
 def test_prompts_are_those_of_one_object_at_a_time_bit_by_bit(models, boxed):
     encoder, decoder = models[0].network.prompt_encoder, models[1].decoder
@@ -127,6 +159,6 @@ def test_a_grey_image_is_resized_as_three_equal_channels(shape):
 
 
 def test_the_fingerprint_covers_what_the_model_computes_with():
-    assert {"sam.py", "sam_decoder.py", "bilinear.py", "sam_small.py"} <= {
+    assert {"sam.py", "sam_decoder.py", "sam_encoder.py", "folded_attention.py", "bilinear.py"} <= {
         p.name for p in model_files(sam.Sam)
     }

@@ -17,6 +17,8 @@ from ..case import BadInputError
 from ..clicks import Click
 from .checkpoints import Checkpoint
 
+TOGETHER = 4  # images that a GPU encodes at a time
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -237,8 +239,8 @@ def load_model(
     device: "cpu", "cuda", "cuda:1", "mps"; None takes the best there is. exact: one object at a time,
     bit-equal to the reference predictor, instead of all objects of an image in one batch. dtype: what the
     image is encoded in, "float32", "bfloat16" or "float16"; a model without a network has no choice.
-    embeddings: folder in which SAM keeps encoded images, as float16, so that what comes later with the same
-    images and weights costs the decoder alone; the other models have nothing to keep.
+    embeddings: folder in which SAM keeps encoded images, each number as two float16, so that what comes later
+    with the same images and weights costs the decoder alone; the other models have nothing to keep.
 
     Raises BadInputError for an unknown name (it lists the known ones), for weights that are missing, do not
     fit, or cannot be had, and for a device that this machine does not have.
