@@ -65,7 +65,7 @@ catalogue.passports(names)
 # ## From raw values to what a model sees
 #
 # A model receives 8-bit RGB. Images that are 8-bit stay as they are; others are stretched. The rule belongs
-# to the dataset's entry and is listed at the end of its page, under "Settings of the run". The study divides
+# to the dataset's entry and is listed at the end of its page, under "Settings of the runs". The study divides
 # every image by its maximum instead, which `protocol="released-code"` does too.
 #
 # (the-published-numbers)=

@@ -97,9 +97,11 @@ def together(runs: dict[str, Runs]) -> pd.DataFrame:
 
 
 def answer(table: pd.DataFrame) -> HTML:
-    """Which switch moves the IoU after the last click most, per model, in one sentence."""
+    """Which rule moves the IoU after the last click most, per model, in one sentence; the oracle is none."""
     last, sentences = int(table["click"].max()), []
-    final = table[(table["click"] == last) & (table["switch"] != RELEASED_CODE.name)]
+    final = table[
+        (table["click"] == last) & ~table["switch"].isin([RELEASED_CODE.name, "mask_choice=oracle"])
+    ]
     for level, of_level in final.groupby("level", sort=False):
         parts = []
         for model, of_model in of_level.groupby("model", sort=False):
