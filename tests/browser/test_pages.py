@@ -77,7 +77,7 @@ def test_an_accessibility_checker_finds_no_serious_fault(shown):
     options = {"resultTypes": ["violations"]}
     if shown.scheme == "dark":  # differs from light by its colours alone
         options["runOnly"] = ["color-contrast", "link-in-text-block"]
-    # what opens is open, at once; a drawing, whose parts the checker does not judge but walks through, is empty
+    # what opens is open, at once; drawings, whose parts the checker walks through without judging, are empty
     shown.add_style_tag(content="* { animation: none !important; transition: none !important }")
     shown.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     shown.evaluate("document.querySelectorAll('.medsam-figure svg').forEach(svg => svg.replaceChildren())")
