@@ -67,7 +67,9 @@ def test_weights_are_stored_in_half_precision_and_the_network_stays_as_it_was():
             decoder(features, points, labels), answer_of(rounded, features, points, labels), strict=True
         ):
             assert (ours - expected).abs().max() < 1e-5 * expected.abs().max()
-    stored = [weight for module in (decoder.decoder, decoder.no_mask) for weight in module.parameters()]
+    stored = [
+        weight for module in (decoder.decoder, decoder.prompt_encoder) for weight in module.parameters()
+    ]
     assert {weight.dtype for weight in stored} == {torch.float16}
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 

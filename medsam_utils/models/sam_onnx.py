@@ -25,8 +25,7 @@ class ClickDecoder(nn.Module):
         # segment-anything's own class for export; of it only the embedding of points is called
         self.embed_points = SamOnnxModel(network, return_single_mask=False)._embed_points
         self.decoder = network.mask_decoder
-        self.no_mask = network.prompt_encoder.no_mask_embed
-        self.position = network.prompt_encoder.get_dense_pe()
+        self.prompt_encoder = network.prompt_encoder
 
     def forward(self, features: Tensor, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Low-resolution logits 1 x 3 x 4h x 4w and predicted IoU 1 x 3.
@@ -38,9 +37,10 @@ class ClickDecoder(nn.Module):
             [points, torch.zeros(1, 1, 2)], dim=1
         )  # clicks without a box end with a padding point
         labels = torch.cat([labels, -torch.ones(1, 1)], dim=1)
-        dense = self.no_mask.weight.reshape(1, -1, 1, 1).expand_as(self.position)
+        position = self.prompt_encoder.get_dense_pe()  # the same each time: the runtime computes it once
+        dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(position)
         prompts = self.embed_points(points, labels)
-        logits, predicted_iou = self.decoder.predict_masks(features.float(), self.position, prompts, dense)
+        logits, predicted_iou = self.decoder.predict_masks(features.float(), position, prompts, dense)
         return logits[:, CANDIDATES], predicted_iou[:, CANDIDATES]
 
 

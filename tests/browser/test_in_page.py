@@ -210,3 +210,24 @@ def test_on_a_phone_in_the_dark_taps_are_clicks_and_the_sign_can_be_switched(bro
     assert min(ink) - max(ground) > 150
     page.context.close()
     assert page.complaints == []
+
+
+BUILT = [
+    path
+    for path in sorted((PACKAGES.parents[1] / "_build/html/book/pages").glob("*.html"))
+    if '"decoders":' in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.skipif(not BUILT, reason="the book is not built: make book")
+def test_a_page_of_the_built_book_answers_a_click(browser):
+    page = opened(browser, BUILT[0].as_uri())
+    runtime = BUILT[0].parents[2] / "_static/in_page/runtime.js"
+    assert page.get_by_role("button", name=OFFER).count() == runtime.is_file()
+    if runtime.is_file():
+        started(page)
+        page.locator("canvas").first.click()
+        answer = answered(page)
+        assert answer["problem"] == "" and 0 <= answer["iou"] <= 1 and len(answer["candidates"]) == 3
+    page.context.close()
+    assert page.complaints == []
