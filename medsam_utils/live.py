@@ -260,7 +260,7 @@ class Explorer(anywidget.AnyWidget):
         """Write session.json and the accepted masks into a folder; the paths written.
 
         formats: of nifti (one file per volume and class), png (per slice and class) and coco. What this
-        explorer wrote there, or resumed from there, is renewed. Raises BadInputError if other files have these
+        explorer wrote there, or resumed from there, is renewed. Raises BadInputError if other files have such
         names, unless replace.
         """
         folder = Path(folder).expanduser()

@@ -38,7 +38,8 @@ def folder(tmp_path_factory):
 def lab(tmp_path_factory, folder):
     """Address of a JupyterLab of its own, with a notebook of two cells."""
     home = tmp_path_factory.mktemp("home")
-    cells = [nbformat.v4.new_code_cell(text) for text in (CODE.format(folder=str(folder)), "print(explorer.state)")]
+    texts = CODE.format(folder=str(folder)), "print(explorer.state)"
+    cells = [nbformat.v4.new_code_cell(text) for text in texts]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / "live.ipynb")
     with socket.socket() as free:
