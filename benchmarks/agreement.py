@@ -31,7 +31,7 @@ def agreement(objects: int, embeddings: str) -> pd.DataFrame:
     models = {
         "exact": load_model("sam_small", device="cpu", exact=True),
         "fast": load_model("sam_small", device="cpu"),
-        "fast, stored float16 embeddings": load_model("sam_small", device="cpu", embeddings=embeddings),
+        "fast, stored embeddings": load_model("sam_small", device="cpu", embeddings=embeddings),
     }
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in models}
     counted = 0

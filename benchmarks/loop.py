@@ -95,12 +95,18 @@ def ours(model: Model, case: Case, clicks: int) -> None:
 
 
 @torch.inference_mode()
-def bare(model: Model, case: Case, clicks: int) -> None:
-    """segment-anything's encoder once and its decoder for all objects at every click, and nothing else."""
+def encoder(model: Model, case: Case, clicks: int) -> torch.Tensor:
+    """segment-anything's encoder once: what no loop can do without."""
     network = model.network
     resized = ResizeLongestSide(network.image_encoder.img_size).apply_image(case.image)
     pixels = torch.as_tensor(resized).permute(2, 0, 1).contiguous()[None]
-    features = network.image_encoder(network.preprocess(pixels))
+    return network.image_encoder(network.preprocess(pixels))
+
+
+@torch.inference_mode()
+def bare(model: Model, case: Case, clicks: int) -> None:
+    """segment-anything's encoder once and its decoder for all objects at every click, and nothing else."""
+    network, features = model.network, encoder(model, case, clicks)
     for n in range(1, clicks + 1):
         points = torch.full((len(case.masks), n, 2), 5.0), torch.ones((len(case.masks), n), dtype=torch.int)
         sparse, dense = network.prompt_encoder(points=points, boxes=None, masks=None)
@@ -113,7 +119,7 @@ def bare(model: Model, case: Case, clicks: int) -> None:
         )
 
 
-LOOPS = {"released": released, "plain": plain, "ours": ours, "bare": bare}
+LOOPS = {"released": released, "plain": plain, "ours": ours, "bare": bare, "encoder": encoder}
 
 
 def milliseconds(function: Callable, *arguments: object) -> float:
@@ -122,13 +128,13 @@ def milliseconds(function: Callable, *arguments: object) -> float:
     return 1000 * (time.process_time() - start)
 
 
-def compare(model: Model, case: Case, clicks: int, repeats: int) -> dict[str, float]:
+def compare(models: dict[str, Model], case: Case, clicks: int, repeats: int) -> dict[str, float]:
     """Median times of the loops, and their ratios."""
-    ours(model, case, clicks)
+    ours(models["ours"], case, clicks)
     times = {name: [] for name in LOOPS}
     for _ in range(repeats):
         for name, loop in LOOPS.items():
-            times[name].append(milliseconds(loop, model, case, clicks))
+            times[name].append(milliseconds(loop, models[name], case, clicks))
     median = {name: statistics.median(values) for name, values in times.items()}
     return {
         "image": case.case_id,
@@ -157,15 +163,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    model = load_model(options.model, device="cpu")
+    exact = load_model(options.model, device="cpu", exact=True)  # segment-anything's modules as they are
+    models = dict.fromkeys(LOOPS, exact) | {"ours": load_model(options.model, device="cpu")}
 
     by_size = [
-        compare(model, ellipses(*shape, objects), 9, options.repeats)
+        compare(models, ellipses(*shape, objects), 9, options.repeats)
         for shape in options.sizes
         for objects in options.objects
     ]
     write("loop_by_size", f"Nine clicks, {options.model}, one thread", pd.DataFrame(by_size))
-    by_clicks = [compare(model, ellipses(512, 512, 2), clicks, options.repeats) for clicks in options.clicks]
+    by_clicks = [compare(models, ellipses(512, 512, 2), clicks, options.repeats) for clicks in options.clicks]
     write("loop_by_clicks", f"Number of clicks, {options.model}, one thread", pd.DataFrame(by_clicks))
 
 
