@@ -125,28 +125,14 @@ def starts(areas: Sequence[int], rounds: int) -> list[int]:
     return chosen
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    """A model with an image that is encoded already."""
-
-    model: Model
-    embedding: Any
-
-    def encode(self, image: np.ndarray) -> Any:
-        return self.embedding
-
-    def predict(self, *given: Any, **prompts: Any) -> Any:
-        return self.model.predict(*given, **prompts)
-
-
 def clicked(
     stack: Stack, model: Model, embeddings: Sequence[Any], protocol: Protocol, clicks: int
 ) -> dict[int, list[Answer]]:
     """Algorithm 1 in every slice that has the object: slice -> the answer after each click."""
     answers: dict[int, list[Answer]] = {}
     for i, (case, embedding) in enumerate(zip(stack.cases, embeddings, strict=True)):
-        encoded, tasks = _Encoded(model, embedding), {stack.class_name: stack.task}
-        for _, target in turns(case, tasks, encoded, protocol, clicks):
+        tasks = {stack.class_name: stack.task}
+        for _, target in turns(case, tasks, model, protocol, clicks, embedding):
             (answer,) = ask(model, embedding, [target.prompts])
             logits = answer.logits(target.scores["mask_index"])
             answers.setdefault(i, []).append((target.prediction, logits))

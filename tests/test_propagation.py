@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
@@ -13,8 +14,11 @@ from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import PAPER
 from medsam_utils.models import Prediction
+from medsam_utils.pages import runs
+from medsam_utils.pages import through_volume as page
 from medsam_utils.propagation import Carry, carried, clicked, evaluate_volume, stacks
 from medsam_utils.surface import surface_distances
+from tests.test_chapters import text
 
 
 def block(size: int, at: int = 2) -> np.ndarray:
@@ -184,3 +188,63 @@ def test_surface_distances_are_in_mm_along_each_axis():
         hd95, _ = surface_distances(np.roll(truth, 1, axis), truth, (5.0, 0.5, 2.0))
         assert hd95 == mm
     assert np.isnan(surface_distances(np.zeros_like(truth), truth, (1, 1, 1))).all()
+
+
+def volumes():
+    """Records of six patients: one slice gives 0.5 by box and 0.6 by click, all four give 0.7 and 0.9."""
+    dices = {
+        ("every slice", "", 0): (4, 0.7),
+        ("every slice", "", 1): (8, 0.9),
+        ("box", "area", 0): (2, 0.5),
+        ("click", "area", 0): (2, 0.6),
+        ("click", "area", 1): (6, 0.95),
+    }
+    return pd.DataFrame(
+        dict(zip(("way", "stop", "round"), key, strict=True))
+        | {"dataset": "d", "task": "T", "volume": p, "patient_id": p, "model": "m", "level": "demo"}
+        | {"spent": spent, "dice": dice, "hd95": 3.0, "surface": np.nan if p == "a" else 1.0}
+        for p in "abcdef"
+        for key, (spent, dice) in dices.items()
+    )
+
+
+def test_the_best_way_is_that_of_one_slice_and_differences_are_to_it():
+    table = page.summary(volumes()).set_index(["way", "round"])
+    assert page.best_way(volumes())["way"] == "click"
+    assert table["behind"].round(6).to_dict() == {
+        **{("every slice", 0): 0.1, ("every slice", 1): 0.3, ("box", 0): -0.1},
+        **{("click", 0): 0.0, ("click", 1): 0.35},
+    }
+    assert table.loc[("click", 1), ["spent", "low", "high"]].tolist() == pytest.approx([6, 0.95, 0.95])
+    assert table.loc[("box", 0), ["patients", "surface"]].tolist() == [6, 1.0]  # NaN is left out
+
+
+def test_the_answer_compares_one_slice_with_all():
+    shown = text(page.answer(volumes()))
+    assert "With m, 2 clicks in one slice, carried on as click (stop rule: area)" in shown
+    assert "mean Dice of 0.60 (0.60 to 0.60)" in shown and "8 clicks, 0.90" in shown
+    assert "difference of +0.30 (+0.30 to +0.30) (demo)" in shown
+
+
+def test_levels_have_answers_of_their_own():
+    both = pd.concat([volumes(), volumes().assign(level="measured", dataset="e")])
+    assert text(page.answer(both)).count("With m") == 2
+
+
+def test_an_unknown_stop_rule_says_which_there_are():
+    assert list(page.carries("box, click", "both", 0.5, 2.0))[:2] == [("box", "both"), ("click", "both")]
+    with pytest.raises(BadInputError, match="never, predicted IoU, area, both"):
+        page.carries("box", "soon", 0.5, 2.0)
+
+
+def test_a_model_without_such_prompts_is_a_note_and_sam_small_stands_in():
+    carries = page.carries("box", "never", 0.5, 2.0)
+    asked = runs.answers(
+        lambda *given: page.table_of(*given, carries, 1, 0, 1, 1),
+        [load_dataset("mri_prostate")],
+        "ritm_small",
+        device="cpu",
+        stand_ins=["sam_small"],
+    )
+    assert list(asked.models) == ["sam_small"] and set(asked.rows["way"]) == {"every slice", "box"}
+    assert "ritm_small" in asked.notes[0] and "sam_small stands in" in asked.notes[1]

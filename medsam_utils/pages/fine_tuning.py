@@ -62,9 +62,9 @@ def answer(table: pd.DataFrame) -> HTML:
         parts.append(
             f"{line.task} {verb} <strong>{line.difference:+.2f}</strong> IoU{ends} with {line.click} "
             f"click{'s' * (line.click > 1)}, from {line.before:.2f} to {line.after:.2f}, on {line.patients} "
-            f"{whose}{'' if known else ', too few to tell'}"
+            f"{whose}{'' if known else ', too few to tell'} ({LEVELS[line.level]})"
         )
-    return HTML(f'<p class="medsam-answer">{"; ".join(parts)} ({LEVELS[table["level"].iloc[0]]}).</p>')
+    return HTML(f'<p class="medsam-answer">{"; ".join(parts)}.</p>')
 
 
 def gains_table(table: pd.DataFrame) -> HTML:

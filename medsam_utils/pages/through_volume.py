@@ -85,7 +85,7 @@ def table_of(
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means over the volumes of one model for every way, rule and round, and the difference to the best way.
+    """Means over the volumes of one model and level: a line for every way, stop rule and round.
 
     Columns: way, stop, round, spent (clicks a volume), dice, hd95, surface, objects, patients; low and high,
     the 95 % interval of the mean Dice, patients resampled; behind, with its own interval: Dice minus that of
@@ -108,8 +108,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_way(rows: pd.DataFrame) -> pd.Series:
-    """The line of `summary` with the highest Dice from prompts in one slice, of the first model."""
-    table = summary(rows[rows["model"] == rows["model"].iloc[0]])
+    """The line of `summary` with the highest Dice from prompts in one slice, of the first model and level."""
+    first = (rows[["model", "level"]] == rows[["model", "level"]].iloc[0]).all(axis=1)
+    table = summary(rows[first])
     return table[(table["way"] != EVERY) & (table["round"] == 0)].sort_values("dice").iloc[-1]
 
 
@@ -121,18 +122,18 @@ def _with_ends(mean: float, low: float, high: float, sign: str = "") -> str:
 def answer(rows: pd.DataFrame) -> HTML:
     """What one slice's clicks give, carried in the best way, and what as many in every slice give."""
     parts = []
-    for model, of_model in rows.groupby("model", sort=False):
+    for (model, level), of_model in rows.groupby(["model", "level"], sort=False):
         best, table = best_way(of_model), summary(of_model)
         every = table[table["way"] == EVERY].iloc[-1]
         parts.append(
-            f"with <strong>{escape(model)}</strong>, {best.spent:.0f} clicks in one slice, carried on as "
+            f"With <strong>{escape(model)}</strong>, {best.spent:.0f} clicks in one slice, carried on as "
             f"{best.way} (stop rule: {best.stop}), give a mean Dice of "
             f"<strong>{_with_ends(*best[['dice', 'low', 'high']])}</strong> (objects through a volume: "
             f"{best.objects}); as many in every slice, {every.spent:.0f} clicks, "
             f"<strong>{every.dice:.2f}</strong>, a difference of "
-            f"{_with_ends(*every[['behind', 'behind low', 'behind high']], sign='+')}"
+            f"{_with_ends(*every[['behind', 'behind low', 'behind high']], sign='+')} ({LEVELS[level]})"
         )
-    return HTML(f'<p class="medsam-answer">{"; ".join(parts)} ({LEVELS[rows["level"].iloc[0]]}).</p>')
+    return HTML(f'<p class="medsam-answer">{"; ".join(parts)}.</p>')
 
 
 def against_clicks(rows: pd.DataFrame, stop: str) -> HTML:
