@@ -108,13 +108,13 @@ def downloads(name: str, rows: pd.DataFrame, most: int = 20_000) -> str:
         return f"<p>{count}, are in the folder <code>results/</code>.</p>"
     parquet = io.BytesIO()
     rows.to_parquet(parquet, index=False, compression="zstd")
-    table = gzip.compress(rows.to_csv(index=False).encode(), mtime=0)
+    table = gzip.compress(rows.to_csv(index=False, float_format="%.7g").encode(), mtime=0)
     links = [
         f'<a download="{escape(name)}{suffix}" '
         f'href="data:{kind};base64,{base64.b64encode(content).decode()}">{title}</a>'
         for title, suffix, kind, content in (
             ("Parquet", ".parquet", "application/vnd.apache.parquet", parquet.getvalue()),
-            ("CSV, gzipped", ".csv.gz", "application/gzip", table),
+            ("CSV with seven digits, gzipped", ".csv.gz", "application/gzip", table),
         )
     ]
     return f"<p>{count}: {', '.join(links)}.</p>"
