@@ -49,9 +49,10 @@ def gains(
 
 
 def answer(table: pd.DataFrame) -> HTML:
-    """The change on held-out patients, and elsewhere, in words that its interval allows."""
+    """The change after the first click, on held-out patients and elsewhere, as its interval allows to say."""
     parts = []
-    for line in table[table["of"] != "learnt from"].itertuples():
+    first = table["click"] == table["click"].min()
+    for line in table[first & (table["of"] != "learnt from")].itertuples():
         known, verb = np.isfinite(line.low), "changes by"
         if known and (line.low > 0 or line.high < 0):
             verb = "gains" if line.difference > 0 else "loses"

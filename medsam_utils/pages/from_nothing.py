@@ -52,7 +52,7 @@ def answer(untrained: np.ndarray, shipped: np.ndarray, count: int) -> HTML:
     )
 
 
-def drawings(seed: int, count: int = 8) -> HTML:
+def drawings(seed: int, count: int = 6) -> HTML:
     """The first drawings of a training, each with the contour of one of its objects."""
     pictures = []
     for i in range(count):

@@ -143,8 +143,9 @@ def against_clicks(rows: pd.DataFrame, stop: str) -> HTML:
         drawing, axes = plots.new_figure(5.2, 3.6)
         table, findings = summary(of_model), []
         for i, (way, line) in enumerate(table[table["stop"].isin([stop, ""])].groupby("way", sort=False)):
-            style = {"color": plots.COLOURS[i % 5], "marker": plots.MARKERS[i % 7], "ms": 5, "label": way}
-            axes.plot(line["spent"], line["dice"], linestyle="--" if way == EVERY else "-", **style)
+            style = {"color": plots.COLOURS[(i - 1) % 5], "marker": plots.MARKERS[i % 7], "ms": 5}
+            style |= {"color": plots.INK, "linestyle": "--"} if way == EVERY else {}
+            axes.plot(line["spent"], line["dice"], label=way, **style)
             points = [f"{y:.2f} with {x:.1f}" for x, y in zip(line["spent"], line["dice"], strict=True)]
             findings.append(f"{way} {', '.join(points)} clicks")
         axes.set(
