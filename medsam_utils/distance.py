@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from scipy.spatial import KDTree
 
+MEDIUM = 1 << 15  # pixels of a box, from which on its pieces are cheaper one by one, the widest first
 LARGE = 1 << 18  # pixels of a box, from which on bounds by cells are cheaper than transforming all of it
 
 
@@ -19,6 +20,23 @@ def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]
     >>> distance, pixels.tolist()
     (2.0, [[1, 1], [1, 2]])
     """
+    if not exact or region.size < MEDIUM:
+        return _of_box(region, exact)
+    outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    largest, deepest = 0.0, []
+    for col, row, width, height in sorted(map(cv2.boundingRect, outlines), key=lambda box: -min(box[2:])):
+        if (min(width, height) + 1) / 2 < largest:
+            break
+        # What reaches in from other pieces is cut, so that it looks less deep than it is, never deeper.
+        distance, pixels = _of_box(region[row : row + height, col : col + width], exact)
+        if distance >= largest:
+            deepest = [*(deepest if distance == largest else []), pixels + np.array([row, col])]
+            largest = distance
+    return largest, np.unique(np.concatenate(deepest), axis=0)
+
+
+def _of_box(region: np.ndarray, exact: bool) -> tuple[float, np.ndarray]:
+    """As `farthest`, from all of the box at once."""
     box = cv2.copyMakeBorder(region, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     if exact and region.size > LARGE:
         pixels, distances = _by_cells(box)

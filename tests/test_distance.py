@@ -24,6 +24,21 @@ def by_both_ways(region: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[tu
     return found
 
 
+def test_pieces_one_by_one_have_the_pixels_of_the_whole_transform(monkeypatch):
+    rng = np.random.default_rng(1)
+    for size in rng.integers(20, 120, (150, 2)):
+        region = np.pad(blob(rng, *size), 3)
+        region[rng.integers(len(region), size=5)] = 0  # into pieces
+        if not region.any():
+            continue
+        found = []
+        for medium in (0, region.size + 1):
+            monkeypatch.setattr(distance, "MEDIUM", medium)
+            deepest, pixels = farthest(region)
+            found.append((deepest, pixels.tolist()))
+        assert found[0] == found[1]
+
+
 def test_cells_find_the_pixels_of_the_whole_transform_on_random_regions(monkeypatch):
     rng = np.random.default_rng(0)
     sizes = [*rng.integers(1, 120, (150, 2)), (700, 900), (1500, 300)]
