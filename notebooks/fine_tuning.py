@@ -134,8 +134,8 @@ figures.examples(subject, of_both, shown)
 #   patients differ more: expect less.
 # - One division of the patients was made, with one seed. Another gives another number; the interval tells how
 #   far the held-out patients alone let it vary.
-# - In a folder of your own without subfolders, every image counts as a patient of its own. Give each patient a
-#   subfolder, or images of one patient come to stand on both sides and the gain is too high.
+# - In a folder of your own without subfolders, every image counts as a patient of its own. Give each patient
+#   a subfolder, or images of one patient come to stand on both sides and the gain is too high.
 # - The clicks learnt from are those that it is tested with. A person clicks otherwise.
 
 # %% [markdown]
