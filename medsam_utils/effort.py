@@ -51,10 +51,11 @@ def effort(rows: pd.DataFrame, costs: Costs, targets: tuple[float, ...] = (0.8, 
     """
     lines = []
     for key, table in iou_by_click(rows).dropna(how="all").groupby(GROUP, sort=False):
+        most = float(costs.clicking(np.array(table.shape[1]), np.array(True)))
         for target in targets:
             clicks, missed = clicks_to(table.to_numpy(), target)
             seconds = costs.clicking(clicks, missed)
-            ends = interval(seconds[:, None], patients_of(table), within=(0, np.inf))[:, 0]
+            ends = interval(seconds[:, None], patients_of(table), within=(costs.first, most))[:, 0]
             line = dict(zip(GROUP, key, strict=True)) | {"target": target, "objects": len(table)}
             line |= {"clicks": clicks.mean(), "missed": missed.mean(), "seconds": seconds.mean()}
             line |= dict(zip(("low", "high"), ends, strict=True))
