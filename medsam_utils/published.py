@@ -36,8 +36,12 @@ def iou_by_click() -> pd.DataFrame:
 
 
 def iou_by_prompt_mode() -> pd.DataFrame:
-    """IoU of SAM in five ways of prompting: columns task, mode (1 to 5), mask_choice, prompt, iou."""
-    return _read("iou_by_prompt_mode.csv")[["task", "mode", "mask_choice", "prompt", "iou"]]
+    """IoU of SAM in five ways of prompting: columns task, mode (1 to 5), mask_choice, prompt, iou.
+
+    Tasks are spelled as in the table of clicks.
+    """
+    table = _read("iou_by_prompt_mode.csv")[["task", "mode", "mask_choice", "prompt", "iou"]]
+    return table.replace({"task": {"MRI-Spine: SP": "MRI-Spine: SC", "CT-Hepaticvessel": "CT-Hepatovessel"}})
 
 
 def of_task(task: str) -> pd.DataFrame:
@@ -58,17 +62,18 @@ def tasks_ahead(first: str = "SAM", second: str = "RITM") -> pd.Series:
     return (table[first] > table[second]).groupby("click").sum()
 
 
-def gate(rows: pd.DataFrame) -> pd.DataFrame:
+def gate(rows: pd.DataFrame, study: pd.DataFrame | None = None) -> pd.DataFrame:
     """Our values against the published ones: per task, model and click, and whether the interval holds them.
 
-    rows: of one protocol. Columns: those of `statistics.mean_curves`, published, difference (ours minus
+    rows: of one protocol. study: the published values, as `iou_by_click` has them, which are taken without
+    it. Columns: those of `statistics.mean_curves`, published, difference (ours minus
     published) and verdict: "inside" or "outside" our 95 % interval, "no interval" with too few patients,
     "not published" for a task or a model that the study's tables do not have. Demo rows are compared with
     nothing: their verdict is "demo", published and difference are NaN.
     """
     means = mean_curves(rows)
     means["method"] = means["model"].map(COUNTERPARTS)
-    study = iou_by_click().rename(columns={"iou": "published"})
+    study = (iou_by_click() if study is None else study).rename(columns={"iou": "published"})
     table = means.merge(study, how="left", on=["method", "task", "click"]).drop(columns="method")
     table["published"] = table["published"].where(table["level"] == "measured")
     table["difference"] = table["iou"] - table["published"]
