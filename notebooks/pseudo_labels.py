@@ -108,7 +108,10 @@ display(HTML(f"<p>{sizes}; no patient is in two of these.</p>"), pseudo_labels.t
 #   another division or another start of the learning would.
 # - A label that SAM draws can be another structure than the one meant, and nobody looks at it here. Where the
 #   object has several regions, one click gives one of them.
-# - `sam_small` never learned from boxes; for a model that did, try `prompt="box_all"`.
+# - The networks are small and learn for few steps. Where even the oracle's labels do not help, this is what
+#   holds the network back, and not the labels: take more `steps`.
+# - `sam_small` never learned from boxes; for a model that did, try `prompt="box_all"`. What a detector's
+#   boxes are worth when they are off is on the page about [prompts](#prompt-modes).
 
 # %% [markdown]
 # ## How this page was made
