@@ -55,6 +55,11 @@ def _study() -> pd.DataFrame:
     return table.assign(mode=table["mode"].map(PUBLISHED), model="SAM", level="published")
 
 
+def _count(table: pd.DataFrame) -> str:
+    tasks = table["task"].nunique()
+    return f"{tasks} task{'s' if tasks > 1 else ''}"
+
+
 def answer(table: pd.DataFrame) -> HTML:
     """Which mode has the highest mean IoU, in the study and here: one sentence; table: of `by_choice`."""
     parts = []
@@ -65,7 +70,7 @@ def answer(table: pd.DataFrame) -> HTML:
             parts.append(
                 f"<strong>{escape(model)}</strong> does best with <strong>{TITLES[iou.idxmax()]}</strong> "
                 f"(mean IoU <strong>{iou.max():.2f}</strong>) and worst with {TITLES[iou.idxmin()]} "
-                f"({iou.min():.2f}) over {found['task'].nunique()} tasks ({LEVELS.get(level, level)}"
+                f"({iou.min():.2f}) over {_count(found)} ({LEVELS.get(level, level)}"
                 f"{', never trained with boxes' if model.startswith(WITHOUT_BOXES) else ''})"
             )
     return HTML(f'<p class="medsam-answer">{"; ".join(parts)}.</p>')
@@ -76,7 +81,7 @@ def points(table: pd.DataFrame) -> HTML:
     panels = []
     for level, found in (("published", _study()), *table.groupby("level", sort=False)):
         for model, means in _over_tasks(found).groupby("model", sort=False):
-            tasks, label = found["task"].nunique(), LEVELS.get(level, level)
+            label = LEVELS.get(level, level)
             names = list(means["choice"].unique())
             shown = [mode for mode in TITLES if mode in set(means["mode"])]
             wide = means.pivot(index="mode", columns="choice", values="iou").loc[shown]
@@ -84,7 +89,7 @@ def points(table: pd.DataFrame) -> HTML:
             flat = means.rename(columns={"mode": "task", "choice": "line"}).assign(low=np.nan, high=np.nan)
             plots.by_task(axes, flat, shown, names, hollow=level == "published")
             axes.set_yticklabels([TITLES[mode] for mode in shown])
-            title = f"{model}, {tasks} tasks · {label}"
+            title = f"{model}, {_count(found)} · {label}"
             axes.set_title(title, loc="left", fontsize=10)
             text = "; ".join(
                 f"{TITLES[mode]} "
