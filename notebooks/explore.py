@@ -31,7 +31,7 @@ from IPython.display import display
 
 from medsam_utils import load_dataset, load_model
 from medsam_utils.clicks import PROTOCOLS
-from medsam_utils.live import Explorer
+from medsam_utils.explorer.live import Explorer
 from medsam_utils.pages.runs import usable_device
 
 usable_device, notes = usable_device(device)

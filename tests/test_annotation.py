@@ -13,16 +13,16 @@ from PIL import Image
 from test_explorer import HOSTILE, mask_of, write_folder
 
 from medsam_utils import DATASETS, load_dataset, load_folder
-from medsam_utils.annotation import Annotation, coco, nifti, png
-from medsam_utils.annotation_files import file_name, files_of, write_files
 from medsam_utils.case import BadInputError
 from medsam_utils.datasets.dicom import read_series
 from medsam_utils.datasets.scans import Scan
+from medsam_utils.datasets.unlabelled import load_images
 from medsam_utils.datasets.volume_files import find_cut, read_volume
 from medsam_utils.datasets.volumes import Volumes
-from medsam_utils.live import Explorer
-from medsam_utils.run_lengths import from_run_lengths, run_lengths
-from medsam_utils.unlabelled import load_images
+from medsam_utils.explorer.annotation import Annotation, coco, nifti, png
+from medsam_utils.explorer.annotation_files import file_name, files_of, write_files
+from medsam_utils.explorer.live import Explorer
+from medsam_utils.explorer.run_lengths import from_run_lengths, run_lengths
 
 VOLUMES = [name for name, dataset in DATASETS.items() if isinstance(dataset.reader, Volumes)]
 

@@ -10,7 +10,7 @@ from test_explorer import mask_of, write_folder
 from medsam_utils import PAPER, evaluate, load_folder, load_model, next_click
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import RELEASED_CODE, Click, click_rng
-from medsam_utils.live import Explorer
+from medsam_utils.explorer.live import Explorer
 from medsam_utils.metrics import iou
 from medsam_utils.models.grabcut import GrabCut
 

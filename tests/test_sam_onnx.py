@@ -13,7 +13,7 @@ import torch
 
 from medsam_utils import load_model
 from medsam_utils.case import BadInputError
-from medsam_utils.in_page import npm_files, write_decoder, write_picture
+from medsam_utils.explorer.in_page import npm_files, write_decoder, write_picture
 from medsam_utils.models import sam_onnx
 from medsam_utils.models.sam_small import build_sam_small
 

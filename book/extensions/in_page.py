@@ -1,7 +1,7 @@
 """Sphinx extension: puts the files of networks that answer clicks in a page beside the pages that name them.
 
-`medsam_utils.in_page` writes them where the pages are executed, and the runtime where npm could be had:
-without it no page offers to answer.
+`medsam_utils.explorer.in_page` writes them where the pages are executed, and the runtime where npm could be
+had: without it no page offers to answer.
 """
 
 import re

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..case import BadInputError
-from ..in_page import write_runtime
+from ..explorer.in_page import write_runtime
 from .pages import PAGES
 
 

@@ -18,13 +18,13 @@ from chromium import watched
 from test_explorer import mask_of, write_folder
 
 from medsam_utils import load_folder
-from medsam_utils.live import Explorer
+from medsam_utils.explorer.live import Explorer
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("jupyterlab"), reason="JupyterLab is not installed: pip install .[book]"
 )
 CODE = """import medsam_utils
-from medsam_utils.live import Explorer
+from medsam_utils.explorer.live import Explorer
 explorer = Explorer(medsam_utils.load_folder({folder!r}, name="Squares"), ["grabcut"])
 explorer"""
 

@@ -15,7 +15,7 @@ from test_explorer import mask_of, stored, write_folder
 
 from medsam_utils import Click, evaluate, explorer, load_folder, load_model
 from medsam_utils.case import BadInputError
-from medsam_utils.in_page import write_runtime
+from medsam_utils.explorer.in_page import write_runtime
 from medsam_utils.metrics import iou
 
 PACKAGES = Path(__file__).resolve().parents[2] / "book/npm"

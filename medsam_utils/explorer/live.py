@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import traitlets
 
+from ..case import BadInputError, Case
+from ..clicks import PAPER, Click, Protocol
+from ..datasets import Dataset
+from ..models import Model, load_model
+from . import SCRIPT, STYLE, data_address, score, source
 from .annotation import Annotation
 from .annotation_files import FORMATS, files_of
-from .case import BadInputError, Case
-from .clicks import PAPER, Click, Protocol
-from .datasets import Dataset
-from .explorer import SCRIPT, STYLE, data_address, score, source
-from .models import Model, load_model
 from .responses import Response, Responses
 from .run_lengths import from_run_lengths, run_lengths
 from .session import NOTHING, Key, Session, read_session

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..case import BadInputError, CaseReference
+from ..datasets import Dataset
 from .annotation import Annotation
 from .annotation_files import FORMATS, files_of, write_files
-from .case import BadInputError, CaseReference
-from .datasets import Dataset
 
 VERSION = 1  # of session.json
 NOTHING = {"clicks": [], "box": None, "candidate": None}  # what an object is prompted with at first

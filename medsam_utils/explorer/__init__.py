@@ -16,16 +16,16 @@ import pandas as pd
 from IPython.display import HTML
 from PIL import Image
 
-from .case import Case
-from .clicks import PAPER, Protocol
-from .datasets import DATASETS, Dataset
-from .evaluate import under
+from ..case import Case
+from ..clicks import PAPER, Protocol
+from ..datasets import DATASETS, Dataset
+from ..datasets.unlabelled import Unlabelled
+from ..evaluate import under
+from ..models import Model
+from ..simulation import replay
+from ..statistics import at_percentiles
 from .in_page import write_files
-from .models import Model
 from .run_lengths import run_lengths
-from .simulation import replay
-from .statistics import at_percentiles
-from .unlabelled import Unlabelled
 
 
 def source(*names: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .case import BadInputError
+from ..case import BadInputError
 
 
 def run_lengths(mask: np.ndarray) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .boxed_mask import BoxedMask
-from .case import BadInputError, Case
-from .clicks import Click, Protocol, click_rng, next_click
-from .metrics import iou
-from .models import Model
+from ..boxed_mask import BoxedMask
+from ..case import BadInputError, Case
+from ..clicks import Click, Protocol, click_rng, next_click
+from ..metrics import iou
+from ..models import Model
 
 Box = tuple[int, int, int, int]
 """(first row, first col, last row, last col), inclusive."""

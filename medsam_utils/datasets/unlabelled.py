@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
-from .datasets import FOREGROUND, Dataset, Listing, Passport, images, volumes
-from .datasets.dataset import to_rgb
-from .datasets.pairs import natural, walk
-from .datasets.volume_files import Cut, Volume, find_cut, read_volume
-from .intensity import EightBit, Percentile
+from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from ..intensity import EightBit, Percentile
+from . import FOREGROUND, Dataset, Listing, Passport, images, volumes
+from .dataset import to_rgb
+from .pairs import natural, walk
+from .volume_files import Cut, Volume, find_cut, read_volume
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from .boxed_mask import BoxedMask
-from .case import BadInputError, CaseReference
-from .datasets import Dataset
-from .datasets.dicom import read_series
-from .datasets.volume_files import Cut, find_cut, read_volume
+from ..boxed_mask import BoxedMask
+from ..case import BadInputError, CaseReference
+from ..datasets import Dataset
+from ..datasets.dicom import read_series
+from ..datasets.unlabelled import is_volume
+from ..datasets.volume_files import Cut, find_cut, read_volume
 from .run_lengths import from_run_lengths
-from .unlabelled import is_volume
 
 # What a NIfTI header says of where its voxels lie. Nothing else is copied: free text could name a patient.
 _PLACE = (

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..case import BadInputError, CaseReference
+from ..datasets import Dataset
 from .annotation import Annotation, coco, nifti, png
-from .case import BadInputError, CaseReference
-from .datasets import Dataset
 
 FORMATS = ("nifti", "png", "coco")
 

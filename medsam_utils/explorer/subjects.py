@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from .case import BadInputError, Case, CaseReference
-from .clicks import Protocol
-from .datasets import Dataset, load_folder
-from .evaluate import under
-from .explorer import code_of
+from ..case import BadInputError, Case, CaseReference
+from ..clicks import Protocol
+from ..datasets import Dataset, load_folder
+from ..datasets.unlabelled import load_images
+from ..evaluate import under
+from . import code_of
 from .session import Key
-from .unlabelled import load_images
 
 
 class Subjects:

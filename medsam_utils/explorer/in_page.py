@@ -20,13 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cache import cache_folder
-from .case import BadInputError
+from ..cache import cache_folder
+from ..case import BadInputError
 from .run_lengths import run_lengths
 
 if TYPE_CHECKING:  # imported where a decoder is written: only then are torch and torchvision needed
-    from .models import Model
-    from .models.sam import Sam, SamEmbedding
+    from ..models import Model
+    from ..models.sam import Sam, SamEmbedding
 
 FILE = re.compile(r'"([0-9a-f]{16}\.js)"')  # how a page names one
 RUNTIME = [
@@ -43,7 +43,7 @@ def write_files(
     stored: a page's cases with task, truth (bool H x W) and embeddings by model; the names of their files
     are added as `embedded`. level: of the dataset.
     """
-    from .models.sam import Sam
+    from ..models.sam import Sam
 
     sams = {name: model for name, model in models.items() if isinstance(model, Sam)}
     truths: dict[int, dict[str, str]] = {}  # of all tasks of one picture, which share its file
@@ -66,12 +66,12 @@ def write_files(
 
 def write_decoder(model: Sam, folder: Path) -> dict[str, Any]:
     """Decoder of a model as a file in `folder`, exported once: {"file": name, "bytes": size}."""
-    source = Path(__file__).with_name("models") / "sam_onnx.py"
+    source = Path(__file__).parents[1] / "models/sam_onnx.py"
     decides = f"{model.architecture} {model.weights} {importlib.metadata.version('torch')}"
     key = decides.encode() + source.read_bytes()
     name = hashlib.sha256(key).hexdigest()[:16] + ".js"
     if not (folder / name).is_file():
-        from .models import sam_onnx
+        from ..models import sam_onnx
 
         _write(folder, name, {"network": _packed(sam_onnx.export(model.network))})
     return {"file": name, "bytes": (folder / name).stat().st_size}
