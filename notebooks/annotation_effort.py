@@ -94,7 +94,7 @@ effort.sensitivity(runs.rows, costs, table["target"].iloc[0])
 #   no measured value of it is used here, which is why the break-even and the table of other prices stand
 #   beside it.
 #
-# To try it by hand, `make explore` opens the [explorer](#the-explorer-annotate-by-clicks) in JupyterLab:
+# To try it by hand, `make explore` opens the [explorer](#the-explorer) in JupyterLab:
 # clicks and boxes, masks that are accepted one by one, and sessions that are saved and taken up again.
 #
 # ## Limits
