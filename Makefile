@@ -56,6 +56,7 @@ check: $(READY)  ## style of the code
 bench: $(READY)  ## measure: medians and ratios of interleaved runs
 	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/agreement.py --objects 600
 	$(BIN)/python benchmarks/reading.py
 
 phantoms: $(READY)  ## write the phantom datasets in their own formats: TO= folder

@@ -11,6 +11,7 @@
 # ---
 
 # %% [markdown]
+# (annotation-effort)=
 # # Annotation with a model in the loop
 #
 # How much of a person's work do clicks save, where a mask is wanted that is good enough, against drawing its
