@@ -49,7 +49,7 @@ def seconds(table: pd.DataFrame, costs: Costs) -> HTML:
         plots.by_task(axes, shown, tasks, models)
         axes.set_xlim(0, np.nanmax([*points["seconds"], *points["high"], costs.drawing]) * 1.05)
         axes.axvline(costs.drawing, color=plots.INK, linewidth=1, linestyle="--")
-        axes.set_xlabel("seconds an object (dashed: drawn by hand)")
+        axes.set_xlabel("seconds an object")
         title = f"IoU {target:.2f} · {LEVELS[level]}"
         axes.set_title(title, loc="left", fontsize=10)
         cheaper = points[points["seconds"] < costs.drawing].groupby("model", sort=False)["task"].nunique()
