@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from .workers import run
 
 BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
 BATCH_ON_GPU = 32  # more, as the next images are read while these are computed
-TABLES = 100  # kept side by side while they come in: the table of one case takes ten times what its rows do
+TABLES = 100  # rows of so many tasks wait as they are: a small table takes a hundred times what it holds
 
 
 def evaluate(
@@ -74,7 +75,7 @@ def evaluate(
     progress = tqdm(
         total=len(missing), desc=f"{dataset.name}, {model.name}", unit="case", disable=not missing
     )
-    seconds, memory = Counter(), [peak_memory()]
+    packed, seconds, memory = [], Counter(), [peak_memory()]
     with kept or nullcontext(), progress:
         for rows, left_out, done, of_worker in run(_evaluate_batch, tasks, executor):
             seconds.update(of_worker["seconds"])
@@ -83,10 +84,12 @@ def evaluate(
                 kept.append(rows.assign(fingerprint=rows["case_id"].map(fingerprint_of).astype("string")))
             tables.append(rows)
             if len(tables) == TABLES:
-                tables = [pd.concat(tables, ignore_index=True)]
+                packed.append(pd.concat(tables, ignore_index=True).to_parquet(index=False))
+                tables = []
             excluded.extend(left_out)
             progress.update(done)
 
+    tables += [pd.read_parquet(BytesIO(part)) for part in packed]
     rows = _in_order(pd.concat([as_rows([]), *tables], ignore_index=True), references, dataset)
     if rows.empty and (references or not shard):
         reasons = "; ".join(f"{e.path}: {e.reason}" for e in excluded[:3]) or "it is empty"

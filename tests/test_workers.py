@@ -136,6 +136,12 @@ def test_more_shards_than_cases_leave_some_empty_and_none_out(dataset):
         evaluate(**run, shard=(4, 4))
 
 
+def test_rows_that_are_packed_while_others_come_in_are_the_same_bytes(run_of, monkeypatch):
+    expected = as_bytes(evaluate(**run_of))
+    monkeypatch.setattr(sys.modules["medsam_utils.evaluate"], "TABLES", 2)
+    assert as_bytes(evaluate(**run_of)) == expected
+
+
 def test_the_record_tells_seconds_by_stage_and_memory(dataset):
     record = evaluate(dataset, load_model("grabcut"), clicks=1).attrs["record"]
     assert set(record["stages"]) == {"load", "encode", "predict", "clicks and scores"}
