@@ -73,8 +73,17 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
     else:
         with tarfile.open(archive) as file:
             for info in file:  # One pass: a large tar.gz is not read twice.
-                extract = partial(file.extract, info, folder, filter="data")
+                extract = partial(_write, file, info, folder)
                 yield info.name, info.size, info.isfile() or info.isdir(), extract
             # tarfile takes a file that ends between two members for whole; a whole one ends in zeros.
             if file.fileobj.tell() < file.offset + tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("it is cut off")
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """A plain file or folder, without owner, mode and time; Python 3.11.2 has no filter for these."""
+    path = folder / member.name
+    (path if member.isdir() else path.parent).mkdir(parents=True, exist_ok=True)
+    if member.isfile():
+        with archive.extractfile(member) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
