@@ -81,7 +81,7 @@ def evaluate(
             seconds.update(of_worker["seconds"])
             memory.append(of_worker["peak_memory"])
             if kept:
-                kept.append(rows.assign(fingerprint=rows["case_id"].map(fingerprint_of).astype("string")))
+                kept.append(rows.assign(fingerprint=rows["case_id"].map(fingerprint_of.get).astype("string")))
             tables.append(rows)
             if len(tables) == TABLES:
                 packed.append(pd.concat(tables, ignore_index=True).to_parquet(index=False))
@@ -89,7 +89,7 @@ def evaluate(
             excluded.extend(left_out)
             progress.update(done)
 
-    tables += [pd.read_parquet(BytesIO(part)) for part in packed]
+    tables += [pd.read_parquet(BytesIO(part), use_threads=False) for part in packed]
     rows = _in_order(pd.concat([as_rows([]), *tables], ignore_index=True), references, dataset)
     if rows.empty and (references or not shard):
         reasons = "; ".join(f"{e.path}: {e.reason}" for e in excluded[:3]) or "it is empty"
