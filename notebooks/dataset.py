@@ -31,6 +31,7 @@ embeddings = ""  # folder in which SAM keeps encoded images for later runs; empt
 workers = 0  # processes to compute on; 0: this one
 scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
 store = "results"  # folder of stored rows: what is there is not computed again
+shard = ""  # a part of the cases, such as 3/8, counted from 0 to 7; the parts meet in one store
 title = ""  # what your own data is called; empty: the folder's name
 in_page = ""  # folder for what lets the page itself answer a reader's clicks; empty: it only shows
 

@@ -134,6 +134,23 @@ def test_a_model_without_weights_is_named_and_the_embedded_ones_stand_in(dataset
     assert list(asked.models) == ["grabcut"] and len(asked.notes) == 1
 
 
+def test_pages_of_shards_fill_the_store_of_the_whole_and_say_that_they_are_parts(dataset, tmp_path):
+    run = {"subjects": [dataset], "models": "grabcut", "clicks": 1, "store": str(tmp_path)}
+    parts = [runs.evaluate_subjects(**run, shard=f"{k}/2") for k in range(2)]
+    assert "part 1/2 of the cases" in parts[1].notes[0]
+    (rows,) = runs.evaluate_subjects(**run).tables.values()
+    assert rows.attrs["record"]["computed"] == 1  # the case that is left out has no rows to be stored
+    assert len(rows) == len(parts[0].rows) + len(parts[1].rows)
+    with pytest.raises(BadInputError, match="no case: take fewer shards"):
+        runs.evaluate_subjects(**run, shard="0/99")
+
+
+@pytest.mark.parametrize("shard", ["8/8", "3", "-1/8", "1/0"])
+def test_a_shard_that_does_not_exist_is_refused(dataset, shard):
+    with pytest.raises(BadInputError, match="write k/n with k from 0 to n - 1"):
+        runs.evaluate_subjects([dataset], "grabcut", clicks=1, shard=shard)
+
+
 def test_an_unknown_model_is_refused_not_replaced(dataset):
     with pytest.raises(BadInputError, match="unknown"):
         runs.evaluate_subjects([dataset], "sam_vit_x", clicks=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,12 @@ class Runs:
         return {model: rows for (name, model), rows in self.tables.items() if name == dataset}
 
     def add(self, model: Model, rows: pd.DataFrame) -> None:
-        """Take in what a model has answered on a dataset."""
+        """Take in what a model has answered on a dataset.
+
+        Raises BadInputError if that is no row, as in a shard without a case.
+        """
+        if rows.empty:
+            raise BadInputError("this shard has no case: take fewer shards")
         self.models[model.name] = model
         self.tables[rows["dataset"].iloc[0], model.name] = rows
 
@@ -90,23 +96,43 @@ def evaluate_subjects(
     workers: int = 0,
     scheduler: str = "",
     store: str = "",
+    shard: str = "",
 ) -> Runs:
     """Rows of datasets under models, with the parameters of a notebook; what is stored is read.
 
     models: names of the registry with spaces between. checkpoint: weights file of the first one. protocol:
     a name of PROTOCOLS, or a protocol. max_cases: of each dataset, 0 for all. embeddings: folder in which
     SAM keeps encoded images. workers: processes, 0 for this one. scheduler: address of a Dask scheduler to
-    compute on instead. store: folder of the rows. What is empty is not used.
+    compute on instead. store: folder of the rows. shard: a part of the cases, such as 3/8, counted from 0 to
+    7. What is empty is not used.
 
     A device or a model that cannot be had becomes a note; if no model can be had, such as without a network,
     the embedded ones stand in. Raises BadInputError for a name that is unknown, for a dataset without a
     usable case, and if the embedded models cannot do it either.
     """
+    part = shard_of(shard) if shard else None
     with executor_for(workers, scheduler) as pool:
-        return answers(
-            lambda *given: evaluate(*given, clicks, store or None, pool, max_cases or None),
+        runs = answers(
+            lambda *given: evaluate(*given, clicks, store or None, pool, max_cases or None, part),
             *(subjects, models, checkpoint, protocol, device, dtype, embeddings),
         )
+    if shard:
+        runs.notes.append(f"The numbers are those of part {shard} of the cases, counted from 0.")
+    return runs
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """(k, n) of "k/n", the k-th of n parts counted from 0, as a notebook's parameter has it.
+
+    >>> shard_of("3/8")
+    (3, 8)
+
+    Raises BadInputError for another form, and where there is no such part.
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+    if not match or int(match[1]) >= int(match[2]):
+        raise BadInputError(f"shard {text!r} is none: write k/n with k from 0 to n - 1, such as 0/8 or 7/8")
+    return int(match[1]), int(match[2])
 
 
 def answers(
