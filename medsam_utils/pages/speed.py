@@ -83,6 +83,6 @@ def tables(folder: str | Path, *names: str) -> HTML:
             continue
         title, _, facts = Path(folder, f"{name}.md").read_text("utf-8").split("\n", 1)[0].partition(". ")
         parts.append(f"<p><strong>{escape(title)}.</strong> {escape(facts)}</p>")
-        shown = table.to_html(index=False, border=0, na_rep="", classes="table")
+        shown = table.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format, classes="table")
         parts.append(scrolling(shown).data)
     return HTML("".join(parts))
