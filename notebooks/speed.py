@@ -70,8 +70,9 @@ speed.tables(measured, "agreement", "embeddings")
 # %% [markdown]
 # ## How
 #
-# Each table is the median of runs that took turns in one process, with one thread; workers are measured in
-# wall time. Its first line says when and on what. Measure on your machine with `make bench` and build the
+# The loop's tables and the one of workers are medians of runs that took turns; those of cases, of the
+# agreement and of stored embeddings are single runs. All are of one thread a process; cases and workers are
+# in wall time. The first line of each says when and on what. Measure on your machine with `make bench` and build the
 # book again. What the evaluation does to be fast: an image is encoded once; all its objects are decoded
 # together; only those pixels of a mask are computed that can be foreground; the distance transform sees the
 # error region alone.
