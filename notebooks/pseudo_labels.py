@@ -48,6 +48,8 @@ references = pseudo_labels.divided(subject.list().references, held_out, labelled
 cases = {part: pseudo_labels.load(subject, class_name, of_part) for part, of_part in references.items()}
 masks = [case.masks[class_name] for case in cases["labelled"]]
 model, notes = pseudo_labels.helper(models, checkpoint, device, cases["labelled"][0])
+if left_out := sum(map(len, references.values())) - sum(map(len, cases.values())):
+    notes.append(f"{left_out} cases cannot be used or have no {class_name}: they are in no number here")
 
 alone = unet.train(cases["labelled"], masks, side, steps, seed)
 own = [unet.predict(alone, case, side) for case in cases["unlabelled"]]

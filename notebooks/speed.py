@@ -72,10 +72,10 @@ speed.tables(measured, "agreement", "embeddings")
 #
 # The loop's tables and the one of workers are medians of runs that took turns; those of cases, of the
 # agreement and of stored embeddings are single runs. All are of one thread a process; cases and workers are
-# in wall time. The first line of each says when and on what. Measure on your machine with `make bench` and build the
-# book again. What the evaluation does to be fast: an image is encoded once; all its objects are decoded
-# together; only those pixels of a mask are computed that can be foreground; the distance transform sees the
-# error region alone.
+# in wall time. The first line of each says when and on what. Measure on your machine with `make bench` and
+# build the book again. What the evaluation does to be fast: an image is encoded once; all its objects are
+# decoded together; only those pixels of a mask are computed that can be foreground; the distance
+# transform sees the error region alone.
 #
 # ## Limits
 #
