@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from scipy.spatial import KDTree
 
-MEDIUM = 1 << 15  # pixels of a box, from which on its pieces are cheaper one by one, the widest first
-LARGE = 1 << 18  # pixels of a box, from which on bounds by cells are cheaper than transforming all of it
+SMALL = 1 << 14  # pixels of a box, up to which OpenCV's exact transform is the cheapest way
+LARGE = 1 << 18  # pixels of a box, from which on its pieces are cheaper one by one, the widest first
+LEAST, MOST = 0.982, 1.02
+"""Bounds of OpenCV's 5 x 5 approximation over the exact distance. It adds up steps of (1, 0), (1, 1) and
+(2, 1) at 1, 1.4 and 2.1969: least along (2, 1), 2.1969 / 5 ** 0.5, and most along (1, 0.1969), the length of
+that vector."""
 
 
 def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]:
@@ -20,7 +26,7 @@ def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]
     >>> distance, pixels.tolist()
     (2.0, [[1, 1], [1, 2]])
     """
-    if not exact or region.size < MEDIUM:
+    if not exact or region.size < LARGE:
         return _of_box(region, exact)
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     largest, deepest = 0.0, []
@@ -38,12 +44,11 @@ def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]
 def _of_box(region: np.ndarray, exact: bool) -> tuple[float, np.ndarray]:
     """As `farthest`, from all of the box at once."""
     box = cv2.copyMakeBorder(region, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    if exact and region.size > LARGE:
-        pixels, distances = _by_cells(box)
+    precise = exact and region.size < SMALL
+    transform = cv2.distanceTransform(box, cv2.DIST_L2, cv2.DIST_MASK_PRECISE if precise else cv2.DIST_MASK_5)
+    if exact and not precise:
+        pixels, distances = _deepest(box, transform)
     else:
-        transform = cv2.distanceTransform(
-            box, cv2.DIST_L2, cv2.DIST_MASK_PRECISE if exact else cv2.DIST_MASK_5
-        )
         pixels = _where(transform > transform.max() - 0.01)
         distances = transform[tuple(pixels.T)].astype(np.float64)
     if exact:  # squares of exact distances are integers: what float32 rounded apart ties again
@@ -52,35 +57,28 @@ def _of_box(region: np.ndarray, exact: bool) -> tuple[float, np.ndarray]:
     return float(largest), pixels[distances == largest] - 1
 
 
-def _by_cells(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _deepest(box: np.ndarray, approximate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels N x 2 of a box, all of the deepest among them, in reading order, and their exact distances.
 
-    The box is divided into cells of k x k pixels. A cell is full or has a zero, so the distance in cells to
-    the nearest one that is not full bounds the distances of a cell's pixels from both sides. Of the cells
-    that can hold the maximum the centres are measured; as a distance changes by no more than the way one
-    goes, this leaves few cells, of which all pixels are measured.
+    Few pixels are deep enough by the approximation. Where they are many, one of each cell of k x k pixels is
+    measured first: a distance changes by no more than the way one goes, so most cells need no second look.
     """
-    k = max(4, round(box.size**0.5 / 250))
-    full = cv2.erode(
-        box, np.ones((k, k), np.uint8), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0
-    )[::k, ::k]
-    bound = k * cv2.distanceTransform(np.ascontiguousarray(full), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    gap = 2 * (k - 1) * 2**0.5
-    cells = k * np.argwhere(bound >= bound.max() - gap - 0.1)
-
+    most = float(approximate.max())
+    pixels = _where(approximate > most * LEAST / MOST)
+    reach = math.ceil(most / LEAST) + 1  # their nearest zeros are not farther away
+    top, left = np.maximum(pixels.min(axis=0) - reach, 0)
+    bottom, right = pixels.max(axis=0) + reach + 1
+    near = box[top:bottom, left:right]
     # The nearest zero of a pixel of the region always touches the region.
-    touching = cv2.dilate(box, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) != box
-    outline = KDTree(_where(touching), balanced_tree=False, compact_nodes=False)
-
-    def measured(pixels: np.ndarray) -> np.ndarray:
-        return np.where(box[tuple(pixels.T)], outline.query(pixels)[0], 0)
-
-    centres = measured(np.minimum(cells + k // 2, np.array(box.shape) - 1))
-    cells = cells[centres >= centres.max() - k // 2 * 2**0.5 - 0.1]
-    pixels = (cells[:, None] + np.stack(np.divmod(np.arange(k * k), k), axis=1)).reshape(-1, 2)
-    pixels = pixels[(pixels < box.shape).all(axis=1)]
-    pixels = pixels[np.lexsort((pixels[:, 1], pixels[:, 0]))]
-    return pixels, measured(pixels)
+    touching = cv2.dilate(near, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) != near
+    outline = KDTree(_where(touching) + np.array([top, left]), balanced_tree=False, compact_nodes=False)
+    for k in (16, 4):
+        if len(pixels) > 64:
+            cells = pixels[:, 0] // k * box.shape[1] + pixels[:, 1] // k
+            _, first, cell = np.unique(cells, return_index=True, return_inverse=True)
+            distances = outline.query(pixels[first])[0]
+            pixels = pixels[distances[cell] > distances.max() - (k - 1) * 2**0.5 - 0.01]
+    return pixels, outline.query(pixels)[0]
 
 
 def _where(mask: np.ndarray) -> np.ndarray:

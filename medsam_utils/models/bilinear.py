@@ -17,13 +17,14 @@ STRIP = 128  # image rows computed at a time: they depend on few rows of logits
 
 @dataclass(frozen=True)
 class Axis:
-    """A resizing along one axis: weights, n x low, and what depends on what.
+    """A resizing along one axis: weights, n x low, the same transposed, and what depends on what.
 
     first, last: of the inputs that each output depends on. starts, stops: the first output that depends on
     input i or a later one, and the one behind the last that depends on inputs before i.
     """
 
     weights: torch.Tensor
+    transposed: torch.Tensor
     first: list[int]
     last: list[int]
     starts: list[int]
@@ -41,7 +42,7 @@ class Axis:
         nonzero = weights.numpy() != 0
         first, last = nonzero.argmax(1), low - 1 - nonzero[:, ::-1].argmax(1)
         starts, stops = (np.searchsorted(bound, np.arange(low + 1)) for bound in (last, first))
-        return cls(weights, *(part.tolist() for part in (first, last, starts, stops)))
+        return cls(weights, weights.T.contiguous(), *(part.tolist() for part in (first, last, starts, stops)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -68,11 +69,12 @@ def upsampled_foreground(logits: np.ndarray, padded: int, resized: tuple, origin
     if not height or top >= bottom or left >= right:
         return BoxedMask(np.zeros((0, 0), np.uint8), 0, 0, original)
     low, high = cols.first[left], cols.last[right - 1] + 1
-    wide = torch.from_numpy(logits[:, low:high]) @ cols.weights[left:right, low:high].mT
+    above, below = rows.first[top], rows.last[bottom - 1] + 1
+    wide = torch.from_numpy(logits[above:below, low:high]) @ cols.transposed[low:high, left:right]
     inside = np.empty((bottom - top, right - left), bool)
     for start in range(top, bottom, STRIP):
         stop = min(start + STRIP, bottom)
         low, high = rows.first[start], rows.last[stop - 1] + 1
-        values = rows.weights[start:stop, low:high] @ wide[low:high]
+        values = rows.weights[start:stop, low:high] @ wide[low - above : high - above]
         np.greater(values.numpy(), 0, out=inside[start - top : stop - top])
     return BoxedMask(inside.view(np.uint8), top, left, original)
