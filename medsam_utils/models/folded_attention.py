@@ -15,12 +15,11 @@ from torch.nn import functional as F  # noqa: N812
 Linear = tuple[Tensor, Tensor]  # weight and bias
 
 
-class ToImage:
-    """Prompt tokens that read the image's: attention, residual and norm."""
+class Reading:
+    """Few tokens that read others: what attention gives, without residual and norm."""
 
-    def __init__(self, attention: Attention, norm: nn.LayerNorm, projected: bool = False) -> None:
-        """projected: it is given keys and values instead of the image's tokens."""
-        self.norm = norm
+    def __init__(self, attention: Attention, projected: bool = False) -> None:
+        """projected: it is given keys and values instead of the tokens that are read."""
         (query, query_bias), (key, _), (value, value_bias), out = _by_head(attention)
         if projected:
             key = value = _own_parts(query)
@@ -32,15 +31,12 @@ class ToImage:
         bias = attention.out_proj.bias + torch.einsum("chd,hd->c", out, value_bias).to(out)
         self.answer = torch.einsum("chd,hdi->chi", out, value).flatten(1), bias
 
-    def __call__(self, queries: Tensor, origin: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Queries B x T x C that have read keys and values, N x D or B x N x D.
-
-        origin: B x T x C, added to the queries where they are compared.
-        """
-        size, count = queries.shape[:2]
-        asked = F.linear(queries + origin, *self.ask).view(size, -1, keys.shape[-1])
+    def __call__(self, placed: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """B x T x C that tokens `placed`, B x T x C, read of keys and values, N x D or B x N x D."""
+        size, count = placed.shape[:2]
+        asked = F.linear(placed, *self.ask).view(size, -1, keys.shape[-1])
         read = torch.softmax(asked @ keys.mT, dim=-1) @ values
-        return self.norm(queries + F.linear(read.view(size, count, -1), *self.answer))
+        return F.linear(read.view(size, count, -1), *self.answer)
 
 
 class FromImage:

@@ -148,6 +148,7 @@ class Sam:
         network.image_encoder.to(self.dtype)
         if not self.exact:
             fuse(network.image_encoder)
+            network.image_encoder.to(memory_format=torch.channels_last)  # as its norms and linear layers read
         return network
 
     @functools.cached_property

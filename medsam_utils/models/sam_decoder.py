@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import torch
 from segment_anything.modeling import Sam
-from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
+from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .folded_attention import FromImage, ToImage
+from .folded_attention import FromImage, Reading
 
 CANDIDATES = slice(1, None)  # SAM's first mask token is the one for a prompt without ambiguity: not used
 
@@ -43,14 +43,17 @@ class Decoder:
         transformer = decoder.transformer
         self.position = encoder.get_dense_pe().flatten(2)[0].T.contiguous()
         self.layers = [_Layer(layer, projected=i == 0) for i, layer in enumerate(transformer.layers)]
-        self.final = ToImage(transformer.final_attn_token_to_image, transformer.norm_final_attn)
+        self.final, self.norm = Reading(transformer.final_attn_token_to_image), transformer.norm_final_attn
         self.outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]
         self.used = [0, *range(1, decoder.num_mask_tokens + 1)[CANDIDATES]]
         self.labels = torch.cat([part.weight for part in encoder.point_embeddings])
-        self.sides = torch.tensor(encoder.input_image_size[::-1], device=self.labels.device)
+        self.sides = torch.tensor(
+            encoder.input_image_size[::-1], dtype=torch.float32, device=self.position.device
+        )
         self.kernels = _together(decoder.output_hypernetworks_mlps[CANDIDATES])
-        transposed_1, self.norm, self.activation_1, transposed_2, self.activation_2 = decoder.output_upscaling
-        self.upscale_1, self.upscale_2 = _per_token(transposed_1), _per_token(transposed_2)
+        transposed_1, norm, self.activation_1, transposed_2, self.activation_2 = decoder.output_upscaling
+        self.upscale_1, self.upscale_2 = _centred(*_per_token(transposed_1), norm), _per_token(transposed_2)
+        self.scale, self.shift, self.epsilon = norm.weight[:, None], norm.bias[:, None], norm.eps
 
     def image_tokens(self, features: Tensor) -> ImageTokens:
         """From the encoder's features, 1 x C x h x w; no mask is given as a prompt."""
@@ -91,7 +94,8 @@ class Decoder:
             prompts, tokens = layer(prompts, origin, tokens, read)
             placed = tokens + self.position
             read = placed, tokens, placed
-        outputs = self.final(prompts[:, self.used], origin[:, self.used], *read[:2])
+        prompts, origin = prompts[:, self.used], origin[:, self.used]
+        outputs = self.norm(prompts + self.final(prompts + origin, *read[:2]))
         predicted_iou = self.network.mask_decoder.iou_prediction_head(outputs[:, 0])[:, CANDIDATES]
         kernels = outputs[:, 1:].transpose(0, 1)
         for i, (weight, bias) in enumerate(self.kernels):
@@ -128,18 +132,19 @@ class Decoder:
         if len(tokens) > 1 and tokens.is_cpu:  # the pixels of one object fit into a processor's cache
             parts = zip(tokens.split(1), kernels.split(1), strict=True)
             return torch.cat([self._masks(*part) for part in parts])
-        height, width = self.network.prompt_encoder.image_embedding_size
         size, masks = kernels.shape[:2]
-        channels = self.norm.weight.shape
-        x = F.linear(tokens, *self.upscale_1).view(size, height, width, 2, 2, *channels)
-        x = x.transpose(2, 3).reshape(-1, *channels)
-        x = F.layer_norm(x, channels, self.norm.weight, self.norm.bias, self.norm.eps)
-        # Transposed, because torch rounds GELU in another way where a tensor is in plain order; SAM's is not.
-        x = self.activation_2(F.linear(self.activation_1(x.mT).mT, *self.upscale_2).mT).mT
-        logits = kernels @ x.view(size, -1, kernels.shape[-1]).transpose(1, 2)
+        weight, bias = self.upscale_1
+        x = (weight @ tokens.mT).add_(bias[:, None]).unflatten(1, (4, len(self.scale)))
+        x.mul_(x.square().mean(dim=2, keepdim=True).add_(self.epsilon).rsqrt_())
+        x = self.activation_1(x.mul_(self.scale).add_(self.shift))
+        weight, bias = self.upscale_2
+        x = self.activation_2((x.mT @ weight.T).add_(bias))
+        logits = kernels @ x.view(size, -1, kernels.shape[-1]).mT
         # Two neighbours in a row move as one: half as many numbers to move.
-        logits = logits.view(torch.float64).view(size, masks, 2 * height, 2 * width, 2).transpose(3, 4)
-        return logits.contiguous().view(torch.float32).view(size, masks, 4 * height, 4 * width)
+        height, width = self.network.prompt_encoder.image_embedding_size
+        logits = logits.view(torch.float64).view(size, masks, 2, 2, height, width, 2)
+        logits = logits.permute(0, 1, 4, 2, 6, 5, 3).contiguous().view(torch.float32)
+        return logits.view(size, masks, 4 * height, 4 * width)
 
 
 class _Layer:
@@ -148,7 +153,10 @@ class _Layer:
     def __init__(self, layer: TwoWayAttentionBlock, projected: bool) -> None:
         """projected: the image is given as its keys, values and queries."""
         self.layer = layer
-        self.to_image = ToImage(layer.cross_attn_token_to_image, layer.norm2, projected)
+        self.own, self.to_image = (
+            Reading(layer.self_attn),
+            Reading(layer.cross_attn_token_to_image, projected),
+        )
         self.from_image = FromImage(layer.cross_attn_image_to_token, layer.norm4, projected)
 
     def __call__(
@@ -160,19 +168,14 @@ class _Layer:
         """
         layer, (keys, values, queries) = self.layer, read
         if layer.skip_first_layer_pe:
-            prompts = _among_themselves(layer.self_attn, prompts, prompts)
+            prompts = self.own(prompts, prompts, prompts)
         else:
-            prompts = prompts + _among_themselves(layer.self_attn, prompts + origin, prompts)
-        prompts = self.to_image(layer.norm1(prompts), origin, keys, values)
+            placed = prompts + origin
+            prompts = prompts + self.own(placed, placed, prompts)
+        prompts = layer.norm1(prompts)
+        prompts = layer.norm2(prompts + self.to_image(prompts + origin, keys, values))
         prompts = layer.norm3(prompts + layer.mlp(prompts))
         return prompts, self.from_image(prompts, origin, tokens, queries)
-
-
-def _among_themselves(attention: Attention, placed: Tensor, prompts: Tensor) -> Tensor:
-    """What prompts B x T x C read of each other, compared as `placed`."""
-    parts = (attention.q_proj(placed), attention.k_proj(placed), attention.v_proj(prompts))
-    heads = (part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts)
-    return attention.out_proj(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
 
 
 def _together(mlps: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor]]:
@@ -184,6 +187,13 @@ def _together(mlps: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor]]:
         )
         for of_layer in zip(*(mlp.layers for mlp in mlps), strict=True)
     ]
+
+
+def _centred(weight: Tensor, bias: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """`_per_token`'s map, less the mean over each pixel's channels, which the norm behind it takes away."""
+    channels = len(norm.weight)
+    weight, bias = (part.unflatten(0, (-1, channels)) for part in (weight, bias))
+    return tuple((part - part.mean(dim=1, keepdim=True)).flatten(0, 1) for part in (weight, bias))
 
 
 def _per_token(transposed: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ MULTIPLE = 8  # of which the length of a query has to be for the fastest attenti
 
 
 class FusedAttention(Attention):
-    """segment-anything's attention with relative positions."""
+    """segment-anything's attention, with relative positions or without."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map B x H x W x C to the same shape."""
@@ -24,6 +24,9 @@ class FusedAttention(Attention):
         queries, keys, values = (
             self.qkv(x).view(size, height * width, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         )
+        if not self.use_rel_pos:
+            read = F.scaled_dot_product_attention(queries, keys, values, scale=self.scale)
+            return self.proj(read.transpose(1, 2).reshape(x.shape))
         grid = queries.unflatten(2, (height, width))
         by_row = torch.einsum("bnhwc,hkc->bnhwk", grid, get_rel_pos(height, height, self.rel_pos_h)).flatten(
             2, 3
@@ -44,7 +47,7 @@ class FusedAttention(Attention):
 
 
 def fuse(encoder: nn.Module) -> None:
-    """Let an image encoder's attentions with relative positions be computed as here, from now on."""
+    """Let an image encoder's attentions be computed as here, from now on."""
     for module in encoder.modules():
-        if type(module) is Attention and module.use_rel_pos:
+        if type(module) is Attention:
             module.__class__ = FusedAttention
