@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from .case import BadCaseError, BadInputError, CaseReference, Exclusion
 from .clicks import PAPER, Protocol
 from .datasets import Dataset
 from .fingerprint import case_fingerprints, run_settings
@@ -26,11 +27,12 @@ from .intensity import MaxScaling
 from .models import TOGETHER, Model
 from .results import ROW_TYPES, Store, as_rows
 from .run_record import Stopwatch, Timed, peak_memory, versions
-from .simulation import simulate
-from .workers import run
+from .simulation import Object, clicked, objects_of, refuse_further_clicks
+from .workers import on_one_thread, run
 
 BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
-BATCH_ON_GPU = 32  # more, as the next images are read while these are computed
+BATCH_ON_GPU = 32  # more, as the next images are read and encoded while these are clicked on
+Result = tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]  # see `_in_turn`
 TABLES = 100  # rows of so many tasks wait as they are: a small table takes a hundred times what it holds
 
 
@@ -54,8 +56,10 @@ def evaluate(
     The rows depend on data, model and protocol alone, never on order, workers or interruptions.
     `rows.attrs["excluded"]` lists the cases left out, each with its reason; `rows.attrs["record"]` tells
     when, where and how long, stage by stage, summed over the workers.
-    Raises BadInputError if no case of the dataset can be used, or there is no such shard.
+    Raises BadInputError if no case of the dataset can be used, if there is no such shard, or if the protocol
+    allows no further click.
     """
+    refuse_further_clicks(protocol, clicks)
     started, clock = datetime.now(UTC), time.perf_counter()
     dataset = under(dataset, protocol)
     listing = dataset.list()
@@ -69,15 +73,20 @@ def evaluate(
     missing = [reference for reference in references if fingerprints[reference] not in finished]
     excluded = list(listing.exclusions)
 
-    size = BATCH_ON_GPU if _on_gpu(model) else BATCH if executor else 1
-    tasks = ((dataset, missing[i : i + size], model, protocol, clicks) for i in range(0, len(missing), size))
+    task = dataset, model, protocol, clicks
+    if executor:
+        size = BATCH_ON_GPU if _together(model) else BATCH
+        batches = ((missing[i : i + size], *task) for i in range(0, len(missing), size))
+        results = run(_batch, batches, executor)
+    else:
+        results = on_one_thread(_in_turn(missing, *task, ahead=True))
     fingerprint_of = {reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()}
     progress = tqdm(
         total=len(missing), desc=f"{dataset.name}, {model.name}", unit="case", disable=not missing
     )
     packed, seconds, memory = [], Counter(), [peak_memory()]
     with kept or nullcontext(), progress:
-        for rows, left_out, done, of_worker in run(_evaluate_batch, tasks, executor):
+        for rows, left_out, done, of_worker in results:
             seconds.update(of_worker["seconds"])
             memory.append(of_worker["peak_memory"])
             if kept:
@@ -118,71 +127,95 @@ def evaluate(
     return rows
 
 
-def _evaluate_batch(
-    dataset: Dataset, references: Sequence[CaseReference], model: Model, protocol: Protocol, clicks: int
-) -> tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]:
-    """Rows of some cases, the cases left out, how many cases that makes together, and what it took.
+def _batch(references: Sequence[CaseReference], *task: Any) -> Result:
+    """What `_in_turn` gives of some cases, in one; a task of a worker."""
+    rows, excluded, done, took = zip(*_in_turn(references, *task, ahead=_together(task[1])), strict=True)
+    left_out = [case for of_some in excluded for case in of_some]
+    seconds = sum((of_some["seconds"] for of_some in took), Counter())
+    took = {"seconds": seconds, "peak_memory": took[-1]["peak_memory"]}
+    return pd.concat(rows, ignore_index=True), left_out, sum(done), took
 
-    The last are seconds by stage, and the peak memory of the process in MiB.
+
+def _in_turn(
+    references: Sequence[CaseReference],
+    dataset: Dataset,
+    model: Model,
+    protocol: Protocol,
+    clicks: int,
+    ahead: bool,
+) -> Iterator[Result]:
+    """Rows of one case after the other, or of TOGETHER at a time where the model answers several together.
+
+    With them: the cases left out, how many cases that makes, and what it took: seconds by stage, and the peak
+    memory of the process in MiB. ahead: whether the next cases are read and encoded meanwhile, so that their
+    stages do not add up to the time that has passed.
     """
-    records, excluded = [], []
-    watch = Stopwatch()
-    timed, start = Timed(model, watch), time.perf_counter()
-    for reference, views, embeddings in _encoded(dataset, references, timed, watch):
-        if isinstance(views, BadCaseError):
-            excluded.append(Exclusion(reference.case_id, str(views), _path(dataset, reference)))
-            continue
-        constant = {
-            "dataset": dataset.name,
-            "case_id": reference.case_id,
-            "patient_id": reference.patient_id,
-            "slice_index": reference.slice_index,
-            "model": model.name,
-            "weights": model.weights,
-            "protocol": protocol.name,
-            "level": dataset.level,
-        }
-        of_case = [
-            constant | record
-            for case, embedding in zip(views, embeddings, strict=True)
-            for record in simulate(case, dataset.tasks, timed, protocol, clicks, embedding)
+    watch, noted = Stopwatch(), Counter()
+    timed = Timed(model, watch)
+    constant = {
+        "dataset": dataset.name,
+        "model": model.name,
+        "weights": model.weights,
+        "protocol": protocol.name,
+        "level": dataset.level,
+    }
+    for group in _encoded(references, dataset, timed, protocol, watch, ahead):
+        excluded = [
+            Exclusion(reference.case_id, str(found), _path(dataset, reference))
+            for reference, found in group
+            if isinstance(found, BadCaseError)
         ]
-        if not of_case:
-            reason = f"no object of at least {protocol.min_object_pixels} pixels"
-            excluded.append(Exclusion(reference.case_id, reason, _path(dataset, reference)))
-        records.extend(of_case)
-    rows = as_rows(records)
-    watch.seconds["clicks and scores"] = time.perf_counter() - start - watch.seconds.total()
-    return rows, excluded, len(references), {"seconds": watch.seconds, "peak_memory": peak_memory()}
+        objects = [target for _, found in group if isinstance(found, list) for target in found]
+        start, before = time.perf_counter(), watch.seconds["predict"]
+        records = [
+            {name: getattr(target.case, name) for name in ("case_id", "patient_id", "slice_index")}
+            | constant
+            | target.record(n)
+            for n, target in clicked(objects, timed, protocol, clicks)
+        ]
+        rows, predicted = as_rows(records), watch.seconds["predict"] - before
+        watch.seconds["clicks and scores"] += time.perf_counter() - start - predicted
+        until_now = watch.seconds.copy()
+        yield rows, excluded, len(group), {"seconds": until_now - noted, "peak_memory": peak_memory()}
+        noted = until_now
 
 
 def _encoded(
-    dataset: Dataset, references: Sequence[CaseReference], model: Timed, watch: Stopwatch
-) -> Iterator[tuple[CaseReference, list[Case] | BadCaseError, list[Any]]]:
-    """Cases, or why they cannot be used, and what the model made of their images.
+    references: Sequence[CaseReference],
+    dataset: Dataset,
+    model: Timed,
+    protocol: Protocol,
+    watch: Stopwatch,
+    ahead: bool,
+) -> Iterator[list[tuple[CaseReference, list[Object] | BadCaseError]]]:
+    """Cases with their encoded objects, or why one cannot be used, in groups that the model answers together.
 
-    On a GPU some images are encoded together, and the next are read meanwhile: then "load" is what the GPU
-    waits for. On a CPU neither saves anything, so that images are read and encoded where they are needed, and
-    the embeddings are None.
+    ahead: the next ones are read in one thread and encoded in another meanwhile.
     """
 
-    def load(reference: CaseReference) -> tuple[CaseReference, list[Case] | BadCaseError]:
-        try:
-            return reference, list(dataset.views(reference))
-        except BadCaseError as error:
-            return reference, error
-
-    gpu = _on_gpu(model.model)
-    loaded = _ahead(load, references, TOGETHER) if gpu else map(load, references)
-    while True:
+    def load(reference: CaseReference) -> tuple[CaseReference, list[Object] | BadCaseError]:
         with watch("load"):
-            group = list(islice(loaded, TOGETHER if gpu else 1))
-        if not group:
-            return
-        images = [view.image for _, views in group if isinstance(views, list) for view in views]
-        embeddings = iter(model.encode_all(images) if gpu else [None] * len(images))
-        for reference, views in group:
-            yield reference, views, list(islice(embeddings, len(views))) if isinstance(views, list) else []
+            try:
+                views = dataset.views(reference)
+                objects = [target for view in views for target in objects_of(view, dataset.tasks, protocol)]
+            except BadCaseError as error:
+                return reference, error
+        least = protocol.min_object_pixels
+        return reference, objects or BadCaseError(f"no object of at least {least} pixels")
+
+    def encode(group: list[tuple[CaseReference, list[Object] | BadCaseError]]) -> list[tuple]:
+        objects = [target for _, found in group if isinstance(found, list) for target in found]
+        images = {id(target.case): target.case.image for target in objects}
+        encode_all = model.encode_all if model.together else functools.partial(map, model.encode)
+        embeddings = dict(zip(images, encode_all(list(images.values())), strict=True))
+        for target in objects:
+            target.embedding = embeddings[id(target.case)]
+        return group
+
+    size = TOGETHER if model.together else 1
+    loaded = _ahead(load, references, size) if ahead else map(load, references)
+    groups = iter(lambda: list(islice(loaded, size)), [])
+    return _ahead(encode, groups, 1) if ahead else map(encode, groups)
 
 
 def _ahead(function: Callable, items: Iterable, count: int) -> Iterator[Any]:
@@ -196,9 +229,9 @@ def _ahead(function: Callable, items: Iterable, count: int) -> Iterator[Any]:
         yield from (future.result() for future in waiting)
 
 
-def _on_gpu(model: Model) -> bool:
-    """Whether images are encoded together, and read ahead: the model can, and not on the processor."""
-    return hasattr(model, "encode_all") and model.device.type != "cpu"
+def _together(model: Model) -> bool:
+    """Whether the model answers several images together, as on a GPU."""
+    return getattr(model, "together", False)
 
 
 def _path(dataset: Dataset, reference: CaseReference) -> str:

@@ -65,24 +65,34 @@ def first_prompts(
     return MODES[protocol.prompt](truth, protocol, rng, foreground)
 
 
-def ask(model: Model, embedding: Any, questions: Sequence[Sequence[Prompt]]) -> list[Answer]:
-    """Answers for B objects, each with one or several prompts; all have boxes or none has, likewise logits.
+def ask(model: Model, questions: Sequence[tuple[Any, Sequence[Prompt]]]) -> list[Answer]:
+    """Answers for B objects, each with its image's embedding and one or several prompts.
 
-    Prompts with equally many clicks are one call of the model.
+    All have boxes or none has, likewise logits. Prompts with equally many clicks are one call of the model,
+    for each image, or for all images where the model answers several together.
     """
-    prompts = [(owner, prompt) for owner, asked in enumerate(questions) for prompt in asked]
+    prompts = [(owner, prompt) for owner, (_, asked) in enumerate(questions) for prompt in asked]
     parts: list[list[tuple[Prediction, int]]] = [[] for _ in questions]
-    by_clicks = sorted(prompts, key=lambda pair: len(pair[1].clicks))
-    for _, group in groupby(by_clicks, key=lambda pair: len(pair[1].clicks)):
-        owners, together = zip(*group, strict=True)
+    together = getattr(model, "together", False)
+
+    def one_call(asked: tuple[int, Prompt]) -> tuple[int, int]:
+        return len(asked[1].clicks), 0 if together else id(questions[asked[0]][0])
+
+    for _, group in groupby(sorted(prompts, key=one_call), key=one_call):
+        owners, given = zip(*group, strict=True)
         others = {
-            kind: np.stack([getattr(prompt, attribute) for prompt in together])
+            kind: np.stack([getattr(prompt, attribute) for prompt in given])
             for kind, attribute in (("boxes", "box"), ("logits", "logits"))
-            if getattr(together[0], attribute) is not None
+            if getattr(given[0], attribute) is not None
         }
-        prediction = model.predict(embedding, [prompt.clicks for prompt in together], **others)
-        for i, owner in enumerate(owners):
-            parts[owner].append((prediction, i))
+        clicks, embeddings = [prompt.clicks for prompt in given], [questions[owner][0] for owner in owners]
+        if together:
+            answers = [(answer, 0) for answer in model.predict_together(embeddings, clicks, **others)]
+        else:
+            prediction = model.predict(embeddings[0], clicks, **others)
+            answers = [(prediction, i) for i in range(len(owners))]
+        for owner, answer in zip(owners, answers, strict=True):
+            parts[owner].append(answer)
     return [Answer(of_object) for of_object in parts]
 
 

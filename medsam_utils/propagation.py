@@ -133,7 +133,7 @@ def clicked(
     for i, (case, embedding) in enumerate(zip(stack.cases, embeddings, strict=True)):
         tasks = {stack.class_name: stack.task}
         for _, target in turns(case, tasks, model, protocol, clicks, embedding):
-            (answer,) = ask(model, embedding, [target.prompts])
+            (answer,) = ask(model, [(embedding, target.prompts)])
             logits = answer.logits(target.scores["mask_index"])
             answers.setdefault(i, []).append((target.prediction, logits))
     return answers

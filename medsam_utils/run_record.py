@@ -42,13 +42,18 @@ class Stopwatch:
 
 
 class Timed:
-    """A model whose two verbs are timed as the stages encode and predict.
+    """A model whose verbs are timed as the stages encode and predict.
 
     On a GPU, where a call returns before it is done, encoding is waited for in the first prediction.
     """
 
     def __init__(self, model: Model, watch: Stopwatch) -> None:
         self.model, self.watch = model, watch
+
+    @property
+    def together(self) -> bool:
+        """As the model's, if it has it."""
+        return getattr(self.model, "together", False)
 
     def encode(self, image: Any) -> Any:
         """As the model's."""
@@ -64,6 +69,11 @@ class Timed:
         """As the model's."""
         with self.watch("predict"):
             return self.model.predict(embedding, clicks, **prompts)
+
+    def predict_together(self, embeddings: Any, clicks: Any, **prompts: Any) -> list[Prediction]:
+        """As the model's."""
+        with self.watch("predict"):
+            return self.model.predict_together(embeddings, clicks, **prompts)
 
 
 def peak_memory() -> int | None:

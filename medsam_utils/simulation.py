@@ -1,8 +1,9 @@
-"""Algorithm 1 on one case: all its objects are clicked together, and every click gives a record."""
+"""Algorithm 1: the objects of a case, or of several, are clicked together, and every click gives a record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,17 +22,30 @@ from .prompts import Answer, Prompt, ask, first_prompts
 class Object:
     """One object while its clicks are simulated.
 
-    prompts: what the model is told of it, one or, for a mode that asks part by part, several. click: that of
-    the last turn, if there was one (of several, the first). scores: what the rows say of the prediction.
+    case, embedding: the image that it is in, and what the model made of it. prompts: what the model is told
+    of the object, one or, for a mode that asks part by part, several. click: that of the last turn, if there
+    was one (of several, the first). scores: what the rows say of the prediction.
     """
 
     task: str
     truth: BoxedMask
-    size: dict[str, Any]
+    case: Case
+    embedding: Any = None
     prompts: list[Prompt] = field(default_factory=list)
     click: Click | None = None
     prediction: BoxedMask | None = None
     scores: dict[str, Any] = field(default_factory=dict)
+
+    @functools.cached_property
+    def size(self) -> dict[str, Any]:
+        """What the rows say of the true object itself."""
+        rows, cols = self.truth.shape
+        return {"area_share": self.truth.area / (rows * cols), "components": components(self.truth)}
+
+    def record(self, n: int) -> dict[str, Any]:
+        """What the rows say of turn n, when it has just been."""
+        click = asdict(self.click) if self.click else _NO_CLICK
+        return {"task": self.task, **self.size, "click": n, **click, **self.scores}
 
 
 def simulate(
@@ -48,8 +62,7 @@ def simulate(
     embedding: what the model made of the image, None to let it encode the image now.
     """
     for n, target in turns(case, tasks, model, protocol, clicks, embedding):
-        click = asdict(target.click) if target.click else _NO_CLICK
-        yield {"task": target.task, **target.size, "click": n, **click, **target.scores}
+        yield target.record(n)
 
 
 def turns(
@@ -61,22 +74,38 @@ def turns(
     embedding: object | None = None,
 ) -> Iterator[tuple[int, Object]]:
     """As `simulate`, but yields the number of the turn, from 1, and the object itself, as it is then."""
+    refuse_further_clicks(protocol, clicks)
+    objects = objects_of(case, tasks, protocol)
+    if objects:
+        embedding = model.encode(case.image) if embedding is None else embedding
+        for target in objects:
+            target.embedding = embedding
+    return clicked(objects, model, protocol, clicks)
+
+
+def refuse_further_clicks(protocol: Protocol, clicks: int) -> None:
+    """Raise BadInputError for more than one click under a protocol that corrects nothing."""
     if clicks > 1 and protocol.prompt == "boxes_3_largest":
         raise BadInputError(
             "boxes_3_largest is predicted box by box, so no further click can correct it: "
             "take 1 click, or a mode with one box, such as box_all"
         )
+
+
+def objects_of(case: Case, tasks: dict[str, str], protocol: Protocol) -> list[Object]:
+    """The objects of a case that are not smaller than the protocol's minimum; no image is encoded yet."""
     truths = {name: BoxedMask.of(mask) for name, mask in case.masks.items()}
-    objects = [
-        Object(tasks[name], truth, _size(truth))
-        for name, truth in truths.items()
-        if truth.area >= protocol.min_object_pixels
-    ]
-    if not objects:
-        return
-    embedding = model.encode(case.image) if embedding is None else embedding
+    large = (name for name, truth in truths.items() if truth.area >= protocol.min_object_pixels)
+    return [Object(tasks[name], truths[name], case) for name in large]
+
+
+def clicked(
+    objects: Sequence[Object], model: Model, protocol: Protocol, clicks: int
+) -> Iterator[tuple[int, Object]]:
+    """Algorithm 1 on encoded objects, of one image or of several: as `turns`."""
     for n in range(1, clicks + 1):
         for target in objects:
+            case = target.case
             rng = click_rng(protocol, case.dataset, case.case_id, target.task, n)
             if n == 1:
                 target.prompts = first_prompts(target.truth, protocol, rng, case.foreground)
@@ -85,7 +114,7 @@ def turns(
                 target.click = next_click(target.truth, target.prediction, protocol, rng, case.foreground)
                 target.prompts[0].clicks.extend([target.click] if target.click else [])
         prompted = [target for target in objects if n == 1 or target.click]
-        answers = ask(model, embedding, [target.prompts for target in prompted])
+        answers = ask(model, [(target.embedding, target.prompts) for target in prompted])
         for target, answer in zip(prompted, answers, strict=True):
             target.prediction, target.scores = _chosen(answer, target.truth, protocol)
             if protocol.feedback:
@@ -113,12 +142,6 @@ def replay(
 
 
 _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0}
-
-
-def _size(truth: BoxedMask) -> dict[str, Any]:
-    """What the rows say of the true object itself."""
-    rows, cols = truth.shape
-    return {"area_share": truth.area / (rows * cols), "components": components(truth)}
 
 
 def _chosen(answer: Answer, truth: BoxedMask, protocol: Protocol) -> tuple[BoxedMask, dict]:

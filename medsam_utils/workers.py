@@ -86,14 +86,13 @@ def single_threaded() -> None:
     _set_threads(1, 1)
 
 
-@contextmanager
-def _on_one_thread() -> Iterator[None]:
-    """`single_threaded` within a `with` block: a sum's last digits depend on the number of threads."""
+def on_one_thread(results: Iterable[Any]) -> Iterator[Any]:
+    """The results, computed `single_threaded`: a sum's last digits depend on the number of threads."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1, cv2.getNumThreads()
     single_threaded()
     try:
-        yield
+        yield from results
     finally:
         _set_threads(*before)
 
@@ -124,17 +123,13 @@ def _in_worker(function: Callable, *task: Any) -> Any:
     return function(*task)
 
 
-def run(function: Callable, tasks: Iterable[tuple], executor: Executor | None = None) -> Iterator[Any]:
+def run(function: Callable, tasks: Iterable[tuple], executor: Executor) -> Iterator[Any]:
     """Results of function(*task) as they finish, at most IN_FLIGHT of them under way.
 
     A task whose worker died is handed out again, and computed here if the executor takes no more.
     Raises RuntimeError if a task's workers died ATTEMPTS times.
     """
-    with _on_one_thread():
-        if executor is None:
-            yield from (function(*task) for task in tasks)
-        else:
-            yield from _results(function, iter(tasks), executor)
+    return on_one_thread(_results(function, iter(tasks), executor))
 
 
 def _results(function: Callable, tasks: Iterator[tuple], executor: Executor) -> Iterator[Any]:

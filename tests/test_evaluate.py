@@ -137,7 +137,7 @@ def test_the_way_of_a_gpu_gives_the_same_clicks_and_rows_that_do_not_depend_on_t
     alone = evaluate(dataset, model, clicks=3)
     broken = Path(shutil.copytree(folder, tmp_path / "broken"))
     cv2.imwrite(str(broken / "masks" / "case 5.png"), np.zeros((7, 7), np.uint8))
-    monkeypatch.setattr(sys.modules["medsam_utils.evaluate"], "_on_gpu", lambda model: True)
+    monkeypatch.setattr(model, "together", True)
     together = evaluate(dataset, model, clicks=3)
     columns = ["case_id", "task", "click", "row", "col", "positive", "mask_index"]
     pd.testing.assert_frame_equal(together[columns], alone[columns])

@@ -17,7 +17,7 @@ from ..case import BadInputError
 from ..clicks import Click
 from .checkpoints import Checkpoint
 
-TOGETHER = 4  # images that a GPU encodes at a time
+TOGETHER = 4  # images that a GPU encodes at a time, and whose objects it decodes together
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Model(Protocol):
     """A promptable model: an image is encoded once, then clicks are answered cheaply.
 
     name is what the rows say (see `name_in_rows`). weights is the checkpoint's sha256, or empty for a model
-    without weights; settings tells what else, besides name and weights, decides a prediction.
+    without weights; settings tells what else, besides name and weights, decides a prediction. A model whose
+    attribute `together` is true also has `encode_all` and `predict_together`, for several images at a time.
     """
 
     name: str

@@ -87,6 +87,9 @@ def _halves(features: torch.Tensor) -> np.ndarray:
     return torch.stack([high, (features - high.float()).half()]).cpu().numpy()
 
 
+DECODED = 16  # objects of several images that are decoded together
+
+
 class Sam:
     """SAM of any size (Kirillov et al. 2023), three candidate masks for every prompt."""
 
@@ -109,6 +112,7 @@ class Sam:
         """
         self.name, self.checkpoint, self.recipe, self.exact = name, checkpoint, recipe, exact
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
+        self.together = self.device.type != "cpu" and not exact
         self.embeddings = EmbeddingStore(Path(embeddings)) if embeddings and not exact else None
         self.weights = checkpoint.sha256
         self.architecture = architecture or architecture_of(checkpoint.path())
@@ -233,7 +237,7 @@ class Sam:
             )
         if counts == {0} and boxes is None and logits is None:
             raise ValueError("an object needs a prompt: give it a click, a box or the logits of a mask")
-        prompts = self._prompts(embedding.original, clicks, boxes, logits)
+        prompts = self._prompts([embedding], clicks, boxes, logits)
         if self.exact:
             answers = [
                 self._decode(
@@ -242,35 +246,65 @@ class Sam:
                 )
                 for i in range(len(clicks))
             ]
-            answer, foreground = [torch.cat(parts) for parts in zip(*answers, strict=True)], None
+            answer = [torch.cat(parts) for parts in zip(*answers, strict=True)]
         else:
             answer = self.decoder(embedding.tokens, *prompts)
-            padded = self.network.image_encoder.img_size
-            foreground = functools.partial(
-                upsampled_foreground, padded=padded, resized=embedding.resized, original=embedding.original
-            )
-        logits, predicted_iou = (part.cpu().numpy() for part in answer)
+        return self._prediction(embedding, *(part.cpu().numpy() for part in answer))
+
+    @torch.inference_mode()
+    def predict_together(
+        self,
+        embeddings: Sequence[SamEmbedding],
+        clicks: Sequence[Sequence[Click]],
+        boxes: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+    ) -> list[Prediction]:
+        """As `predict` but for rounding, of B objects in images of their own: a prediction of each.
+
+        DECODED at a time; the last ones are filled up, see `encode_all`.
+        """
+        prompts = self._prompts(embeddings, clicks, boxes, logits)
+        answers = []
+        for start in range(0, len(clicks), DECODED):
+            some = [min(i, len(clicks) - 1) for i in range(start, start + DECODED)]
+            tokens = ImageTokens.stack([embeddings[i].tokens for i in some])
+            answer = self.decoder(tokens, *(prompt if prompt is None else prompt[some] for prompt in prompts))
+            answers.append([part.cpu().numpy() for part in answer])
+        masks, predicted_iou = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+        return [
+            self._prediction(embedding, masks[i : i + 1], predicted_iou[i : i + 1])
+            for i, embedding in enumerate(embeddings)
+        ]
+
+    def _prediction(
+        self, embedding: SamEmbedding, logits: np.ndarray, predicted_iou: np.ndarray
+    ) -> Prediction:
+        """What was decoded of objects of one image."""
+        padded, shapes = self.network.image_encoder.img_size, (embedding.resized, embedding.original)
+        foreground = lambda of_one: upsampled_foreground(of_one, padded, *shapes)  # noqa: E731
         upsample = functools.partial(self._upsample, embedding)
-        return Prediction(logits, predicted_iou, upsample, foreground)
+        return Prediction(logits, predicted_iou, upsample, None if self.exact else foreground)
 
     def _prompts(
         self,
-        original: tuple[int, int],
+        embeddings: Sequence[SamEmbedding],
         clicks: Sequence[Sequence[Click]],
         boxes: np.ndarray | None,
         logits: np.ndarray | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """What the prompt encoder reads: points, labels, boxes, masks, as `Decoder.__call__` says."""
-        transform = ResizeLongestSide(self.network.image_encoder.img_size)
+        """What the prompt encoder reads: points, labels, boxes, masks, as `Decoder.__call__` says.
+
+        embeddings: of each object's image, or one for all.
+        """
         tensor = functools.partial(torch.as_tensor, dtype=torch.float32, device=self.device)
+        scale = np.array([np.divide(of.resized, of.original)[::-1] for of in embeddings])[:, None]  # x, y
         xy = np.array([[(click.col, click.row) for click in of_object] for of_object in clicks])
-        points = tensor(transform.apply_coords(xy.reshape(len(clicks), -1, 2), original))
         labels = [[int(click.positive) for click in of_object] for of_object in clicks]
-        corners = None if boxes is None else transform.apply_boxes(boxes[:, [1, 0, 3, 2]], original)
+        corners = None if boxes is None else boxes[:, [1, 0, 3, 2]].reshape(-1, 2, 2) * scale
         return (
-            points,
+            tensor(xy.reshape(len(clicks), -1, 2) * scale),
             torch.as_tensor(labels, dtype=torch.int, device=self.device),
-            None if boxes is None else tensor(corners),
+            None if corners is None else tensor(corners.reshape(-1, 4)),
             None if logits is None else tensor(logits)[:, None],
         )
 

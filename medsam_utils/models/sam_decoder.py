@@ -25,13 +25,20 @@ CANDIDATES = slice(1, None)  # SAM's first mask token is the one for a prompt wi
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """What the decoder needs of an image: tokens, N x C, or B x N x C under mask prompts.
+    """What the decoder needs of an image: tokens, N x C, or B x N x C of each object's own.
 
     projected: keys, values and queries that the first layer makes of them, N x D, without their biases.
     """
 
     tokens: Tensor
     projected: tuple[Tensor, Tensor, Tensor]
+
+    @classmethod
+    def stack(cls, images: Sequence[ImageTokens]) -> ImageTokens:
+        """Tokens of B images, one for each object."""
+        tokens = torch.stack([image.tokens for image in images])
+        projected = zip(*(image.projected for image in images), strict=True)
+        return cls(tokens, tuple(torch.stack(parts) for parts in projected))
 
 
 class Decoder:
@@ -136,9 +143,10 @@ class Decoder:
         weight, bias = self.upscale_1
         x = (weight @ tokens.mT).add_(bias[:, None]).unflatten(1, (4, len(self.scale)))
         x.mul_(x.square().mean(dim=2, keepdim=True).add_(self.epsilon).rsqrt_())
-        x = self.activation_1(x.mul_(self.scale).add_(self.shift))
+        # Transposed, because torch rounds GELU in another way where a tensor is in plain order; SAM's is not.
+        x = self.activation_1(x.mul_(self.scale).add_(self.shift).mT)
         weight, bias = self.upscale_2
-        x = self.activation_2((x.mT @ weight.T).add_(bias))
+        x = self.activation_2((x @ weight.T).add_(bias).mT).mT
         logits = kernels @ x.view(size, -1, kernels.shape[-1]).mT
         # Two neighbours in a row move as one: half as many numbers to move.
         height, width = self.network.prompt_encoder.image_embedding_size
