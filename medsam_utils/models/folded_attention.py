@@ -37,10 +37,10 @@ class ToImage:
 
         origin: B x T x C, added to the queries where they are compared.
         """
-        size, count = queries.shape[:2]
+        size = len(queries)
         asked = F.linear(queries + origin, *self.ask).view(size, -1, keys.shape[-1])
-        read = torch.softmax(asked @ keys.mT, dim=-1) @ values
-        return self.norm(queries + F.linear(read.view(size, count, -1), *self.answer))
+        read = torch.softmax(asked @ keys.transpose(-2, -1), dim=-1) @ values
+        return self.norm(queries + F.linear(read.view(size, -1, self.answer[0].shape[1]), *self.answer))
 
 
 class FromImage:
@@ -70,13 +70,13 @@ class FromImage:
 
         origin: as in `ToImage`. tokens, queries: N x C or B x N x C, N x D or B x N x D.
         """
-        size, count = prompts.shape[:2]
+        size = len(prompts)
         placed = prompts + origin
-        offered = F.linear(placed, *self.offer).view(size, count * self.heads, -1)
-        weights = (offered @ queries.mT).add_(F.linear(placed, *self.level).view(size, -1, 1))
-        weights = torch.softmax(weights.view(size, count, self.heads, -1), dim=1).flatten(1, 2)
-        given = F.linear(prompts, *self.give).view(size, count * self.heads, -1)
-        return self.norm(torch.baddbmm(tokens.view(-1, *tokens.shape[-2:]), weights.mT, given))
+        offered = F.linear(placed, *self.offer).view(size, -1, queries.shape[-1])
+        weights = (offered @ queries.transpose(-2, -1)).add_(F.linear(placed, *self.level).view(size, -1, 1))
+        weights = torch.softmax(weights.view(size, -1, self.heads, tokens.shape[-2]), dim=1).flatten(1, 2)
+        given = F.linear(prompts, *self.give).view(size, -1, tokens.shape[-1])
+        return self.norm(torch.baddbmm(tokens.view(-1, *tokens.shape[-2:]), weights.transpose(-2, -1), given))
 
 
 def _by_head(attention: Attention) -> tuple[Linear, Linear, Linear, Tensor]:

@@ -59,7 +59,7 @@ class Decoder:
     def _with_masks(self, image: ImageTokens, masks: Tensor) -> ImageTokens:
         """The image as each object's mask prompt, B x 1 x 4h x 4w, changes it."""
         encoder = self.network.prompt_encoder
-        given = encoder._embed_masks(masks).flatten(2).mT
+        given = encoder._embed_masks(masks).flatten(2).transpose(-2, -1)
         return self._image(image.tokens + (given - encoder.no_mask_embed.weight))
 
     def _image(self, tokens: Tensor) -> ImageTokens:
@@ -85,8 +85,11 @@ class Decoder:
         """
         if masks is not None:
             image = self._with_masks(image, masks)
-        prompts = origin = self._prompts(points, labels, boxes)
-        tokens, read = image.tokens, image.projected
+        return self.answer(image, self._prompts(points, labels, boxes))
+
+    def answer(self, image: ImageTokens, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """As the call, from prompts that are tokens already, B x T x C, those for the answers first."""
+        origin, tokens, read = prompts, image.tokens, image.projected
         for layer in self.layers:
             prompts, tokens = layer(prompts, origin, tokens, read)
             placed = tokens + self.position
@@ -135,9 +138,16 @@ class Decoder:
         x = x.transpose(2, 3).reshape(-1, *channels)
         x = F.layer_norm(x, channels, self.norm.weight, self.norm.bias, self.norm.eps)
         # Transposed, because torch rounds GELU in another way where a tensor is in plain order; SAM's is not.
-        x = self.activation_2(F.linear(self.activation_1(x.mT).mT, *self.upscale_2).mT).mT
+        x = self.activation_2(
+            F.linear(self.activation_1(x.transpose(-2, -1)).transpose(-2, -1), *self.upscale_2).transpose(
+                -2, -1
+            )
+        ).transpose(-2, -1)
         logits = kernels @ x.view(size, -1, kernels.shape[-1]).transpose(1, 2)
         # Two neighbours in a row move as one: half as many numbers to move.
+        if torch.onnx.is_in_onnx_export():  # which knows no such view
+            logits = logits.view(size, masks, 2 * height, 2 * width, 2, 2).transpose(3, 4)
+            return logits.reshape(size, masks, 4 * height, 4 * width)
         logits = logits.view(torch.float64).view(size, masks, 2 * height, 2 * width, 2).transpose(3, 4)
         return logits.contiguous().view(torch.float32).view(size, masks, 4 * height, 4 * width)
 
