@@ -243,7 +243,7 @@ def phone(browser, lab):
     page.evaluate(
         "() => { jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' }); }"
     )
-    page.wait_for_selector("body[data-jp-theme-light=false]")
+    page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
     yield page
     page.context.close()
 
