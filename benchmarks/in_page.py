@@ -74,7 +74,7 @@ def write_page(name: str, model: Model, sides: list[int], folder: Path) -> str:
         picture = {"image": explorer.data_address(case.image, 512), "shape": truth.shape, "step": step}
         data["images"][case.case_id] = picture
         data["tasks"].setdefault("object", []).append(
-            {"case": case.case_id, "text": "", "image": case.case_id, "truth": mask}
+            {"case": case.case_id, "text": case.case_id, "image": case.case_id, "truth": mask}
             | {"answers": {name: [shown]}, "embedded": files["embedded"]}
         )
     announced = f"<script>window.medsamInPage = {{root: '', bytes: {runtime}}}</script>"

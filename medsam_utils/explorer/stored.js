@@ -84,7 +84,7 @@ function stored(data) {
       await load("runtime.js");
       for (const [model, { file }] of Object.entries(data.decoders)) networks.set(model, await site.decoder(await load(file)));
       offer = { button: "", text: `${data.offer} answers. Left click or tap: inside the object. Right or shift click: outside. ` +
-        `With box: drag round the object${data.boxless ? `, which ${data.boxless} never learned` : ""}.` };
+        `With box: drag round the object${data.boxless ? ` (${data.boxless} never learned boxes)` : ""}.` };
       values.state = { ...values.state, clicks: [] };
     } catch (error) {
       offer = { button: "Try again", text: error.message, problem: true };

@@ -172,7 +172,7 @@ def test_a_box_is_drawn_by_drag_corrected_by_clicks_and_taken_back(browser, site
     assert tool.count() == 0  # nothing to answer it yet
     started(page)
     said = page.locator(".medsam-explorer .bar", has=page.get_by_text("answers. Left click")).inner_text()
-    assert "With box: drag round the object, which sam_small never learned" in said
+    assert "With box: drag round the object (sam_small never learned boxes)." in said
     tool.click()
     corners = [pixel(page, *at) for at in ((24, 28), (3, 5))]
     canvas = page.locator("canvas").first
