@@ -68,13 +68,22 @@ speed.tables(measured, "cases", "workers")
 speed.tables(measured, "agreement", "embeddings")
 
 # %% [markdown]
+# ## A click in a page
+#
+# Where a page of this book answers a reader's own clicks, SAM's decoder runs in the browser. The image is
+# encoded beforehand; what the image alone decides of the decoder is computed at the first click.
+
+# %% tags=["hide-input"]
+speed.tables(measured, "in_page")
+
+# %% [markdown]
 # ## How
 #
 # The loop's tables and the one of workers are medians of runs that took turns; those of cases, of the
-# agreement and of stored embeddings are single runs. All are of one thread a process; cases and workers are
-# in wall time. The first line of each says when and on what. Measure on your machine with `make bench` and
-# build the book again. What the evaluation does to be fast: an image is encoded once; all its objects are
-# decoded together; only those pixels of a mask are computed that can be foreground; the distance
+# agreement and of stored embeddings are single runs. All are of one thread a process; cases, workers and the
+# page are in wall time. The first line of each says when and on what. Measure on your machine with `make
+# bench` and build the book again. What the evaluation does to be fast: an image is encoded once; all its
+# objects are decoded together; only those pixels of a mask are computed that can be foreground; the distance
 # transform sees the error region alone.
 #
 # ## Limits

@@ -26,30 +26,62 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def session(model):
+def answer(model):
+    """The exported networks one after the other, as a page runs them."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    return onnxruntime.InferenceSession(sam_onnx.export(model.network))
+    parts = {
+        name: onnxruntime.InferenceSession(onnx) for name, onnx in sam_onnx.export(model.network).items()
+    }
+
+    def run(features, points, labels):
+        image = parts["of_image"].run(None, {"features": features.numpy()})
+        prompts = {"points": points.numpy(), "labels": labels.int().numpy()}
+        return parts["of_prompts"].run(None, dict(zip(sam_onnx.IMAGE, image, strict=True)) | prompts)
+
+    return run
 
 
 @torch.inference_mode()
-def answer_of(network, features, points, labels):
+def answer_of(network, features, points, labels, boxes=None):
     """Logits and predicted IoU by the network's own prompt encoder and mask decoder."""
-    sparse, dense = network.prompt_encoder(points=(points, labels.int()), boxes=None, masks=None)
+    clicks = (points, labels.int()) if points.shape[1] else None
+    sparse, dense = network.prompt_encoder(points=clicks, boxes=boxes, masks=None)
     position = network.prompt_encoder.get_dense_pe()
     return network.mask_decoder(features.float(), position, sparse, dense, multimask_output=True)
 
 
-@pytest.mark.parametrize("count", [1, 2, 9])
-def test_the_exported_decoder_answers_any_number_of_clicks_as_the_network_does(model, session, count):
-    generator = torch.Generator().manual_seed(count)
-    image = np.random.default_rng(0).integers(0, 255, (60, 48, 3)).astype(np.uint8)
-    features = model.encode(image).features.half().clone()
+def prompts_of(seed, count):
+    """Features of noise, and so many clicks."""
+    generator = torch.Generator().manual_seed(seed)
     points = torch.rand(1, count, 2, generator=generator) * 256
-    labels = (torch.rand(1, count, generator=generator) > 0.4).float()
-    inputs = {"features": features.numpy(), "points": points.numpy(), "labels": labels.numpy()}
+    return points, (torch.rand(1, count, generator=generator) > 0.4).float()
+
+
+@pytest.fixture(scope="module")
+def features(model):
+    image = np.random.default_rng(0).integers(0, 255, (60, 48, 3)).astype(np.uint8)
+    return model.encode(image).features.half().clone()
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_the_exported_decoder_answers_any_number_of_clicks_as_the_network_does(
+    model, answer, features, count
+):
+    points, labels = prompts_of(count, count)
     expected = answer_of(model.network, features, points, labels)
-    for exported, own in zip(session.run(None, inputs), expected, strict=True):
+    filled = torch.cat([points, torch.zeros(1, 1, 2)], 1), torch.cat([labels, -torch.ones(1, 1)], 1)
+    for exported, own in zip(answer(features, *filled), expected, strict=True):
         assert exported.shape == own.shape
+        assert np.abs(exported - own.numpy()).max() < 1e-5 * own.abs().max()
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_a_box_alone_or_with_clicks_is_two_more_points(model, answer, features, count):
+    points, labels = prompts_of(count, count)
+    box = torch.tensor([[20.0, 30.0, 200.0, 120.0]])
+    expected = answer_of(model.network, features, points, labels, box)
+    given = torch.cat([points, box.view(1, 2, 2)], 1), torch.cat([labels, torch.tensor([[2.0, 3.0]])], 1)
+    for exported, own in zip(answer(features, *given), expected, strict=True):
         assert np.abs(exported - own.numpy()).max() < 1e-5 * own.abs().max()
 
 
@@ -57,19 +89,17 @@ def test_weights_are_stored_in_half_precision_and_the_network_stays_as_it_was():
     torch.manual_seed(0)
     network = build_sam_small()
     before = copy.deepcopy(network.state_dict())
-    decoder = sam_onnx.click_decoder(network)
+    small = sam_onnx.half_stored(network)
     rounded = copy.deepcopy(network)
     for weight in rounded.parameters():
         weight.data = weight.half().float()
     features, points, labels = torch.randn(1, 64, 32, 32).half(), torch.rand(1, 2, 2) * 256, torch.ones(1, 2)
+    filled = torch.cat([points, torch.zeros(1, 1, 2)], 1), torch.tensor([[1, 1, -1]], dtype=torch.int32)
     with torch.inference_mode():
-        for ours, expected in zip(
-            decoder(features, points, labels), answer_of(rounded, features, points, labels), strict=True
-        ):
-            assert (ours - expected).abs().max() < 1e-5 * expected.abs().max()
-    stored = [
-        weight for module in (decoder.decoder, decoder.prompt_encoder) for weight in module.parameters()
-    ]
+        ours = sam_onnx.OfPrompts(small)(*sam_onnx.OfImage(small)(features), *filled)
+        for own, expected in zip(ours, answer_of(rounded, features, points, labels), strict=True):
+            assert (own - expected).abs().max() < 1e-5 * expected.abs().max()
+    stored = [weight for part in (small.mask_decoder, small.prompt_encoder) for weight in part.parameters()]
     assert {weight.dtype for weight in stored} == {torch.float16}
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 

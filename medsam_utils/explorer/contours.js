@@ -14,23 +14,25 @@ export function decode(text, rows, cols) {
     if (part & 16) value |= -1 << shift;
     if (counts.length > 2) value += counts[counts.length - 2];
     counts.push(value);
-    for (const end = at + value; at < end; at++) if (inside) mask[(at % rows) * cols + Math.floor(at / rows)] = 1;
+    const end = at + value;
+    for (; inside && at < end; at++) mask[(at % rows) * cols + Math.floor(at / rows)] = 1;
+    at = end;
   }
   return mask;
 }
 
-/** COCO's compressed run lengths of a mask, rows x cols, row by row: what `decode` reads. */
-export function encode(mask, rows, cols) {
-  const counts = [0];
-  let inside = 0;
-  for (let col = 0; col < cols; col++)
-    for (let row = 0, at = col; row < rows; row++, at += cols) {
+/** COCO's compressed run lengths of every `step`-th pixel of a mask, rows x cols, row by row: what `decode` reads. */
+export function encode(mask, rows, cols, step = 1) {
+  const counts = [];
+  let inside = 0, count = 0;
+  for (let col = 0; col < cols; col += step)
+    for (let row = 0, at = col; row < rows; row += step, at += step * cols, count++)
       if (mask[at] !== inside) {
         inside = mask[at];
-        counts.push(0);
+        counts.push(count);
+        count = 0;
       }
-      counts[counts.length - 1] += 1;
-    }
+  counts.push(count);
   return counts.map((count, i) => {
     let value = i > 2 ? count - counts[i - 2] : count, text = "", more = true;
     while (more) {
@@ -52,10 +54,10 @@ const SIDE = { T: [-1, 0], R: [0, 1], B: [1, 0], L: [0, -1] };
 export function contour(mask, rows, cols) {
   const next = new Map(); // from each midpoint to the following one, in half pixels
   const width = 2 * cols + 2;
-  const at = (row, col) => (row >= 0 && col >= 0 && row < rows && col < cols ? mask[row * cols + col] : 0);
+  const at = (row, col) => (row >= 0 && row < rows && col < cols ? mask[row * cols + col] : 0);
   for (let row = 0; row <= rows; row++)
-    for (let col = 0; col <= cols; col++) {
-      const code = 8 * at(row - 1, col - 1) + 4 * at(row - 1, col) + 2 * at(row, col) + at(row, col - 1);
+    for (let col = 0, code = 0; col <= cols; col++) {
+      code = ((code & 4) << 1) | ((code & 2) >> 1) | (4 * at(row - 1, col)) | (2 * at(row, col));
       const joins = JOINS[code];
       for (let i = 0; i < joins.length; i += 2) {
         const [from, to] = [SIDE[joins[i]], SIDE[joins[i + 1]]].map(

@@ -68,42 +68,41 @@ function foreground(logits, [height, width], [rows, cols], [byRow, byCol], truth
   return { mask, iou: union ? both / union : null };
 }
 
-/** Every `step`-th pixel of a mask, as COCO's run lengths. */
-function reduced(mask, [rows, cols], step) {
-  const size = [rows, cols].map((n) => Math.ceil(n / step)), few = new Uint8Array(size[0] * size[1]);
-  for (let row = 0, i = 0; row < rows; row += step)
-    for (let col = 0; col < cols; col += step, i++) few[i] = mask[row * cols + col];
-  return encode(few, ...size);
-}
-
-/** A picture's embedding, how its logits become pixels, and its truths. */
-async function open(file, shape) {
+/** What the decoder needs of a picture, how its logits become pixels, and its truths. */
+async function open(file, shape, ofImage) {
   const features = new ort.Tensor("float16", new Uint16Array((await unpack(file.features)).buffer), file.shape);
+  const image = await ofImage.run({ features });
   const truths = Object.entries(file.truths).map(([task, text]) => {
     const mask = decode(text, ...shape);
     return [task, { mask, area: mask.reduce((sum, inside) => sum + inside, 0) }];
   });
   const axes = [0, 1].map((i) => axis(file.low[i], file.padded, file.seen[i], shape[i]));
-  return { features, axes, truths: Object.fromEntries(truths) };
+  return { image, axes, truths: Object.fromEntries(truths) };
 }
 
-/** A function that answers clicks [row, col, 1 positive or 0 negative] on a picture, with all its candidates. */
+/** A function that answers clicks [row, col, 1 positive or 0 negative] and a box on a picture, with all its candidates.
+ *
+ * box: [first row, first col, last row, last col], the last ones included, or null.
+ */
 site.decoder = async (file) => {
   if (!ort.env.wasm.wasmBinary) {
     const module = new Blob([await unpack(site.packed.module)], { type: "text/javascript" });
     Object.assign(ort.env.wasm, { numThreads: 1, wasmPaths: { mjs: URL.createObjectURL(module) } });
     ort.env.wasm.wasmBinary = await unpack(site.packed.binary);
   }
-  const session = await ort.InferenceSession.create(await unpack(file.network), { executionProviders: ["wasm"] });
-  return async (picture, task, shape, step, choice, clicks) => {
-    if (!opened.has(picture)) opened.set(picture, await open(picture, shape));
-    if (!clicks.length) return {};
-    const { features, axes, truths } = opened.get(picture);
-    const xy = clicks.flatMap(([row, col]) => [col * (picture.seen[1] / shape[1]), row * (picture.seen[0] / shape[0])]);
-    const { logits, predicted_iou } = await session.run({
-      features,
-      points: new ort.Tensor("float32", Float32Array.from(xy), [1, clicks.length, 2]),
-      labels: new ort.Tensor("float32", Float32Array.from(clicks, ([, , positive]) => positive), [1, clicks.length]),
+  const network = async (part) => ort.InferenceSession.create(await unpack(file[part]), { executionProviders: ["wasm"] });
+  const ofImage = await network("of_image"), ofPrompts = await network("of_prompts");
+  return async (picture, task, shape, step, choice, clicks, box) => {
+    if (!opened.has(picture)) opened.set(picture, await open(picture, shape, ofImage));
+    if (!clicks.length && !box) return {};
+    const { image, axes, truths } = opened.get(picture);
+    const corners = box ? [[box[0], box[1], 2], [box[2], box[3], 3]] : [[0, 0, -1]]; // or SAM's filler for none
+    const points = [...clicks, ...corners];
+    const xy = points.flatMap(([row, col]) => [col * (picture.seen[1] / shape[1]), row * (picture.seen[0] / shape[0])]);
+    const { logits, predicted_iou } = await ofPrompts.run({
+      ...image,
+      points: new ort.Tensor("float32", Float32Array.from(xy), [1, points.length, 2]),
+      labels: new ort.Tensor("int32", Int32Array.from(points, ([, , label]) => label), [1, points.length]),
     });
     const [, count, ...low] = logits.dims, size = low[0] * low[1];
     const masks = Array.from({ length: count }, (_, i) =>
@@ -111,7 +110,7 @@ site.decoder = async (file) => {
     const predicted = [...predicted_iou.data], iou = masks.map((mask) => mask.iou);
     const most = (scores) => scores.indexOf(Math.max(...scores));
     const chosen = { most_confident: () => most(predicted), first: () => 0, oracle: () => most(iou) }[choice]();
-    return { mask: reduced(masks[chosen].mask, shape, step), iou: iou[chosen], predicted: predicted[chosen], chosen,
+    return { mask: encode(masks[chosen].mask, ...shape, step), iou: iou[chosen], predicted: predicted[chosen], chosen,
       candidates: predicted.map((value, i) => [value, iou[i]]) };
   };
 };

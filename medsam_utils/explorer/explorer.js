@@ -3,7 +3,7 @@
 // The view knows a model with get, set, save_changes, on and send, and four values of it:
 //   state    {dataset, task, case, clicks}: all that is chosen. clicks is a number, the first so many clicks
 //            that Algorithm 1 makes for each model, a list of [row, col, 1 positive or 0 negative], or null for
-//            those that were made before. Live also box, candidate and class: see annotate.js.
+//            those that were made before. box: see box.js. Live also candidate and class: see annotate.js.
 //   choices  what can be chosen: datasets, tasks, cases [{case, text}], last (number of clicks), live, code,
 //            clickable where clicks are answered without a kernel, offer {button, text, problem} to make them so.
 //   scene    {image: address of a picture of any size, shape: [rows, cols] of the image, step, truth}.
@@ -57,7 +57,8 @@ function render({ model, el }) {
   const undo = () => {
     const { clicks } = get("state");
     if (isSimulated()) toClick(clicks - 1);
-    else get("choices").live ? model.send({ undo: [] }) : choose({ clicks: clicks.slice(0, -1) });
+    else if (get("choices").live) model.send({ undo: [] });
+    else choose(clicks.length ? { clicks: clicks.slice(0, -1) } : { box: null });
   };
   const toCase = (steps) => {
     const cases = get("choices").cases.map((c) => c.case);
@@ -126,13 +127,13 @@ function render({ model, el }) {
   const spoken = make("p", { className: "spoken", role: "status", "aria-live": "polite" });
   const stage = make("div", { className: "panels" });
   const keys = make("details", {}, make("summary", {}, "Keys"), make("p", {}));
-  const annotation = typeof annotating === "function"
-    ? annotating({ model, choose, stage, button, row, position: (...at) => position(...at), redraw: () => redraw() }) : null;
+  const boxes = boxing({ model, choose, stage, button, position: (...at) => position(...at), redraw: () => redraw() });
+  const annotation = typeof annotating === "function" ? annotating({ model, choose, button, row }) : null;
   const root = make(
     "div", { className: "medsam-explorer", tabIndex: 0, role: "group", "aria-label": "Explorer of single cases" },
     row(dataset.label, task.label, chosenCase.label),
     row(button("‹", "One click less (left arrow)", () => step(-1)), slider,
-      button("›", "One click more (right arrow)", () => step(1)), sliderText, undoing, sign, again, ...(annotation ? [annotation.tool] : [])), offer, stage,
+      button("›", "One click more (right arrow)", () => step(1)), sliderText, undoing, sign, again, boxes.tool), offer, stage,
     row(...Object.values(toggles).map((t) => t.label), make("label", {}, "opacity ", opacity), make("span", {}, ...zooming)),
     ...(annotation?.controls ?? []), row(code, copy), keys, spoken,
   );
@@ -159,6 +160,7 @@ function render({ model, el }) {
   let moving = 0; // the timer that ends a move: until then a large image's last drawing is moved, not drawn anew
   const moveTo = (rowAt, colAt) => {
     const [rows, cols] = get("scene").shape;
+    if (!moving && rows * cols > 1e6) panels.forEach(keepStill);
     clearTimeout(moving);
     moving = rows * cols > 1e6 && setTimeout(() => { moving = 0; redraw(); }, 120);
     Object.assign(view, { row: clamp(rowAt, 0, rows), col: clamp(colAt, 0, cols) });
@@ -235,7 +237,7 @@ function render({ model, el }) {
       z: () => (event.ctrlKey ? undo() : zoomBy(1.5)), x: () => zoomBy(1 / 1.5), f: fit, u: undo, Backspace: undo,
       t: () => toggles.truth.box.click(), p: () => toggles.prediction.box.click(), e: () => toggles.errors.box.click(),
       c: () => copy.click(), m: () => clickable() && sign.click(), r: () => again.click(),
-      n: () => get("choices").live && panels[0].next.click(), ...annotation?.keys,
+      b: () => clickable() && boxes.tool.click(), n: () => get("choices").live && panels[0].next.click(), ...annotation?.keys,
     }[event.key] ?? (/^[1-9]$/.test(event.key) && (() => toClick(+event.key)));
     if (!act) return;
     event.preventDefault();
@@ -263,7 +265,7 @@ function render({ model, el }) {
     if (!width || !answer) return;
     if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
     if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
-    canvas.style.touchAction = view.zoom > 1 || annotation?.active() ? "none" : "pan-x pan-y"; // a finger scrolls the page over a whole image
+    canvas.style.touchAction = view.zoom > 1 || boxes.active() ? "none" : "pan-x pan-y"; // a finger scrolls the page over a whole image
     const size = pixelsPerPixel(canvas) * ratio, context = canvas.getContext("2d");
     const place = new DOMMatrix().translate(canvas.width / 2 - view.col * size, canvas.height / 2 - view.row * size).scale(size);
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -302,7 +304,7 @@ function render({ model, el }) {
     }
     context.setLineDash([]);
     context.globalAlpha = 1;
-    annotation?.draw(context, place, ratio);
+    boxes.draw(context, place, ratio);
     const dots = (clicks, hollow) => clicks.forEach(([rowAt, colAt, positive], i) => {
       const { x, y } = place.transformPoint(new DOMPoint(colAt + 0.5, rowAt + 0.5));
       const colour = positive ? "#007a33" : "#c4170c"; // dark enough for white figures on them
@@ -316,10 +318,14 @@ function render({ model, el }) {
     });
     if (shown.simulated && answer.simulated && !isSimulated()) dots(answer.simulated.clicks, true);
     dots(answer.clicks, false);
-    if (scene.shape[0] * scene.shape[1] > 1e6) {
-      panel.still = { place, canvas: make("canvas", { width: canvas.width, height: canvas.height }) };
-      panel.still.canvas.getContext("2d").drawImage(canvas, 0, 0);
-    }
+    panel.place = place;
+  }
+
+  /** Keep what a panel shows, to be moved instead of it. */
+  function keepStill(panel) {
+    const { width, height } = panel.canvas;
+    panel.still = panel.place && { place: panel.place, canvas: make("canvas", { width, height }) };
+    panel.still?.canvas.getContext("2d").drawImage(panel.canvas, 0, 0);
   }
 
   function redraw() {
@@ -373,7 +379,8 @@ function render({ model, el }) {
     slider.value = isSimulated() ? state.clicks : 1;
     const made = isSimulated() ? state.clicks : clicksNow().length;
     sliderText.textContent = isSimulated() ? `${made} of ${choices.last} clicks` : `${made} own click${made === 1 ? "" : "s"}`;
-    for (const node of [sign, undoing]) node.hidden = !clickable();
+    for (const node of [sign, undoing, boxes.tool]) node.hidden = !clickable();
+    annotation?.update();
     toggles.simulated.label.hidden = !choices.live;
     again.hidden = !clickable() || !scene.truth || isSimulated();
     offer.hidden = !choices.offer;
@@ -389,15 +396,15 @@ function render({ model, el }) {
     keys.lastChild.textContent =
       "← → clicks, ↑ ↓ cases, 1 to 9 that click, z x zoom (or the wheel after a click into the picture; drag moves), f whole image, " +
       "t truth, p prediction, e errors, u undo, c copy" +
-      (clickable() ? "; click: inside the object, right or shift click: outside, m changes that for touch, r Algorithm 1 alone" : "") +
-      (annotation ? ", n Algorithm 1's next click, b box, k next candidate, a accept." : ".");
+      (clickable() ? "; click: inside the object, right or shift click: outside, m changes that for touch, b box, r Algorithm 1 alone" : "") +
+      (annotation ? ", n Algorithm 1's next click, k next candidate, a accept." : ".");
     if (panels.map((p) => p.name).join("\n") !== answers.map((a) => a.model).join("\n")) {
       panels = answers.map(panel);
       stage.replaceChildren(...panels.map((p) => p.node));
       panels.forEach((p) => resized.observe(p.canvas));
     }
     panels.forEach((p, i) => (p.answer = answers[i]));
-    spoken.textContent = `${state.case}, ${sliderText.textContent}.${annotation?.update() ?? ""} ${panels.map(describe).join(". ")}`;
+    spoken.textContent = `${state.case}, ${sliderText.textContent}.${boxes.said()} ${panels.map(describe).join(". ")}`;
     if (address !== scene.image) {
       address = scene.image;
       picture = make("img", { onload: redraw, src: address });

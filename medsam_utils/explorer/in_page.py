@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cache import cache_folder
 from ..case import BadInputError
+from ..models import WITHOUT_BOXES
 from .run_lengths import run_lengths
 
 if TYPE_CHECKING:  # imported where a decoder is written: only then are torch and torchvision needed
@@ -60,20 +61,25 @@ def write_files(
         return {}
     return {
         "decoders": {name: write_decoder(model, folder) for name, model in sams.items()},
+        "boxless": " and ".join(name for name in sams if name.startswith(WITHOUT_BOXES)),
         "offer": f"{' and '.join(sams)} ({'demo' if level == 'demo' else 'on your data'})",
     }
 
 
 def write_decoder(model: Sam, folder: Path) -> dict[str, Any]:
     """Decoder of a model as a file in `folder`, exported once: {"file": name, "bytes": size}."""
-    source = Path(__file__).parents[1] / "models/sam_onnx.py"
+    sources = [
+        Path(__file__).parents[1] / "models" / name
+        for name in ("sam_onnx.py", "sam_decoder.py", "folded_attention.py")
+    ]
     decides = f"{model.architecture} {model.weights} {importlib.metadata.version('torch')}"
-    key = decides.encode() + source.read_bytes()
+    key = decides.encode() + b"".join(source.read_bytes() for source in sources)
     name = hashlib.sha256(key).hexdigest()[:16] + ".js"
     if not (folder / name).is_file():
         from ..models import sam_onnx
 
-        _write(folder, name, {"network": _packed(sam_onnx.export(model.network))})
+        networks = sam_onnx.export(model.network)
+        _write(folder, name, {part: _packed(onnx) for part, onnx in networks.items()})
     return {"file": name, "bytes": (folder / name).stat().st_size}
 
 

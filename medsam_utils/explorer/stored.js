@@ -23,12 +23,13 @@ function stored(data) {
     const shown = cases.find((c) => c.case === wanted.case) ?? cases[Math.floor(cases.length / 2)];
     const own = networks.size > 0 && Array.isArray(wanted.clicks);
     const clicks = own ? wanted.clicks : clamp(Math.round(wanted.clicks) || 1, 1, data.last);
-    values.state = { dataset: data.dataset, task, case: shown.case, clicks };
+    const box = (own && wanted.box) || null;
+    values.state = { dataset: data.dataset, task, case: shown.case, clicks, ...(box && { box }) };
     values.choices = { datasets: [data.dataset], tasks, cases, last: data.last, live: false, code: data.code,
       clickable: networks.size > 0, offer };
     values.scene = { ...data.images[shown.image], truth: shown.truth };
     asked += 1;
-    values.answers = own ? ask(shown, task, clicks) : Object.entries(shown.answers).map(([model, steps]) => {
+    values.answers = own ? ask(shown, task, clicks, box) : Object.entries(shown.answers).map(([model, steps]) => {
       const made = steps.slice(0, clicks);
       const { mask, iou, chosen, candidates } = made.at(-1);
       return { model, problem: "", mask, iou, chosen, candidates, predicted: candidates[chosen][0], simulated: null,
@@ -36,8 +37,8 @@ function stored(data) {
     });
   }
 
-  /** Let the networks answer own clicks; until they have, what they answered to earlier ones of this case. */
-  function ask(shown, task, clicks) {
+  /** Let the networks answer own prompts; until they have, what they answered to earlier ones of this case. */
+  function ask(shown, task, clicks, box) {
     const mine = asked, { shape, step } = data.images[shown.image], view = `${task} ${shown.case}`;
     last = last.then(async () => {
       const answers = [];
@@ -46,7 +47,7 @@ function stored(data) {
         const blank = { model, view, clicks, mask: "", iou: null, predicted: null, candidates: [], chosen: -1, simulated: null };
         try {
           const file = await load(shown.embedded[model]);
-          answers.push({ ...blank, problem: "", ...(await network(file, task, shape, step, data.choice, clicks)) });
+          answers.push({ ...blank, problem: "", ...(await network(file, task, shape, step, data.choice, clicks, box)) });
         } catch (error) {
           answers.push({ ...blank, problem: error.message });
         }
@@ -55,7 +56,7 @@ function stored(data) {
       values.answers = answers;
       tell();
     });
-    const before = (model) => clicks.length && values.answers.find((a) => a.view === view && a.model === model);
+    const before = (model) => (clicks.length || box) && values.answers.find((a) => a.view === view && a.model === model);
     return [...networks.keys()].map((model) => ({ mask: "", iou: null, predicted: null, candidates: [], chosen: -1,
       problem: "", simulated: null, ...before(model), model, view, clicks, waiting: true }));
   }
@@ -82,7 +83,8 @@ function stored(data) {
     try {
       await load("runtime.js");
       for (const [model, { file }] of Object.entries(data.decoders)) networks.set(model, await site.decoder(await load(file)));
-      offer = { button: "", text: `${data.offer} answers. Left click or tap: inside the object. Right or shift click: outside.` };
+      offer = { button: "", text: `${data.offer} answers. Left click or tap: inside the object. Right or shift click: outside. ` +
+        `With box: drag round the object${data.boxless ? ` (${data.boxless} never learned boxes)` : ""}.` };
       values.state = { ...values.state, clicks: [] };
     } catch (error) {
       offer = { button: "Try again", text: error.message, problem: true };

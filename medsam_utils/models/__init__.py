@@ -18,6 +18,7 @@ from ..clicks import Click
 from .checkpoints import Checkpoint
 
 TOGETHER = 4  # images that a GPU encodes at a time, and whose objects it decodes together
+WITHOUT_BOXES = "sam_small"  # how the name of the model begins in whose training there was no box
 
 
 @dataclass(frozen=True)

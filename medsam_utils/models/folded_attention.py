@@ -33,10 +33,10 @@ class Reading:
 
     def __call__(self, placed: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """B x T x C that tokens `placed`, B x T x C, read of keys and values, N x D or B x N x D."""
-        size, count = placed.shape[:2]
+        size = len(placed)
         asked = F.linear(placed, *self.ask).view(size, -1, keys.shape[-1])
-        read = torch.softmax(asked @ keys.mT, dim=-1) @ values
-        return F.linear(read.view(size, count, -1), *self.answer)
+        read = torch.softmax(asked @ keys.transpose(-2, -1), dim=-1) @ values
+        return F.linear(read.view(size, -1, self.answer[0].shape[1]), *self.answer)
 
 
 class FromImage:
@@ -64,15 +64,16 @@ class FromImage:
     def __call__(self, prompts: Tensor, origin: Tensor, tokens: Tensor, queries: Tensor) -> Tensor:
         """Image tokens B x N x C that have read prompts B x T x C.
 
-        origin: as in `ToImage`. tokens, queries: N x C or B x N x C, N x D or B x N x D.
+        origin: B x T x C, added to the prompts where they are compared. tokens, queries: N x C or B x N x C,
+        N x D or B x N x D.
         """
-        size, count = prompts.shape[:2]
+        size = len(prompts)
         placed = prompts + origin
-        offered = F.linear(placed, *self.offer).view(size, count * self.heads, -1)
-        weights = (offered @ queries.mT).add_(F.linear(placed, *self.level).view(size, -1, 1))
-        weights = torch.softmax(weights.view(size, count, self.heads, -1), dim=1).flatten(1, 2)
-        given = F.linear(prompts, *self.give).view(size, count * self.heads, -1)
-        return self.norm(torch.baddbmm(tokens.view(-1, *tokens.shape[-2:]), weights.mT, given))
+        offered = F.linear(placed, *self.offer).view(size, -1, queries.shape[-1])
+        weights = (offered @ queries.transpose(-2, -1)).add_(F.linear(placed, *self.level).view(size, -1, 1))
+        weights = torch.softmax(weights.view(size, -1, self.heads, tokens.shape[-2]), dim=1).flatten(1, 2)
+        given = F.linear(prompts, *self.give).view(size, -1, tokens.shape[-1])
+        return self.norm(torch.baddbmm(tokens.view(-1, *tokens.shape[-2:]), weights.transpose(-2, -1), given))
 
 
 def _by_head(attention: Attention) -> tuple[Linear, Linear, Linear, Tensor]:

@@ -69,7 +69,7 @@ class Decoder:
     def _with_masks(self, image: ImageTokens, masks: Tensor) -> ImageTokens:
         """The image as each object's mask prompt, B x 1 x 4h x 4w, changes it."""
         encoder = self.network.prompt_encoder
-        given = encoder._embed_masks(masks).flatten(2).mT
+        given = encoder._embed_masks(masks).flatten(2).transpose(-2, -1)
         return self._image(image.tokens + (given - encoder.no_mask_embed.weight))
 
     def _image(self, tokens: Tensor) -> ImageTokens:
@@ -95,8 +95,11 @@ class Decoder:
         """
         if masks is not None:
             image = self._with_masks(image, masks)
-        prompts = origin = self._prompts(points, labels, boxes)
-        tokens, read = image.tokens, image.projected
+        return self.answer(image, self._prompts(points, labels, boxes))
+
+    def answer(self, image: ImageTokens, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """As the call, from prompts that are tokens already, B x T x C, those for the answers first."""
+        origin, tokens, read = prompts, image.tokens, image.projected
         for layer in self.layers:
             prompts, tokens = layer(prompts, origin, tokens, read)
             placed = tokens + self.position
@@ -141,15 +144,18 @@ class Decoder:
             return torch.cat([self._masks(*part) for part in parts])
         size, masks = kernels.shape[:2]
         weight, bias = self.upscale_1
-        x = (weight @ tokens.mT).add_(bias[:, None]).unflatten(1, (4, len(self.scale)))
+        x = (weight @ tokens.transpose(-2, -1)).add_(bias[:, None]).unflatten(1, (4, len(self.scale)))
         x.mul_(x.square().mean(dim=2, keepdim=True).add_(self.epsilon).rsqrt_())
         # Transposed, because torch rounds GELU in another way where a tensor is in plain order; SAM's is not.
-        x = self.activation_1(x.mul_(self.scale).add_(self.shift).mT)
+        x = self.activation_1(x.mul_(self.scale).add_(self.shift).transpose(-2, -1))
         weight, bias = self.upscale_2
-        x = self.activation_2((x @ weight.T).add_(bias).mT).mT
-        logits = kernels @ x.view(size, -1, kernels.shape[-1]).mT
+        x = self.activation_2((x @ weight.T).add_(bias).transpose(-2, -1)).transpose(-2, -1)
+        logits = kernels @ x.view(size, -1, kernels.shape[-1]).transpose(-2, -1)
         # Two neighbours in a row move as one: half as many numbers to move.
         height, width = self.network.prompt_encoder.image_embedding_size
+        if torch.onnx.is_in_onnx_export():  # which knows no such view
+            logits = logits.view(size, masks, 2, 2, height, width, 2, 2).permute(0, 1, 4, 2, 6, 5, 3, 7)
+            return logits.reshape(size, masks, 4 * height, 4 * width)
         logits = logits.view(torch.float64).view(size, masks, 2, 2, height, width, 2)
         logits = logits.permute(0, 1, 4, 2, 6, 5, 3).contiguous().view(torch.float32)
         return logits.view(size, masks, 4 * height, 4 * width)

@@ -1,47 +1,61 @@
-"""SAM's answer to clicks as an ONNX file: prompt encoder and mask decoder, for a page without a kernel."""
+"""SAM's answer to clicks and a box as two ONNX files, for a page without a kernel."""
 
 from __future__ import annotations
 
 import copy
 import io
 import warnings
+from typing import Any
 
 import torch
 from segment_anything.modeling import Sam
-from segment_anything.utils.onnx import SamOnnxModel
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .sam_decoder import CANDIDATES
+from .sam_decoder import Decoder, ImageTokens
 
 OPSET = 17
+IMAGE = [
+    "tokens",
+    "keys",
+    "values",
+    "queries",
+]  # what the first network says of an image, and the second reads
 
 
-class ClickDecoder(nn.Module):
-    """The network's own prompt encoder and mask decoder, without its image encoder."""
+class OfImage(nn.Module):
+    """What the fast decoder computes once per image."""
 
     def __init__(self, network: Sam) -> None:
         super().__init__()
-        # segment-anything's own class for export; of it only the embedding of points is called
-        self.embed_points = SamOnnxModel(network, return_single_mask=False)._embed_points
-        self.decoder = network.mask_decoder
-        self.prompt_encoder = network.prompt_encoder
+        self.network = network
 
-    def forward(self, features: Tensor, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Low-resolution logits 1 x 3 x 4h x 4w and predicted IoU 1 x 3.
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tokens and their keys, values and queries. features: float16, 1 x C x h x w, of the encoder."""
+        image = Decoder(self.network).image_tokens(features.float())
+        return image.tokens, *image.projected
 
-        features: float16, 1 x C x h x w, from the image encoder. points: float32, 1 x n x 2, (x, y) in pixels
-        of the encoder's input. labels: float32, 1 x n, 1 positive, 0 negative.
+
+class OfPrompts(nn.Module):
+    """What the fast decoder computes at every prompt, made from the weights anew: they are what is stored."""
+
+    def __init__(self, network: Sam) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, tokens: Tensor, keys: Tensor, values: Tensor, queries: Tensor, points: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Low-resolution logits 1 x 3 x 4h x 4w and predicted IoU 1 x 3; the image as `OfImage` gives it.
+
+        points: float32, 1 x n x 2, (x, y) in pixels of the encoder's input. labels: int32, 1 x n, 1 positive,
+        0 negative, 2 a box's first pixel, 3 its last, -1 the point with which clicks without a box end.
         """
-        points = torch.cat(
-            [points, torch.zeros(1, 1, 2)], dim=1
-        )  # clicks without a box end with a padding point
-        labels = torch.cat([labels, -torch.ones(1, 1)], dim=1)
-        position = self.prompt_encoder.get_dense_pe()  # the same each time: the runtime computes it once
-        dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(position)
-        prompts = self.embed_points(points, labels)
-        logits, predicted_iou = self.decoder.predict_masks(features.float(), position, prompts, dense)
-        return logits[:, CANDIDATES], predicted_iou[:, CANDIDATES]
+        decoder, encoder = Decoder(self.network), self.network.prompt_encoder
+        meanings = torch.cat([decoder.labels, encoder.not_a_point_embed.weight])[labels.long()]
+        prompts = decoder._places(points + 0.5) * (labels >= 0)[..., None] + meanings
+        image = ImageTokens(tokens, (keys, values, queries))
+        return decoder.answer(image, torch.cat([decoder.outputs, prompts], dim=1))
 
 
 class _Widened(nn.Module):
@@ -51,37 +65,53 @@ class _Widened(nn.Module):
         return stored.float()
 
 
-def click_decoder(network: Sam) -> ClickDecoder:
-    """Decoder of a network, on the CPU, whose weights are stored as float16 and computed with as float32."""
+def half_stored(network: Sam) -> Sam:
+    """A network on the CPU whose decoder's weights are stored as float16 and computed with as float32."""
     parts = {part: copy.deepcopy(getattr(network, part)) for part in ("prompt_encoder", "mask_decoder")}
     small = copy.copy(network)
     small._modules = network._modules | {name: part.cpu().float() for name, part in parts.items()}
-    decoder = ClickDecoder(small).eval()
     for module in [module for part in parts.values() for module in part.modules()]:
         for name, weight in list(module.named_parameters(recurse=False)):
             setattr(module, name, nn.Parameter(weight.detach().half(), requires_grad=False))
             parametrize.register_parametrization(module, name, _Widened(), unsafe=True)
-    return decoder
+    return small
 
 
 @torch.no_grad()
-def export(network: Sam) -> bytes:
-    """ONNX of `click_decoder`, for any number of points: half as large as with float32 weights."""
-    decoder, encoder, buffer = click_decoder(network), network.prompt_encoder, io.BytesIO()
+def export(network: Sam) -> dict[str, bytes]:
+    """ONNX of `OfImage` and `OfPrompts`, for any number of points: half as large as with float32 weights."""
+    small, encoder = half_stored(network), network.prompt_encoder
     features = torch.zeros(1, encoder.embed_dim, *encoder.image_embedding_size, dtype=torch.float16)
+    of_image, of_prompts = OfImage(small), OfPrompts(small)
+    prompts = (torch.zeros(1, 2, 2), torch.ones(1, 2, dtype=torch.int32))
+    return {
+        "of_image": _onnx(of_image, (features,), ["features"], IMAGE),
+        "of_prompts": _onnx(
+            of_prompts,
+            (*of_image(features), *prompts),
+            [*IMAGE, "points", "labels"],
+            ["logits", "predicted_iou"],
+            dynamic_axes={"points": {1: "n"}, "labels": {1: "n"}},
+        ),
+    }
+
+
+def _onnx(
+    module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], **options: Any
+) -> bytes:
+    """A network as ONNX, traced with an example of its inputs."""
+    buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # what is traced as a constant, the size of an attention's heads, is one
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)  # the newer exporter cannot write to a buffer
+        warnings.simplefilter("ignore")  # sizes that are traced as constants are constant
         torch.onnx.export(
-            decoder,
-            (features, torch.zeros(1, 2, 2), torch.ones(1, 2)),
+            module.eval(),
+            example,
             buffer,
-            dynamo=False,
+            dynamo=False,  # the newer exporter cannot write to a buffer
             opset_version=OPSET,
             do_constant_folding=False,  # it would fold the widening, and store float32
-            input_names=["features", "points", "labels"],
-            output_names=["logits", "predicted_iou"],
-            dynamic_axes={"points": {1: "n"}, "labels": {1: "n"}},
+            input_names=inputs,
+            output_names=outputs,
+            **options,
         )
     return buffer.getvalue()

@@ -15,7 +15,7 @@ from .. import plots, published
 from ..case import Case
 from ..clicks import Protocol
 from ..confidence import mask_choices
-from ..models import Model
+from ..models import WITHOUT_BOXES, Model
 from ..prompts import PUBLISHED
 from ..simulation import turns
 from ..statistics import GROUP, mean_curves
@@ -31,8 +31,6 @@ TITLES = {
     "boxes_3_largest": "box round each of 3 regions",
     "box_all": "one box round everything",
 }
-WITHOUT_BOXES = "sam_small"
-"""The name of the model in whose training there was no box begins like this."""
 MODES = list(PUBLISHED.values())
 
 

@@ -15,6 +15,7 @@ import nbformat
 import numpy as np
 import pytest
 from chromium import watched
+from PIL import Image
 from test_explorer import mask_of, write_folder
 
 from medsam_utils import load_folder
@@ -23,6 +24,7 @@ from medsam_utils.explorer.live import Explorer
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("jupyterlab"), reason="JupyterLab is not installed: pip install .[book]"
 )
+SHAPE = 60, 48
 CODE = """import medsam_utils
 from medsam_utils.explorer.live import Explorer
 explorer = Explorer(medsam_utils.load_folder({folder!r}, name="Squares"), ["grabcut"])
@@ -31,7 +33,7 @@ explorer"""
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("own"), ["a", "b"], (60, 48), spill=4)
+    return write_folder(tmp_path_factory.mktemp("own"), ["a", "b"], SHAPE, spill=4)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +75,9 @@ def lab(tmp_path_factory, folder):
         server.wait(30)
 
 
-@pytest.fixture(scope="module")
-def live(browser, lab):
-    """The notebook, run."""
-    page = watched(browser.new_context(viewport={"width": 1280, "height": 1000}))
+def ran(context, lab):
+    """A page with the notebook, run."""
+    page = watched(context)
     page.set_default_timeout(60_000)
     page.goto(lab)
     page.wait_for_selector(".jp-Notebook .jp-Cell")
@@ -85,6 +86,12 @@ def live(browser, lab):
     # not waited for: the promise of a command that JupyterLab drops is never settled
     page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.wait_for_selector(".medsam-explorer canvas")
+    return page
+
+
+@pytest.fixture(scope="module")
+def live(browser, lab):
+    page = ran(browser.new_context(viewport={"width": 1280, "height": 1000}), lab)
     yield page
     page.context.close()
 
@@ -228,5 +235,143 @@ def test_the_slider_shows_simulated_clicks_and_the_kernel_knows_the_state(live, 
     )
 
 
-def test_nothing_was_asked_of_another_machine(live):
-    assert [text for text in live.complaints if "another machine" in text or "medsam" in text] == []
+@pytest.fixture(scope="module")
+def phone(browser, lab):
+    options = {"viewport": {"width": 390, "height": 800}, "color_scheme": "dark"}
+    page = ran(browser.new_context(**options, has_touch=True, is_mobile=True), lab)
+    page.evaluate("() => jupyterapp.shell.collapseLeft()")  # the list of files, which leaves 60 pixels
+    page.evaluate(
+        "() => { jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' }); }"
+    )
+    page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
+    yield page
+    page.context.close()
+
+
+class Fingers:
+    """Touches on the picture, in pixels of the image."""
+
+    def __init__(self, page):
+        self.page, self.canvas = page, page.locator(".medsam-explorer canvas")
+        self.session = page.context.new_cdp_session(page)
+
+    def place(self, row, col):
+        """Where a pixel lies in the window while the whole image is shown."""
+        box = self.canvas.bounding_box()
+        size = min(box["height"] / SHAPE[0], box["width"] / SHAPE[1])
+        return {
+            "x": box["x"] + box["width"] / 2 + (col + 0.5 - SHAPE[1] / 2) * size,
+            "y": box["y"] + box["height"] / 2 + (row + 0.5 - SHAPE[0] / 2) * size,
+        }
+
+    def tap(self, row, col):
+        self.show()
+        self.page.touchscreen.tap(**self.place(row, col))
+
+    def show(self):
+        """Bring the picture into the window."""
+        self.canvas.evaluate("canvas => canvas.scrollIntoView({ block: 'center' })")
+
+    def move(self, *paths):
+        """One path of pixels for each finger, all of one length."""
+        self.show()
+        places = [[self.place(*at) for at in path] for path in paths]
+        for i, points in enumerate(zip(*places, strict=True)):
+            touched = [{**point, "id": n} for n, point in enumerate(points)]
+            kind = "touchMove" if i else "touchStart"
+            self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
+        self.session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        self.page.wait_for_timeout(200)
+
+    def picture(self):
+        return self.canvas.evaluate("canvas => canvas.toDataURL()")
+
+
+def test_taps_are_clicks_and_two_fingers_zoom_without_one(phone, folder):
+    fingers, root = Fingers(phone), phone.locator(".medsam-explorer")
+    fingers.tap(12, 15)
+    answered(phone, 1)
+    root.get_by_role("button", name="Is the next click inside").tap()
+    fingers.tap(40, 30)
+    answered(phone, 2)
+    root.get_by_role("button", name="Is the next click inside").tap()
+    clicks = [[12, 15, 1], [40, 30, 0]]
+    assert of(phone, "state")["clicks"] == clicks
+    whole = fingers.picture()
+    apart = range(4, 16, 2)
+    fingers.move([(30, 24 - by) for by in apart], [(30, 24 + by) for by in apart])
+    near = fingers.picture()
+    assert near != whole and phone.evaluate("visualViewport.scale") == 1  # the picture grew, not the page
+    top = fingers.canvas.bounding_box()["y"]
+    fingers.move([(30, 24 - by) for by in range(0, 12, 2)])
+    assert fingers.picture() != near and fingers.canvas.bounding_box()["y"] == top  # moved, and not the page
+    root.get_by_role("button", name="Whole image").tap()
+    phone.wait_for_timeout(200)
+    assert fingers.picture() == whole and of(phone, "state")["clicks"] == clicks
+
+
+def test_one_finger_scrolls_the_page_over_a_whole_image(phone):
+    fingers = Fingers(phone)
+    clicks, whole = of(phone, "state")["clicks"], fingers.picture()
+    fingers.show()
+    top = fingers.canvas.bounding_box()["y"]
+    fingers.move([(50 - by, 24) for by in range(0, 30, 3)])
+    assert abs(fingers.canvas.bounding_box()["y"] - top) > 50
+    assert fingers.picture() == whole and of(phone, "state")["clicks"] == clicks
+
+
+def test_everything_that_is_pressed_is_large_enough_and_nothing_is_wider_than_the_window(phone):
+    root = phone.locator(".medsam-explorer")
+    sizes = root.evaluate(
+        """root => [...root.querySelectorAll("button, select, summary, input")].map(node => {
+          const target = ["checkbox"].includes(node.type) ? node.closest("label") : node;
+          const { width, height } = target.getBoundingClientRect();
+          return [target.ariaLabel || target.textContent, width, height];
+        }).filter(([, width]) => width)"""
+    )
+    assert len(sizes) > 15 and [one for one in sizes if min(one[1:]) < 40] == []
+    assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
+    box = root.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    ink, ground = root.evaluate(
+        """root => {
+          const colour = text => text.match(/[\\d.]+/g).map(Number);
+          let ground = root;
+          while (colour(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
+          return [getComputedStyle(root).color, getComputedStyle(ground).backgroundColor].map(colour);
+        }"""
+    )
+    assert abs(np.mean(ink[:3]) - np.mean(ground[:3])) > 120
+
+
+def test_a_box_is_drawn_by_a_finger_and_what_is_saved_is_what_was_shown(phone, folder, tmp_path):
+    fingers, root = Fingers(phone), phone.locator(".medsam-explorer")
+    for left in (1, 0):
+        root.get_by_role("button", name="Undo").tap()
+        phone.wait_for_function(
+            "left => document.querySelector('.medsam-explorer').parentElement.explorer"
+            ".get('state').clicks.length === left",
+            arg=left,
+        )
+    root.get_by_role("button", name="Draw a box").tap()
+    fingers.show()
+    top = fingers.canvas.bounding_box()["y"]
+    fingers.move([(3, 5), (10, 12), (20, 22), (24, 28)])
+    assert fingers.canvas.bounding_box()["y"] == top
+    answered(phone, 0)
+    fingers.tap(12, 15)
+    answer = answered(phone, 1)
+    assert of(phone, "state")["box"] == [3, 5, 24, 28] and of(phone, "state")["clicks"] == [[12, 15, 1]]
+    here = Explorer(load_folder(folder, name="Squares"), ["grabcut"], state=of(phone, "state"))
+    assert answer == json.loads(json.dumps(here.answers[0]))
+    root.get_by_role("button", name="Accept the mask").tap()
+    root.get_by_label("Folder", exact=True).fill(str(tmp_path))
+    root.get_by_role("button", name="Save the session").tap()
+    root.get_by_text("saved: 4 files").wait_for()
+    (path,) = tmp_path.glob("*.png")
+    assert np.array_equal(np.asarray(Image.open(path)) > 0, mask_of(answer["mask"], SHAPE))
+
+
+def test_nothing_was_asked_of_another_machine(live, phone):
+    complaints = live.complaints + phone.complaints
+    assert [text for text in complaints if "another machine" in text or "medsam" in text] == []
