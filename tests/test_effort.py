@@ -4,8 +4,8 @@ import re
 
 import pandas as pd
 import pytest
-
 from medsam_utils.effort import Costs, effort
+
 from medsam_utils.pages import effort as pages
 
 COSTS = Costs(first=2, correction=5, drawing=80)

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from medsam_utils.surface import surface_distances
 from scipy.spatial.distance import cdist
 
 from medsam_utils import evaluate, load_dataset, load_model
@@ -17,7 +18,6 @@ from medsam_utils.models import Prediction
 from medsam_utils.pages import runs
 from medsam_utils.pages import through_volume as page
 from medsam_utils.propagation import Carry, carried, clicked, evaluate_volume, stacks
-from medsam_utils.surface import surface_distances
 from tests.test_chapters import text
 
 

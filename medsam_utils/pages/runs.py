@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ..case import BadInputError
+from ..case import BadCaseError, BadInputError, Case, CaseReference
 from ..clicks import PAPER, PROTOCOLS, Protocol
 from ..datasets import Dataset, load_dataset
 from ..evaluate import evaluate
@@ -61,6 +62,61 @@ def usable_device(device: str) -> tuple[str | None, list[str]]:
     except BadInputError as error:
         return "cpu", [f"{error}. This page was computed on the CPU."]
     return device or None, []
+
+
+def first_sam(models: str) -> tuple[str, list[str]]:
+    """The first SAM among the names of models, and notes on what is passed over; sam_small if there is none.
+
+    >>> first_sam("grabcut sam_vit_b")
+    ('sam_vit_b', ['grabcut is no SAM and is passed over.'])
+    """
+    notes = []
+    for name in models.split():
+        if find_entry(name).adapter == "sam.Sam":
+            return name, notes
+        notes.append(f"{name} is no SAM and is passed over.")
+    return "sam_small", [*notes, "No SAM was asked for: sam_small stands in."]
+
+
+def load_first(models: str, checkpoint: str, device: str) -> tuple[Model, list[str]]:
+    """The first of the models, given by name with spaces between, and notes on what could not be had.
+
+    A model that cannot be had becomes a note, and sam_small stands in.
+    """
+    usable, notes = usable_device(device)
+    name = models.split()[0]
+    try:
+        model = load_model(name, checkpoint or None, usable)
+        model.encode(np.zeros((8, 8, 3), np.uint8))  # reads the weights
+    except BadInputError as error:
+        notes.append(f"{name} is not on this page, sam_small stands in: {error}")
+        model = load_model("sam_small", device=usable)
+    return model, notes
+
+
+def load_cases(
+    dataset: Dataset, references: Sequence[CaseReference], class_name: str | None = None, max_cases: int = 0
+) -> tuple[list[Case], list[dict[str, str]]]:
+    """The cases that can be used, and those that cannot, as `rows.attrs["excluded"]` of `evaluate` has them.
+
+    class_name: of which a case must have an object, and under whose intensity rule it is read. max_cases: of
+    the references so many are taken, spread evenly; 0 for all.
+    """
+    cases, excluded = [], []
+    count = min(max_cases or len(references), len(references))
+    for i in np.linspace(0, len(references) - 1, count).round().astype(int):
+        reference = references[i]
+        left_out = {"case_id": reference.case_id, "path": str(reference.images[0])}
+        try:
+            case = dataset.load(reference, class_name)
+        except BadCaseError as error:
+            excluded.append(left_out | {"reason": str(error)})
+            continue
+        if class_name is None or case.masks[class_name].any():
+            cases.append(case)
+        else:
+            excluded.append(left_out | {"reason": f"no {class_name} in it"})
+    return cases, excluded
 
 
 def given(namespace: Mapping[str, Any]) -> dict[str, Any]:
