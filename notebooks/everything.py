@@ -40,15 +40,14 @@ from medsam_utils import everything, load_dataset, load_folder, plots
 from medsam_utils.comparison import against, scores
 from medsam_utils.pages import figures, page
 from medsam_utils.pages.record import command, excluded
-from medsam_utils.pages.runs import first_sam, given, load_cases, load_first
+from medsam_utils.pages.runs import given, load_cases, load_first
 from medsam_utils.run_record import versions
 
 parameters = given(globals())
 
 # %% tags=["hide-input"]
 subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
-name, passed_over = first_sam(models)
-sam, notes = load_first(name, checkpoint, device)
+sam, notes = load_first(models, checkpoint, device, "sam.Sam")
 listing = subject.list()
 images, left_out = load_cases(subject, listing.references, max_cases=max_cases)
 
@@ -67,7 +66,7 @@ parts = [
 ]
 level = figures.LEVELS[subject.level]
 display(
-    page.banner([subject], {sam.name: sam}, passed_over + notes),
+    page.banner([subject], {sam.name: sam}, notes),
     page.sentence(f"Mean IoU ({level}): {'; '.join(parts)}"),
 )
 
@@ -100,13 +99,13 @@ HTML(figures.row(shown))
 # difference of IoU is paired, image by image.
 
 # %% tags=["hide-input"]
-table = against(rows, "oracle", ["task"])
-dice = against(rows, "oracle", ["task"], value="dice")
-table["IoU"] = [page.with_interval(*of) for of in table[["iou", "low", "high"]].to_numpy()]
-table["Dice"] = [page.with_interval(*of) for of in dice[["dice", "low", "high"]].to_numpy()]
-table = page.with_change(table, "oracle", "IoU minus the oracle's")
-columns = ["task", "way", "objects", "patients", "IoU", "Dice", "IoU minus the oracle's"]
-display(HTML(page.folded(table.sort_values("task", kind="stable")[columns], most=30)))
+table, dice = (
+    page.with_intervals(against(rows, "oracle", ["task"], value=value), "oracle", value)
+    for value in ("iou", "dice")
+)
+table["dice"] = dice["dice"]
+table = table.sort_values("task", kind="stable").rename(columns={"difference": "IoU minus the oracle's"})
+display(HTML(page.folded(table, most=30)))
 
 rows.attrs["excluded"] = left_out + [asdict(one) for one in listing.exclusions]
 excluded(subject, {sam.name: rows})

@@ -53,7 +53,7 @@ from medsam_utils.comparison import CHANGE, against
 from medsam_utils.fine_tuning import examples, fine_tune, split_by_patient
 from medsam_utils.pages import figures, page
 from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import answers, first_sam, given, together
+from medsam_utils.pages.runs import answers, given, load_first, together
 from medsam_utils.statistics import by_object
 from medsam_utils.training import write
 
@@ -62,12 +62,11 @@ parameters = given(globals())
 # %% tags=["hide-input"]
 subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
 subjects = [subject, *(load_dataset(name, data or None) for name in elsewhere.split())]
-name, notes = first_sam(models)
+model, notes = load_first(models, checkpoint, device, "sam.Sam")
 rows_of = partial(evaluate, clicks=clicks, max_cases=max_cases or None)
 loading = {"protocol": protocol, "device": device, "dtype": dtype, "embeddings": embeddings}
-before = answers(
-    partial(rows_of, store=store or None), subjects, name, checkpoint, **loading, stand_ins=["sam_small"]
-)
+begun = (model.recipe[0], model.recipe[1] or "")
+before = answers(partial(rows_of, store=store or None), subjects, *begun, **loading)
 model = next(iter(before.models.values()))
 
 usable = set(before.rows.loc[before.rows["dataset"] == subject.name, "case_id"])
@@ -163,7 +162,9 @@ figures.curves(shown)
 # 95 % intervals that resample patients.
 
 # %% tags=["hide-input"]
-page.numbers_table(page.with_change(table, "", "difference", way="of"))
+shown = table.drop(columns=CHANGE[1:])
+shown["difference"] = [page.with_interval(*change, "+.3f") for change in table[CHANGE].to_numpy()]
+page.numbers_table(shown)
 
 # %% [markdown]
 # ## What it looks like

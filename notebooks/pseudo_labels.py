@@ -220,8 +220,8 @@ figures.panels(
 # case by case, with 95 % intervals that resample patients.
 
 # %% tags=["hide-input"]
-shown = tables["labels"].reset_index()
-page.numbers_table(page.with_change(shown, shown["way"].iloc[0], "difference"))
+shown = tables["labels"].reset_index().drop(columns="task")
+page.numbers_table(page.with_intervals(shown, shown["way"].iloc[0]))
 
 # %% [markdown]
 # ## The networks
@@ -236,8 +236,8 @@ sizes = ", ".join(
     for part, of_part in cases.items()
 )
 display(HTML(f"<p>{sizes}; no patient is in two of these.</p>"))
-shown = tables["networks"].reset_index()
-display(page.numbers_table(page.with_change(shown, shown["way"].iloc[0], "difference")))
+shown = tables["networks"].reset_index().drop(columns="task")
+display(page.numbers_table(page.with_intervals(shown, shown["way"].iloc[0])))
 rows["networks"].attrs["excluded"] = left_out
 excluded(subject, {model.name: rows["networks"]})
 

@@ -102,7 +102,8 @@ def evaluate(dataset, model, protocol):
             lines.append(of_run | of_stack | dict(facts) | stack.scores(masks))
     rows = pd.DataFrame(lines)
     volumes, seconds = rows["volume"].nunique(), round(time.perf_counter() - clock, 3)
-    settings = {"dataset": dataset.settings(), "model": model.settings(), "carries": repr(carries)}
+    settings = {"dataset": dataset.settings(), "model": model.settings(), "clicks": clicks, "beyond": beyond}
+    settings |= {"rounds": rounds, "carries": list(map(repr, carries.values()))}
     rows.attrs["record"] = {
         "device": str(getattr(model, "device", "cpu")),
         "cases": volumes,
@@ -186,10 +187,11 @@ figures.panels(
 # %% tags=["hide-input"]
 shown = pd.concat(tables)
 shown = shown[(shown["round"] == 0) | (shown["way"] == EVERY)]
-shown["Dice"] = [page.with_interval(*line, ".2f") for line in shown[["dice", "low", "high"]].to_numpy()]
 shown["clicks"] = shown["spent"].map("{:.1f}".format)
-shown = page.with_change(shown, "", "Dice, minus the best carried", "+.2f")
-shown = shown.rename(columns={"hd95": "HD95, mm", "surface": "surface, mm"})
+names = {"dice": "Dice", "difference": "Dice, minus the best carried", "hd95": "HD95, mm"}
+shown = page.with_intervals(shown, value="dice", form=".2f").rename(
+    columns=names | {"surface": "surface, mm"}
+)
 columns = ["model", "level", "way", "stop", "objects", "patients", "clicks", "Dice"]
 page.numbers_table(shown[[*columns, "Dice, minus the best carried", "HD95, mm", "surface, mm"]])
 

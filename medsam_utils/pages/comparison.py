@@ -14,7 +14,7 @@ from ..comparison import compare, crossings
 from ..statistics import mean_curves
 from . import figures
 from .figures import LEVELS
-from .page import scrolling
+from .page import scrolling, sentence
 
 STUDY = ["SAM", "RITM"]
 
@@ -26,7 +26,7 @@ def answer(rows: pd.DataFrame) -> HTML:
     means = mean_curves(rows)
     for level, of_level in means.groupby("level", sort=False):
         parts += [f"here {_ahead(of_level, *pair)} ({LEVELS[level]})" for pair in _pairs(of_level)]
-    return HTML(f'<p class="medsam-answer">{"; ".join(parts)}.</p>')
+    return sentence(*parts)
 
 
 def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -67,17 +67,16 @@ def _points(means: pd.DataFrame, click: int, level: str, hollow: bool = False) -
     wide = table.pivot(index="task", columns="line", values="iou").sort_values(names[0], ascending=False)
     drawing, axes = plots.new_figure(4.2, 1.0 + 0.24 * len(wide))
     plots.by_task(axes, table, list(wide.index), names, hollow)
-    axes.set_title(f"one click · {level}", loc="left", fontsize=10)
     first = wide[names[0]].dropna()
     finding = (
         f"{names[0]} ranges from {first.iloc[-1]:.2f} ({first.index[-1]}) to {first.iloc[0]:.2f} "
         f"({first.index[0]})"
     )
     means_of = ", ".join(f"{name} {wide[name].mean():.2f}" for name in names)
-    bars = " Bars: 95 % interval, patients resampled." if table["low"].notna().any() else ""
     text = f"{finding}; mean over {len(wide)} tasks: {means_of}"
-    picture = plots.svg(drawing, f"Points of IoU after one click for each task, {level}: {text}.")
-    return figures.figure(picture, f"<strong>One click, {level}.</strong> {escape(text)}.{bars}", 340)
+    bars = "; bars: 95 % interval, patients resampled" if table["low"].notna().any() else ""
+    kind = "Points of IoU after one click for each task"
+    return figures.panel(drawing, axes, f"one click · {level}", kind, text + bars, 340)
 
 
 def average(rows: pd.DataFrame) -> HTML:
@@ -98,14 +97,9 @@ def average(rows: pd.DataFrame) -> HTML:
 
 
 def _average(drawing, axes, curve: pd.DataFrame, line: str, tasks: int, level: str) -> str:
-    axes.set_title(f"mean of {tasks} tasks · {level}", loc="left", fontsize=10)
-    ends = [
-        f"{name} {of_line['iou'].iloc[0]:.2f} to {of_line['iou'].iloc[-1]:.2f}"
-        for name, of_line in curve.groupby(line, sort=False)
-    ]
-    text = f"Mean IoU over {tasks} tasks from one click to {curve['click'].max()}: {'; '.join(ends)}"
-    picture = plots.svg(drawing, f"Line plot against clicks, {level}. {text}.")
-    return figures.figure(picture, f"<strong>All tasks, {level}.</strong> {escape(text)}.")
+    finding = f"from one click to {curve['click'].max()}: {figures.ends(curve, line)}"
+    title = f"mean of {tasks} tasks · {level}"
+    return figures.panel(drawing, axes, title, "Line plot of mean IoU against clicks", finding)
 
 
 def other_tasks(rows: pd.DataFrame) -> HTML:

@@ -67,7 +67,7 @@ def plural(count: int, noun: str) -> str:
     >>> plural(1, "task"), plural(2, "task")
     ('1 task', '2 tasks')
     """
-    return f"{count} {noun}{'s' * (count != 1)}"
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def with_interval(mean: float, low: float, high: float, form: str = ".3f") -> str:
@@ -97,15 +97,17 @@ def change(difference: float, low: float, high: float, measure: str = "IoU") -> 
     return f"{verb} {mean} (95 % interval {low:+.2f} to {high:+.2f})"
 
 
-def with_change(
-    table: pd.DataFrame, base: str, name: str, form: str = "+.3f", way: str = "way"
+def with_intervals(
+    table: pd.DataFrame, base: str = "", value: str = "iou", form: str = ".3f", way: str = "way"
 ) -> pd.DataFrame:
-    """A table of `comparison.against` with its difference and interval as text, in a column of this name.
+    """A table of `comparison.against` with means and differences as texts, each with its interval.
 
-    base: the way that all are compared with, which has none.
+    base: the way that all are compared with, and which has no difference. value, way: columns of the table.
     """
-    texts = [with_interval(*change, form) for change in table[CHANGE].to_numpy()]
-    return table.assign(**{name: np.where(table[way] == base, "", texts)}).drop(columns=CHANGE)
+    means = [with_interval(*of, form) for of in table[[value, "low", "high"]].to_numpy()]
+    changes = [with_interval(*of, f"+{form}") for of in table[CHANGE].to_numpy()]
+    texts = {value: means, "difference": np.where(table[way] == base, "", changes)}
+    return table.assign(**texts).drop(columns=["low", "high", *CHANGE[1:]])
 
 
 def differences_table(table: pd.DataFrame, way: str) -> HTML:

@@ -13,7 +13,7 @@ import pandas as pd
 from ..case import BadCaseError, BadInputError, Case, CaseReference
 from ..clicks import PAPER, PROTOCOLS, Protocol
 from ..datasets import Dataset, load_dataset
-from ..evaluate import evaluate
+from ..evaluate import evaluate, spread
 from ..models import Model, find_entry, load_model
 from ..models.devices import choose_device, choose_dtype
 from ..workers import executor_for
@@ -64,34 +64,25 @@ def usable_device(device: str) -> tuple[str | None, list[str]]:
     return device or None, []
 
 
-def first_sam(models: str) -> tuple[str, list[str]]:
-    """The first SAM among the names of models, and notes on what is passed over; sam_small if there is none.
-
-    >>> first_sam("grabcut sam_vit_b")
-    ('sam_vit_b', ['grabcut is no SAM and is passed over.'])
-    """
-    notes = []
-    for name in models.split():
-        if find_entry(name).adapter == "sam.Sam":
-            return name, notes
-        notes.append(f"{name} is no SAM and is passed over.")
-    return "sam_small", [*notes, "No SAM was asked for: sam_small stands in."]
-
-
-def load_first(models: str, checkpoint: str, device: str) -> tuple[Model, list[str]]:
+def load_first(models: str, checkpoint: str, device: str, kind: str = "") -> tuple[Model, list[str]]:
     """The first of the models, given by name with spaces between, and notes on what could not be had.
 
-    A model that cannot be had becomes a note, and sam_small stands in.
+    kind: adapter that it must have, such as "sam.Sam"; those before it are passed over with a note. Where it
+    cannot be had, or there is none, sam_small stands in.
     """
     usable, notes = usable_device(device)
-    name = models.split()[0]
-    try:
-        model = load_model(name, checkpoint or None, usable)
-        model.encode(np.zeros((8, 8, 3), np.uint8))  # reads the weights
-    except BadInputError as error:
-        notes.append(f"{name} is not on this page, sam_small stands in: {error}")
-        model = load_model("sam_small", device=usable)
-    return model, notes
+    for name in models.split():
+        if kind and find_entry(name).adapter != kind:
+            notes.append(f"{name} is no SAM and is passed over.")
+            continue
+        try:
+            model = load_model(name, checkpoint or None, usable)
+            model.encode(np.zeros((8, 8, 3), np.uint8))  # reads the weights
+            return model, notes
+        except BadInputError as error:
+            notes.append(f"{name} is not on this page: {error}")
+            break
+    return load_model("sam_small", device=usable), [*notes, "sam_small stands in."]
 
 
 def load_cases(
@@ -103,9 +94,7 @@ def load_cases(
     the references so many are taken, spread evenly; 0 for all.
     """
     cases, excluded = [], []
-    count = min(max_cases or len(references), len(references))
-    for i in np.linspace(0, len(references) - 1, count).round().astype(int):
-        reference = references[i]
+    for reference in spread(references, max_cases):
         left_out = {"case_id": reference.case_id, "path": str(reference.images[0])}
         try:
             case = dataset.load(reference, class_name)

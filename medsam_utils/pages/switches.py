@@ -15,7 +15,7 @@ from .. import plots
 from ..clicks import PAPER, RELEASED_CODE, Protocol
 from ..comparison import CHANGE, against
 from ..statistics import by_object
-from . import figures
+from . import figures, page
 from .figures import LEVELS
 from .runs import Runs, evaluate_datasets
 
@@ -86,9 +86,9 @@ def answer(table: pd.DataFrame) -> HTML:
             )
         sentences.append(
             f"After {last} clicks the single rule that moves the mean IoU most ({LEVELS[level]}, "
-            f"{of_level['task'].nunique()} tasks, every task weighing the same) moves {'; '.join(parts)}."
+            f"{of_level['task'].nunique()} tasks, every task weighing the same) moves {'; '.join(parts)}"
         )
-    return HTML(f'<p class="medsam-answer">{" ".join(sentences)}</p>')
+    return page.sentence(". ".join(sentences))
 
 
 def effect_figures(table: pd.DataFrame) -> HTML:
