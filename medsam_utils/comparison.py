@@ -11,7 +11,7 @@ from scipy.stats import permutation_test
 from .case import Case
 from .datasets import Dataset
 from .metrics import dice, iou
-from .statistics import FEWEST, GROUP, clustered_means, interval, iou_by_click, means, patients_of
+from .statistics import FEWEST, GROUP, clustered_means, iou_by_click, means, patients_of
 
 CHANGE = ["difference", "difference low", "difference high"]
 """Columns of `against`: a mean paired difference and its 95 % interval."""
@@ -34,20 +34,17 @@ def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFram
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """Mean paired difference of IoU, second minus first, per task and click, with a test of no difference.
 
-    Columns: task, level, click, objects, patients, difference, its 95 % interval low and high, p, and p_holm,
+    Columns: task, level, click, difference, its 95 % interval low and high, objects, patients, p, and p_holm,
     corrected for all tasks and clicks of the table.
 
     The test is `sign_flip_test` of the patients' sums, because it asks about the very mean that is shown and
     takes slices of one patient as one observation; Wilcoxon's would ask about the patients' medians.
     """
     parts = []
-    for (task, level), table in paired_differences(first, second).groupby(["task", "level"], sort=False):
-        patients = patients_of(table)
-        low, high = interval(table.to_numpy(), patients, within=(-1, 1))
-        part = {"task": task, "level": level, "click": table.columns, "objects": table.count().to_numpy()}
-        part |= {"patients": len(set(patients)), "difference": table.mean().to_numpy()}
-        sums = table.groupby(patients).sum().to_numpy()
-        parts.append(pd.DataFrame(part | {"low": low, "high": high, "p": sign_flip_test(sums)}))
+    for _, table in paired_differences(first, second).groupby(["task", "level"], sort=False):
+        differences = table.melt(var_name="click", value_name="difference", ignore_index=False).reset_index()
+        part = means(differences, ["task", "level", "click"], "difference", within=(-1, 1))
+        parts.append(part.assign(p=sign_flip_test(table.groupby(patients_of(table)).sum().to_numpy())))
     result = pd.concat(parts, ignore_index=True)
     return result.assign(p_holm=holm(result["p"].to_numpy()))
 

@@ -60,7 +60,7 @@ def test_a_modality_page_has_a_figure_per_model_and_the_study_apart():
     shown = overview.curves(pd.concat([rows_of("US-Breast", model=m, a=[0.2, 0.5]) for m in ("m", "n")])).data
     titles = re.findall(r"<figcaption[^>]*><strong>(.*?)\.</strong>", shown)
     assert titles == ["m · demo", "n · demo", "SAM · published", "RITM · published"]
-    assert shown.count("US-Breast gains +0.30") == 2
+    assert shown.count("US-Breast gains +0.30") == 4  # in the caption, and for who does not see the figure
 
 
 def test_only_objects_of_several_regions_are_counted():

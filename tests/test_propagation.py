@@ -159,7 +159,7 @@ def test_records_count_every_click_and_more_rounds_prompt_more_slices():
         ["click and mask", 3, 6],
     ]
     assert ((rows["dice"] > 0) & (rows["dice"] <= 1) & (rows["surface"] <= rows["hd95"])).all()
-    assert "clicked: Dice" in text and "With sam_small" in text
+    assert "clicked: Dice" in text and "With  sam_small , 2 clicks in one slice" in text
     assert len(names["pictures"]) == len(names["stack"].cases)
 
 

@@ -39,26 +39,13 @@ def _task_curves(task: str, means: pd.DataFrame) -> list[str]:
     """Our curves of one task, and the study's if it has the task."""
     drawing, axes = plots.new_figure(3.6, 2.8)
     plots.curves(axes, means)
-    level = LEVELS[means["level"].iloc[0]]
-    axes.set_title(fill(f"{task} · {level}", 44), loc="left", fontsize=10)
-    last = means["click"].max()
-    gains = []
-    for model, curve in means.groupby("model", sort=False):
-        first, final = curve["iou"].iloc[0], curve["iou"].iloc[-1]
-        gains.append(f"{model} goes from {first:.2f} at one click to {final:.2f} at {last}")
-    finding = "; ".join(gains)
-    bands = "Bands: 95 % interval, patients resampled."
-    if means["low"].isna().all():
-        bands = f"No bands: fewer than {FEWEST} patients."
-    figures = [
-        figure(
-            plots.svg(drawing, f"Line plot of mean IoU against clicks on {task}, {level}: {finding}."),
-            f"<strong>{escape(task)}, {level}.</strong> Mean IoU: {escape(finding)}. {bands}",
-        )
-    ]
-    if len(published.of_task(task)):
-        figures.append(study_curves(task, BESIDE[means["level"].iloc[0]]))
-    return figures
+    level, ends_at = means["level"].iloc[0], ends(means, "model")
+    few = means["low"].isna().all()
+    bands = f"no bands: fewer than {FEWEST} patients" if few else "bands: 95 % interval, patients resampled"
+    finding = f"mean IoU at one click to {means['click'].max()}: {ends_at}; {bands}"
+    kind = "Line plot of mean IoU against clicks"
+    shown = [panel(drawing, axes, f"{task} · {LEVELS[level]}", kind, finding)]
+    return shown + ([study_curves(task, BESIDE[level])] if len(published.of_task(task)) else [])
 
 
 def study_curves(task: str, note: str = "") -> str:
@@ -89,7 +76,7 @@ def panel(drawing, axes, title: str, kind: str, finding: str, width: int = 300) 
     drawing, axes: of `plots.new_figure`. kind: what a reader who does not see it must know first, such as
     "Line plot of IoU against clicks". title, kind, finding: text.
     """
-    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_title(fill(title, round(12 * axes.figure.get_figwidth())), loc="left", fontsize=10)
     picture = plots.svg(drawing, f"{kind}, {title}: {finding}.")
     return figure(picture, f"<strong>{escape(title)}.</strong> {escape(finding)}.", width)
 
