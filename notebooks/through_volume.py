@@ -77,16 +77,16 @@ EVERY = "every slice"  # the way that carries nothing: Algorithm 1 in each slice
 def segmented(stack, model, protocol):
     """An object of a volume in every way: way, stop rule, round, slices prompted, clicks spent, and masks."""
     encoded = [model.encode(case.image) for case in stack.cases]
-    given = clicked(stack, model, encoded, protocol, clicks)
+    answered = clicked(stack, model, encoded, protocol, clicks)
     areas = [truth.area for truth in stack.truths]
     for n in range(clicks):  # its rounds are clicks
         empty = BoxedMask.of(np.zeros_like(stack.cases[0].image[..., 0], bool))
-        masks = [given[i][n][0] if i in given else empty for i in range(len(areas))]
-        yield EVERY, "", n, len(given), len(given) * (n + 1), masks
+        masks = [answered[i][n][0] if i in answered else empty for i in range(len(areas))]
+        yield EVERY, "", n, len(answered), len(answered) * (n + 1), masks
     for (way, rule), carry in carries.items():
         for n in range(1 + (rounds if rule == stop else 0)):
             places = starts(areas, n)
-            masks = carried(model, encoded, {i: given[i][-1] for i in places}, carry)
+            masks = carried(model, encoded, {i: answered[i][-1] for i in places}, carry)
             yield way, rule, n, len(places), len(places) * clicks, masks
 
 
@@ -97,6 +97,7 @@ def evaluate(dataset, model, protocol):
     of_run |= {"model": model.name, "weights": model.weights}
     for stack in stacks(dataset, beyond, max_volumes):
         of_stack = {"task": stack.task, "volume": stack.volume, "patient_id": stack.cases[0].patient_id}
+        of_stack["slices"] = sum(truth.area > 0 for truth in stack.truths)
         for *facts, masks in segmented(stack, model, protocol):
             facts = zip(("way", "stop", "round", "prompted", "spent"), facts, strict=True)
             lines.append(of_run | of_stack | dict(facts) | stack.scores(masks))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.axes import Axes
 
 from .. import plots
 from ..clicks import PAPER, RELEASED_CODE, Protocol
@@ -97,16 +98,15 @@ def effect_figures(table: pd.DataFrame) -> HTML:
     final = table[table["click"] == last]
     reach = float(np.nanmax(final[CHANGE].abs().to_numpy())) * 1.05 or 0.1
     models, tasks = final["model"].unique(), final["task"].unique()
-    panels = []
-    for switch, of_switch in final.groupby("switch", sort=False):
-        drawing, axes = plots.new_figure(3.6, 1.5 + 0.3 * len(tasks))
+
+    def draw(axes: Axes, of_switch: pd.DataFrame) -> str:
+        """A point for each task and model."""
         plots.differences(axes, of_switch, tasks, models, reach)
         means = of_switch.groupby("model", sort=False)["difference"].mean()
-        finding = "; ".join(f"{model} {mean:+.3f}" for model, mean in means.items())
-        level = " and ".join(LEVELS[level] for level in of_switch["level"].unique())
-        title = f"{switch} · {level}"  # of the figure, because it is longer than the axes
-        drawing.suptitle(title, x=0.02, ha="left", fontsize=10, color=plots.INK)
-        alt = f"Difference of IoU after {last} clicks by task, {switch} against paper: mean {finding}."
-        caption = f"<strong>{escape(switch)}, {level}.</strong> Mean over tasks: {escape(finding)}."
-        panels.append(figures.figure(plots.svg(drawing, alt), caption))
-    return HTML(figures.row(panels))
+        return "mean over tasks: " + "; ".join(f"{model} {mean:+.3f}" for model, mean in means.items())
+
+    kind, size = (
+        f"Difference of IoU after {last} clicks against paper, by task",
+        (3.6, 1.5 + 0.3 * len(tasks)),
+    )
+    return figures.panels(final, ["switch", "level"], kind, draw, size)
