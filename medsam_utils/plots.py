@@ -94,25 +94,19 @@ def published_curves(axes: Axes, published: pd.DataFrame) -> None:
 
 
 def lines(
-    axes: Axes,
-    table: pd.DataFrame,
-    names: Sequence[str],
-    dashed: bool = False,
-    x: str = "click",
-    y: str = "iou",
+    axes: Axes, table: pd.DataFrame, names: Sequence[str], dashed: bool = False, x: str = "click"
 ) -> None:
-    """Lines of any number, IoU against clicks if nothing else is said, with their names below the axes.
+    """Lines of any number, mean IoU against clicks or another column, with their names below the axes.
 
-    table: columns line, x and y, and low and high where there are intervals to draw as bands. Those of
-    `names` that are in it are drawn, each in the colour and with the marker of its place there. dashed: for
-    the study's values.
+    table: columns line, x and iou. Those of `names` that are in it are drawn, each in the colour and with the
+    marker of its place there. dashed: for the study's values.
     """
     for i, name in enumerate(names):
         curve = table[table["line"] == name]
         if len(curve):
             style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ms": 5}
             style |= {"linestyle": "--", "mfc": "none"} if dashed else {}
-            axes.plot(curve[x], curve[y], label=name, clip_on=False, **style)
+            axes.plot(curve[x], curve["iou"], label=name, clip_on=False, **style)
     if x == "click":
         _clicks_and_iou(axes, int(table["click"].max()))
         axes.get_legend().remove()

@@ -35,7 +35,7 @@ def by_object(rows: pd.DataFrame, clicks: Sequence[int] | None = None) -> pd.Dat
     clicks: those that are wanted, of which the run may lack some; None for all.
     """
     table = iou_by_click(rows)
-    shown = table[[click for click in clicks or table.columns if click in table]]
+    shown = table[[click for click in table.columns if clicks is None or click in clicks]]
     return shown.melt(var_name="click", value_name="iou", ignore_index=False).reset_index()
 
 
