@@ -141,7 +141,7 @@ def draw(axes, table):
     axes.legend(frameon=False, labelcolor=plots.INK)
     values = table.groupby("line", sort=False)["value"]
     found = [f"{label} from {of[:5].mean():.2f} to {of[-5:].mean():.2f}" for label, of in values]
-    return f"means of the first and the last five steps: {'; '.join(found)}"
+    return f"Means of the first and the last five steps: {'; '.join(found)}"
 
 
 figures.panels(lines, ["of", "level"], "Line plot by step", draw, (3.6, 2.6))

@@ -204,7 +204,7 @@ def draw(axes, table):
     """A line for each way to begin and to go on."""
     plots.lines(axes, table, list(ways))
     last = table["click"].max()
-    return f"from 1 to {last}: {figures.ends(table[table['click'].isin([1, last])])}"
+    return f"From 1 to {last}: {figures.ends(table[table['click'].isin([1, last])])}"
 
 
 figures.panels(curves, ["model", "level"], "Line plot of mean IoU against clicks", draw)
@@ -230,7 +230,7 @@ def draw(axes, table):
     """A line for each model."""
     plots.lines(axes, table.assign(line=table["model"]), list(table["model"].unique()), x="sd")
     axes.set(ylim=(0, 1), xlabel="standard deviation of a side, as a share of the box", ylabel="IoU")
-    return f"from a tight box to noise of {table['sd'].max():g}: {figures.ends(table, 'model')}"
+    return f"From a tight box to noise of {table['sd'].max():g}: {figures.ends(table, 'model')}"
 
 
 figures.panels(curves, ["level"], "Line plot of mean IoU against box noise", draw, (4.2, 3.2), 380)

@@ -275,7 +275,7 @@ def draw_log(axes, table):
     plots.lines(axes, table, ["1 click", "3 clicks"], x="steps")
     axes.set(xlabel="steps", ylabel="IoU", ylim=(0, 1))
     return "; ".join(
-        f"with {clicks} " + ", ".join(f"{at.iou:.2f} after {at.steps:,}" for at in line.itertuples())
+        f"With {clicks} " + ", ".join(f"{at.iou:.2f} after {at.steps:,}" for at in line.itertuples())
         for clicks, line in table.groupby("line", sort=False)
     )
 

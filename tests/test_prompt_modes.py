@@ -67,7 +67,7 @@ def test_box_noise_has_a_point_for_the_tight_box_and_for_each_deviation(page):
     for sd, run in ((0.0, names["modes"]["box_all"]), (0.2, names["noisy"]["noise 0.2"])):
         ious = run.rows.groupby("model")["iou"].mean()
         assert curves.xs(sd, level="sd")[ious.index].tolist() == pytest.approx(ious.tolist())
-    assert "from a tight box to noise of 0.2: sam_small" in text
+    assert "From a tight box to noise of 0.2: sam_small" in text
 
 
 def test_every_task_of_the_released_modes_is_one_that_a_dataset_of_ours_has():

@@ -89,7 +89,7 @@ def average(rows: pd.DataFrame) -> HTML:
             plots.published_curves(axes, curve.rename(columns={"model": "method"}))
         else:
             plots.curves(axes, curve.assign(low=np.nan, high=np.nan))
-        return f"from one click to {curve['click'].max()}: {figures.ends(curve, 'model')}"
+        return f"From one click to {curve['click'].max()}: {figures.ends(curve, 'model')}"
 
     kind = "Line plot of mean IoU against clicks"
     return figures.panels(means, ["of", "level"], kind, draw, (3.6, 2.8))

@@ -42,7 +42,7 @@ def _task_curves(task: str, means: pd.DataFrame) -> list[str]:
     level, ends_at = means["level"].iloc[0], ends(means, "model")
     few = means["low"].isna().all()
     bands = f"no bands: fewer than {FEWEST} patients" if few else "bands: 95 % interval, patients resampled"
-    finding = f"mean IoU at one click to {means['click'].max()}: {ends_at}; {bands}"
+    finding = f"Mean IoU at one click to {means['click'].max()}: {ends_at}; {bands}"
     kind = "Line plot of mean IoU against clicks"
     shown = [panel(drawing, axes, f"{task} · {LEVELS[level]}", kind, finding)]
     return shown + ([study_curves(task, BESIDE[level])] if len(published.of_task(task)) else [])

@@ -103,7 +103,7 @@ def effect_figures(table: pd.DataFrame) -> HTML:
         """A point for each task and model."""
         plots.differences(axes, of_switch, tasks, models, reach)
         means = of_switch.groupby("model", sort=False)["difference"].mean()
-        return "mean over tasks: " + "; ".join(f"{model} {mean:+.3f}" for model, mean in means.items())
+        return "Mean over tasks: " + "; ".join(f"{model} {mean:+.3f}" for model, mean in means.items())
 
     kind, size = (
         f"Difference of IoU after {last} clicks against paper, by task",
