@@ -85,6 +85,7 @@ class UNet(nn.Module):
         return self.head(values)
 
 
+# %% tags=["hide-input"]
 def changed(images, targets):
     """Images and targets, B x 1 x h x w, each turned, flipped, moved, scaled, and made lighter or darker."""
     count = len(images)
@@ -133,6 +134,7 @@ def train(cases, masks):
     return network.eval()
 
 
+# %% tags=["hide-input"]
 def predict(network, case):
     """The network's mask of a case on the image's own grid."""
     with torch.inference_mode():

@@ -90,6 +90,7 @@ def segmented(stack, model, protocol):
             yield way, rule, n, len(places), len(places) * clicks, masks
 
 
+# %% tags=["hide-input"]
 def evaluate(dataset, model, protocol):
     """A row for every object of a volume, way, stop rule and round, with the record of the run."""
     clock, lines = time.perf_counter(), []

@@ -61,6 +61,7 @@ cv2.setNumThreads(1)  # else its threads, which a forked worker lacks, are waite
 torch.manual_seed(seed)
 
 
+# %% tags=["hide-input"]
 def drawing_of(seed, number):
     """A drawing, uint8 H x W x 3, and the masks of its objects."""
     image, masks = draw(np.random.default_rng([seed, number]))
