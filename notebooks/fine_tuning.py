@@ -162,9 +162,8 @@ figures.curves(shown)
 # 95 % intervals that resample patients.
 
 # %% tags=["hide-input"]
-shown = table.drop(columns=CHANGE[1:])
-shown["difference"] = [page.with_interval(*change, "+.3f") for change in table[CHANGE].to_numpy()]
-page.numbers_table(shown)
+texts = [page.with_interval(*change, "+.3f") for change in table[CHANGE].to_numpy()]
+page.numbers_table(table.drop(columns=CHANGE[1:]).assign(difference=texts))
 
 # %% [markdown]
 # ## What it looks like
