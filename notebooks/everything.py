@@ -33,6 +33,7 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 
 # %% tags=["hide-input"]
 from dataclasses import asdict
+from html import escape
 
 from IPython.display import HTML, display
 
@@ -60,7 +61,7 @@ ways = {
 rows = scores(subject, images, ways)
 means = rows.pivot_table(index="task", columns="way", values="iou", sort=False)
 parts = [
-    f"<strong>{line.oracle:.2f}</strong> on {task} if the truth names the masks, "
+    f"<strong>{line.oracle:.2f}</strong> on {escape(task)} if the truth names the masks, "
     f"<strong>{line.classifier:.2f}</strong> if a classifier does"
     for task, line in means.iterrows()
 ]
@@ -84,7 +85,7 @@ plots.example(axes, case.image)
 for number, mask in enumerate(found):
     axes.contour(mask, levels=[0.5], colors=plots.COLOURS[number % len(plots.COLOURS)], linewidths=1.2)
 caption = f"{len(found)} proposals on {case.case_id}"
-shown = [figures.figure(plots.svg(drawing, caption), caption, 200)]
+shown = [figures.figure(plots.svg(drawing, caption), escape(caption), 200)]
 
 name = next(name for name, mask in case.masks.items() if mask.any())
 for way, masks in ways.items():

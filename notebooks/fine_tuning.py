@@ -42,6 +42,7 @@ store = "results"  # folder of stored rows: what is there is not computed again
 
 # %% tags=["hide-input"]
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ table = gains(before.rows, after.rows, set(subject.tasks.values()), patients)
 # %% tags=["hide-input"]
 whose = {"held out": "held-out patients", "elsewhere": "patients of a dataset that it did not see"}
 parts = [
-    f"{line.task} {page.change(*line[CHANGE])} with {line.click} click{'s' * (line.click > 1)}, from "
+    f"{escape(line.task)} {page.change(*line[CHANGE])} with {line.click} click{'s' * (line.click > 1)}, from "
     f"{line.before:.2f} to {line.after:.2f}, on {line.patients} {whose[line.of]} "
     f"({figures.LEVELS[line.level]})"
     for _, line in table[(table["click"] == 1) & (table["of"] != "learnt from")].iterrows()
