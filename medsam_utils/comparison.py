@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test
 
-from .statistics import FEWEST, GROUP, clustered_means, interval, iou_by_click, patients_of
+from .case import Case
+from .datasets import Dataset
+from .metrics import dice, iou
+from .statistics import FEWEST, GROUP, clustered_means, iou_by_click, means, patients_of
+
+CHANGE = ["difference", "difference low", "difference high"]
+"""Columns of `against`: a mean paired difference and its 95 % interval."""
 
 
 def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -28,22 +34,56 @@ def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFram
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """Mean paired difference of IoU, second minus first, per task and click, with a test of no difference.
 
-    Columns: task, level, click, objects, patients, difference, its 95 % interval low and high, p, and p_holm,
+    Columns: task, level, click, difference, its 95 % interval low and high, objects, patients, p, and p_holm,
     corrected for all tasks and clicks of the table.
 
     The test is `sign_flip_test` of the patients' sums, because it asks about the very mean that is shown and
     takes slices of one patient as one observation; Wilcoxon's would ask about the patients' medians.
     """
     parts = []
-    for (task, level), table in paired_differences(first, second).groupby(["task", "level"], sort=False):
-        patients = patients_of(table)
-        low, high = interval(table.to_numpy(), patients, within=(-1, 1))
-        part = {"task": task, "level": level, "click": table.columns, "objects": table.count().to_numpy()}
-        part |= {"patients": len(set(patients)), "difference": table.mean().to_numpy()}
-        sums = table.groupby(patients).sum().to_numpy()
-        parts.append(pd.DataFrame(part | {"low": low, "high": high, "p": sign_flip_test(sums)}))
+    for _, table in paired_differences(first, second).groupby(["task", "level"], sort=False):
+        differences = table.melt(var_name="click", value_name="difference", ignore_index=False).reset_index()
+        part = means(differences, ["task", "level", "click"], "difference", within=(-1, 1))
+        parts.append(part.assign(p=sign_flip_test(table.groupby(patients_of(table)).sum().to_numpy())))
     result = pd.concat(parts, ignore_index=True)
     return result.assign(p_holm=holm(result["p"].to_numpy()))
+
+
+def against(
+    table: pd.DataFrame, base: str, by: Sequence[str], way: str = "way", value: str = "iou"
+) -> pd.DataFrame:
+    """Mean of every way with its interval, and its mean paired difference to the way `base` with its own.
+
+    table: a line per object and way, with case_id and patient_id. by: what else tells means apart, such as
+    task and level. Columns: those of `statistics.means` by these and the way; then difference, difference low
+    and difference high, over the objects that the base has too. A way that shares none with it is left out.
+    """
+    keys, objects = [*by, way], [*by, "case_id", "patient_id"]
+    first = table.loc[table[way] == base, [*objects, value]].rename(columns={value: "of base"})
+    pairs = table.merge(first, on=objects)
+    pairs["difference"] = pairs[value] - pairs["of base"]
+    changes = means(pairs, keys, "difference", within=(-1, 1)).drop(columns=["objects", "patients"])
+    changes = changes.rename(columns={"low": "difference low", "high": "difference high"})
+    return means(table, keys, value).merge(changes, on=keys)
+
+
+def scores(
+    dataset: Dataset, cases: Sequence[Case], ways: Mapping[str, Sequence[Mapping[str, np.ndarray]]]
+) -> pd.DataFrame:
+    """Rows of masks that no one prompted: one per way, case and class that is in the image.
+
+    ways: name -> masks by class, bool H x W, of every case. Columns: task, level, way, case_id, patient_id,
+    iou and dice.
+    """
+    return pd.DataFrame(
+        {"task": dataset.tasks[name], "level": dataset.level, "way": way}
+        | {"case_id": case.case_id, "patient_id": case.patient_id}
+        | {"iou": iou(masks[name], truth), "dice": dice(masks[name], truth)}
+        for way, found in ways.items()
+        for case, masks in zip(cases, found, strict=True)
+        for name, truth in case.masks.items()
+        if truth.any() and name in masks
+    )
 
 
 def sign_flip_test(differences: np.ndarray, resamples: int = 9999) -> np.ndarray:

@@ -63,7 +63,7 @@ def evaluate(
     started, clock = datetime.now(UTC), time.perf_counter()
     dataset = under(dataset, protocol)
     listing = dataset.list()
-    references = _part(_spread(listing.references, max_cases), shard)
+    references = _part(spread(listing.references, max_cases), shard)
     settings = run_settings(dataset, model, protocol, clicks)
     fingerprints = case_fingerprints(settings, dataset, references)
 
@@ -247,7 +247,7 @@ def under(dataset: Dataset, protocol: Protocol) -> Dataset:
     return dataset
 
 
-def _spread(references: Sequence[CaseReference], limit: int | None) -> list[CaseReference]:
+def spread(references: Sequence[CaseReference], limit: int | None) -> list[CaseReference]:
     """At most `limit` references, evenly spaced, so that every volume and class has its share."""
     if not limit or limit >= len(references):
         return list(references)

@@ -60,21 +60,17 @@ class Example:
 
 def examples(dataset: Dataset, references: Sequence[CaseReference], model: Sam) -> list[Example]:
     """Every object of the cases, each image encoded once. Memory: 5 MB an image for the released SAM."""
-    network, found = model.network, []
-    side = network.image_encoder.img_size
-    cells = 4 * network.prompt_encoder.image_embedding_size[0]
-    for reference in references:
-        for case in dataset.views(reference):
-            masks = [mask for mask in case.masks.values() if mask.any()]
-            if not masks:
-                continue
-            features = model.encode(case.image).features.half().cpu()
-            pixels = ResizeLongestSide(side).apply_image(case.image)
-            rows, cols = (round(n * cells / side) for n in pixels.shape[:2])
-            for mask in masks:
-                shrunk = cv2.resize(mask.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
-                target = torch.from_numpy(np.pad(shrunk, ((0, cells - rows), (0, cells - cols))))
-                found.append(Example(pixels, features, BoxedMask.of(mask), target))
+    side, found = model.network.image_encoder.img_size, []
+    cells = 4 * model.network.prompt_encoder.image_embedding_size[0]
+    for case in (case for reference in references for case in dataset.views(reference)):
+        pixels = ResizeLongestSide(side).apply_image(case.image)
+        rows, cols = (round(n * cells / side) for n in pixels.shape[:2])
+        masks = [mask for mask in case.masks.values() if mask.any()]
+        features = model.encode(case.image).features.half().cpu() if masks else None
+        for mask in masks:
+            shrunk = cv2.resize(mask.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
+            target = torch.from_numpy(np.pad(shrunk, ((0, cells - rows), (0, cells - cols))))
+            found.append(Example(pixels, features, BoxedMask.of(mask), target))
     return found
 
 
@@ -130,8 +126,8 @@ def fine_tune(
     network = copy.deepcopy(model.network).float().requires_grad_(False)
     network.load_state_dict(load_state_dict(model.checkpoint.path()))  # not what bfloat16 left of it
     network.mask_decoder.requires_grad_(True)
-    attention = [m for name, m in network.image_encoder.named_modules() if name.endswith("attn.qkv")]
-    for qkv in attention if rank else []:
+    attention = [m for name, m in network.image_encoder.named_modules() if name.endswith("attn.qkv") and rank]
+    for qkv in attention:
         parametrize.register_parametrization(qkv, "weight", LowRank(qkv.weight, rank).to(device))
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, learning_rate)
@@ -139,47 +135,48 @@ def fine_tune(
     history = []
     for _ in range(steps):
         chosen = [learnt[i] for i in rng.integers(len(learnt), size=batch)]
-        targets = torch.stack([example.target for example in chosen]).to(device)
         if rank:
             pixels = [torch.as_tensor(e.pixels, device=device).permute(2, 0, 1) for e in chosen]
             features = network.image_encoder(torch.stack([network.preprocess(p) for p in pixels]))
         else:
             features = torch.cat([example.features for example in chosen]).to(device).float()
-        given: list[list[Click]] = [[] for _ in chosen]
-        masks: list[BoxedMask | None] = [None] * batch
-        total, ious = torch.zeros((), device=device), []
-        for _ in range(clicks):
-            for example, mask, of_object in zip(chosen, masks, given, strict=True):
-                click = next_click(example.truth, mask, PAPER, rng)
-                of_object += [click] if click else of_object[-1:]  # nothing is wrong: the last click again
-            points, labels = _prompts(given, chosen, network.image_encoder.img_size)
-            logits, predicted_iou = decode(network, features, points.to(device), labels.to(device))
-            loss, true_iou = loss_of(logits, predicted_iou, targets)
-            total = total + loss / clicks
-            best = predicted_iou.argmax(1)
-            ious.append(true_iou[torch.arange(batch), best].mean().item())
-            answers = logits.detach()[torch.arange(batch), best].cpu().numpy()
-            side = network.image_encoder.img_size
-            masks = [
-                upsampled_foreground(answer, side, example.pixels.shape[:2], example.truth.shape)
-                for answer, example in zip(answers, chosen, strict=True)
-            ]
+        loss, *ious = _clicked(network, features, chosen, clicks, rng)
         optimizer.zero_grad()
-        total.backward()
+        loss.backward()
         optimizer.step()
         schedule.step()
-        history.append((total.item(), *ious))
-    for qkv in attention if rank else []:
+        history.append((loss.item(), *ious))
+    for qkv in attention:
         parametrize.remove_parametrizations(qkv, "weight", leave_parametrized=True)
     return network.cpu().state_dict(), history
 
 
-def _prompts(clicks: Sequence[Sequence[Click]], of: Sequence[Example], side: int) -> tuple[Tensor, Tensor]:
-    """Points B x n x 2, (x, y) at the encoder's size, and labels B x n."""
-    resize = ResizeLongestSide(side)
-    points = [
-        resize.apply_coords(np.array([(click.col, click.row) for click in given], float), example.truth.shape)
-        for given, example in zip(clicks, of, strict=True)
-    ]
-    labels = [[int(click.positive) for click in given] for given in clicks]
-    return torch.as_tensor(np.array(points), dtype=torch.float32), torch.tensor(labels)
+def _clicked(network, features: Tensor, chosen: Sequence[Example], clicks: int, rng) -> list:
+    """Loss of objects that are clicked as Algorithm 1 does, and their mean IoU after each click."""
+    side, device = network.image_encoder.img_size, features.device
+    targets = torch.stack([example.target for example in chosen]).to(device)
+    every, resize = torch.arange(len(chosen)), ResizeLongestSide(side)
+    given: list[list[Click]] = [[] for _ in chosen]
+    masks: list[BoxedMask | None] = [None] * len(chosen)
+    total, ious = torch.zeros((), device=device), []
+    for _ in range(clicks):
+        for example, mask, made in zip(chosen, masks, given, strict=True):
+            click = next_click(example.truth, mask, PAPER, rng)
+            made += [click] if click else made[-1:]  # nothing is wrong: the last click again
+        points = [  # (x, y) at the encoder's size
+            resize.apply_coords(np.array([(click.col, click.row) for click in made], float), e.truth.shape)
+            for e, made in zip(chosen, given, strict=True)
+        ]
+        points = torch.as_tensor(np.array(points), dtype=torch.float32, device=device)
+        labels = torch.tensor([[int(click.positive) for click in made] for made in given], device=device)
+        logits, predicted_iou = decode(network, features, points, labels)
+        loss, true_iou = loss_of(logits, predicted_iou, targets)
+        total = total + loss / clicks
+        best = predicted_iou.argmax(1)
+        ious.append(true_iou[every, best].mean().item())
+        answers = logits.detach()[every, best].cpu().numpy()
+        masks = [
+            upsampled_foreground(answer, side, example.pixels.shape[:2], example.truth.shape)
+            for answer, example in zip(answers, chosen, strict=True)
+        ]
+    return [total, *ious]

@@ -93,28 +93,23 @@ def published_curves(axes: Axes, published: pd.DataFrame) -> None:
     _clicks_and_iou(axes, int(published["click"].max()))
 
 
-def lines(axes: Axes, means: pd.DataFrame, names: Sequence[str], dashed: bool = False) -> None:
-    """Mean IoU against clicks with many lines, and their names below the axes.
+def lines(
+    axes: Axes, table: pd.DataFrame, names: Sequence[str], dashed: bool = False, x: str = "click"
+) -> None:
+    """Lines of any number, mean IoU against clicks or another column, with their names below the axes.
 
-    means: columns line, click and iou; those of `names` that are in it are drawn, each in the colour and with
-    the marker of its place there. dashed: for the study's values.
+    table: columns line, x and iou. Those of `names` that are in it are drawn, each in the colour and with the
+    marker of its place there. dashed: for the study's values.
     """
     for i, name in enumerate(names):
-        curve = means[means["line"] == name]
+        curve = table[table["line"] == name]
         if len(curve):
-            style = {"linestyle": "--", "mfc": "none"} if dashed else {}
-            axes.plot(
-                curve["click"],
-                curve["iou"],
-                color=COLOURS[i % len(COLOURS)],
-                marker=MARKERS[i % len(MARKERS)],
-                label=name,
-                ms=5,
-                clip_on=False,
-                **style,
-            )
-    _clicks_and_iou(axes, int(means["click"].max()))
-    axes.get_legend().remove()
+            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ms": 5}
+            style |= {"linestyle": "--", "mfc": "none"} if dashed else {}
+            axes.plot(curve[x], curve["iou"], label=name, clip_on=False, **style)
+    if x == "click":
+        _clicks_and_iou(axes, int(table["click"].max()))
+        axes.get_legend().remove()
     axes.figure.legend(loc="outside lower left", frameon=False, labelcolor=INK)
 
 
@@ -158,15 +153,17 @@ def differences(
 ) -> None:
     """Differences of IoU by task, with their 95 % interval where they have one; a colour for each model.
 
-    table: columns task, model, difference, low and high. reach: the axis goes from -reach to reach.
+    table: columns task, model, difference, difference low, difference high. reach: where the axis
+    ends, on both sides.
     """
     axes.axvline(0, color=INK, linewidth=0.8)
     for i, model in enumerate(models):
         of_model = table[table["model"] == model].set_index("task").reindex(tasks)
         places = np.arange(len(tasks)) + 0.5 * ((i + 0.5) / len(models) - 0.5)
-        ends = (of_model["difference"] - of_model["low"], of_model["high"] - of_model["difference"])
+        mean, low, high = (of_model[f"difference{end}"] for end in ("", " low", " high"))
+        ends = (mean - low, high - mean)
         style = {"color": COLOURS[i], "marker": MARKERS[i], "label": model, "ms": 5, "linestyle": "none"}
-        axes.errorbar(of_model["difference"], places, xerr=ends, **style)
+        axes.errorbar(mean, places, xerr=ends, **style)
     axes.set(xlim=(-reach, reach), ylim=(len(tasks) - 0.5, -0.5), yticks=range(len(tasks)))
     axes.set_xlabel("change of IoU")
     axes.set_yticklabels(tasks)

@@ -6,7 +6,7 @@ and the evaluation code that its authors released.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -55,14 +55,35 @@ class Answer:
         return prediction.logits[i, candidate]
 
 
+MODES = {
+    "clicks": (None, "point"),
+    "point_largest": (1, "point"),
+    "points_3_largest": (3, "point"),
+    "box_largest": (1, "box"),
+    "boxes_3_largest": (3, "box"),
+    "box_all": (None, "box"),
+}
+"""Value of `Protocol.prompt` -> how many of the largest regions, None for all as one; what each is given."""
+
+PUBLISHED = {1: "point_largest", 2: "points_3_largest", 3: "box_largest", 4: "boxes_3_largest", 5: "box_all"}
+"""Number of a mode in the study's released table -> value of `Protocol.prompt`."""
+
+
 def first_prompts(
     truth: BoxedMask, protocol: Protocol, rng: np.random.Generator, foreground: np.ndarray | None = None
 ) -> list[Prompt]:
-    """The questions with which an object begins under the protocol, each to be asked by itself.
+    """The questions with which an object begins: all its points in one, a box in each.
 
     rng: of the first turn, see `clicks.click_rng`. foreground: as in `clicks.next_click`.
     """
-    return MODES[protocol.prompt](truth, protocol, rng, foreground)
+    count, kind = MODES[protocol.prompt]
+    parts = regions(truth, count) if count else [truth]
+    if kind == "point":
+        return [Prompt([next_click(part, None, protocol, rng, foreground) for part in parts])]
+    boxes = [box_round(part) for part in parts]
+    if protocol.box_noise:
+        boxes = [jittered(box, protocol.box_noise, rng, truth.shape) for box in boxes]
+    return [Prompt(box=box) for box in boxes]
 
 
 def ask(model: Model, questions: Sequence[tuple[Any, Sequence[Prompt]]]) -> list[Answer]:
@@ -97,12 +118,7 @@ def ask(model: Model, questions: Sequence[tuple[Any, Sequence[Prompt]]]) -> list
 
 
 def regions(mask: BoxedMask, count: int) -> list[BoxedMask]:
-    """The largest connected regions of a mask, at most `count`; diagonal neighbours belong together.
-
-    >>> mask = BoxedMask.of(np.array([[1, 0, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0]], bool))
-    >>> [(region.row, region.col, region.area) for region in regions(mask, 2)]
-    [(0, 2, 2), (0, 0, 1)]
-    """
+    """The largest connected regions of a mask, at most `count`; diagonal neighbours belong together."""
     found, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.inside, connectivity=8)
     order = 1 + np.argsort(-statistics[1:found, cv2.CC_STAT_AREA], kind="stable")
     parts = [np.uint8(labels == label) for label in order[:count]]
@@ -110,14 +126,10 @@ def regions(mask: BoxedMask, count: int) -> list[BoxedMask]:
 
 
 def box_round(mask: BoxedMask) -> np.ndarray:
-    """Smallest box that holds a mask: int (first row, first col, last row, last col), inclusive.
-
-    >>> box_round(BoxedMask.of(np.pad(np.ones((2, 3), bool), 1))).tolist()
-    [1, 1, 2, 3]
-    """
+    """Smallest box that holds a mask: int (first row, first col, last row, last col), inclusive."""
     mask = mask.trimmed()
-    rows, cols = mask.inside.shape
-    return np.array([mask.row, mask.col, mask.row + rows - 1, mask.col + cols - 1])
+    corner = np.array([mask.row, mask.col])
+    return np.concatenate([corner, corner + mask.inside.shape - 1])
 
 
 def jittered(box: np.ndarray, noise: float, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -135,38 +147,3 @@ def jittered(box: np.ndarray, noise: float, rng: np.random.Generator, shape: tup
 def united(masks: Sequence[BoxedMask]) -> BoxedMask:
     """Pixels that are foreground in any of the masks."""
     return masks[0] if len(masks) == 1 else BoxedMask.of(np.logical_or.reduce([m.mask() for m in masks]))
-
-
-def _points(count: int) -> Callable[..., list[Prompt]]:
-    """Algorithm 1's first click in each of the largest regions, all in one question."""
-
-    def prompts(truth: BoxedMask, protocol: Protocol, rng: np.random.Generator, foreground: Any) -> list:
-        return [Prompt([next_click(r, None, protocol, rng, foreground) for r in regions(truth, count)])]
-
-    return prompts
-
-
-def _boxes(parts: Callable[[BoxedMask], list[BoxedMask]]) -> Callable[..., list[Prompt]]:
-    """A box round each part of the object, a question for each."""
-
-    def prompts(truth: BoxedMask, protocol: Protocol, rng: np.random.Generator, foreground: Any) -> list:
-        boxes = [box_round(part) for part in parts(truth)]
-        if protocol.box_noise:
-            boxes = [jittered(box, protocol.box_noise, rng, truth.shape) for box in boxes]
-        return [Prompt(box=box) for box in boxes]
-
-    return prompts
-
-
-MODES: dict[str, Callable[..., list[Prompt]]] = {
-    "clicks": lambda *given: [Prompt([next_click(given[0], None, *given[1:])])],
-    "point_largest": _points(1),
-    "points_3_largest": _points(3),
-    "box_largest": _boxes(lambda truth: regions(truth, 1)),
-    "boxes_3_largest": _boxes(lambda truth: regions(truth, 3)),
-    "box_all": _boxes(lambda truth: [truth]),
-}
-"""Value of `Protocol.prompt` -> (truth, protocol, rng, foreground) -> prompts with which an object begins."""
-
-PUBLISHED = {1: "point_largest", 2: "points_3_largest", 3: "box_largest", 4: "boxes_3_largest", 5: "box_all"}
-"""Number of a mode in the study's released table -> value of `Protocol.prompt`."""

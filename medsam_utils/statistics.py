@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -26,6 +27,16 @@ def iou_by_click(rows: pd.DataFrame) -> pd.DataFrame:
     ious = rows.set_index([*GROUP, "case_id", "patient_id", "click"])["iou"]
     table = ious.unstack("click", sort=False)  # tasks and models keep the order in which they were given
     return table[sorted(table.columns)].ffill(axis="columns")
+
+
+def by_object(rows: pd.DataFrame, clicks: Sequence[int] | None = None) -> pd.DataFrame:
+    """`iou_by_click` as a line per object and click: task, model, level, case_id, patient_id, click, iou.
+
+    clicks: those that are wanted, of which the run may lack some; None for all.
+    """
+    table = iou_by_click(rows)
+    shown = table[[click for click in table.columns if clicks is None or click in clicks]]
+    return shown.melt(var_name="click", value_name="iou", ignore_index=False).reset_index()
 
 
 def clustered_means(
@@ -104,6 +115,33 @@ def interval(
     scaled = np.nanpercentile(scaled, [97.5, 2.5], axis=0)
     ends[:, enough] = np.clip(means - scaled * error, *within)
     return ends
+
+
+def means(
+    table: pd.DataFrame,
+    by: Sequence[str],
+    value: str = "iou",
+    beside: Sequence[str] = (),
+    within: tuple[float, float] = (0.0, 1.0),
+) -> pd.DataFrame:
+    """Mean of a column over the lines of each group, with its 95 % interval.
+
+    table: a line per object, with its patient_id. by: columns that tell the groups apart; they keep their
+    order. beside: columns of which the mean alone is wanted. within: as for `interval`. Columns: those of
+    `by`, value, low, high, objects, patients, and those of `beside`. Lines without a value are left out.
+
+    >>> table = pd.DataFrame({"way": list("aab"), "iou": [0.25, 0.75, 1.0], "patient_id": list("pqp")})
+    >>> means(table, ["way"])[["way", "iou", "objects", "patients"]].values.tolist()
+    [['a', 0.5, 2, 2], ['b', 1.0, 1, 1]]
+    """
+    lines = []
+    for key, of_group in table.groupby(list(by), sort=False):
+        known = of_group[of_group[value].notna()]
+        low, high = interval(known[[value]].to_numpy(), known["patient_id"].to_numpy(), within=within)[:, 0]
+        line = dict(zip(by, key, strict=True)) | {value: known[value].mean(), "low": low, "high": high}
+        line |= {"objects": len(known), "patients": known["patient_id"].nunique()}
+        lines.append(line | of_group[list(beside)].mean().to_dict())
+    return pd.DataFrame(lines)
 
 
 def mean_curves(rows: pd.DataFrame) -> pd.DataFrame:
@@ -191,21 +229,30 @@ def noc(ious: np.ndarray, target: float) -> tuple[float, float]:
     return float(clicks.mean()), float(missed.mean())
 
 
-def noc_table(rows: pd.DataFrame, targets: tuple[float, ...] = (0.8, 0.85, 0.9)) -> pd.DataFrame:
+def reach(rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)) -> pd.DataFrame:
+    """Clicks of every object to each target IoU: a line per object and target.
+
+    Columns: task, model, level, case_id, patient_id, target, clicks and missed, as `clicks_to` counts them.
+    Objects whose IoU is undefined are left out.
+    """
+    table = iou_by_click(rows).dropna(how="all")
+    parts = []
+    for target in targets:
+        clicks, missed = clicks_to(table.to_numpy(), target)
+        objects = table.index.to_frame(index=False)
+        parts.append(objects.assign(target=target, clicks=clicks, missed=missed))
+    return pd.concat(parts).sort_index(kind="stable")  # all targets of an object together
+
+
+def noc_table(rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)) -> pd.DataFrame:
     """Number of clicks to each target IoU, with its 95 % interval and the share that never gets there.
 
-    Columns: task, model, level, target, noc, low, high, missed (0..1), objects. Objects whose IoU is
-    undefined are left out.
+    Columns: task, model, level, target, noc, low, high, objects, patients and missed (0..1). Objects whose
+    IoU is undefined are left out.
     """
-    lines = []
-    for key, table in iou_by_click(rows).dropna(how="all").groupby(GROUP, sort=False):
-        for target in targets:
-            clicks, missed = clicks_to(table.to_numpy(), target)
-            ends = interval(clicks[:, None], patients_of(table), within=(1, table.shape[1]))
-            line = dict(zip(GROUP, key, strict=True)) | {"target": target, "noc": clicks.mean()}
-            line |= dict(zip(("low", "high"), ends[:, 0], strict=True))
-            lines.append(line | {"missed": missed.mean(), "objects": len(table)})
-    return pd.DataFrame(lines)
+    most = rows["click"].max()
+    table = means(reach(rows, targets), [*GROUP, "target"], "clicks", ["missed"], within=(1, most))
+    return table.rename(columns={"clicks": "noc"})
 
 
 def summary(rows: pd.DataFrame, clicks: tuple[int, ...] = (1, 3, 5, 9), target: float = 0.8) -> pd.DataFrame:

@@ -57,12 +57,7 @@ class Training:
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        inner: Callable[[str, Tensor], bool],
-        folder: str,
-        name: str,
-        resume: bool,
+        self, network: nn.Module, inner: Callable[[str, Tensor], bool], folder: str, name: str, resume: bool
     ) -> None:
         """inner: tells of each parameter whether Muon trains it (Jordan et al. 2024), else AdamW does.
 
@@ -77,18 +72,14 @@ class Training:
             torch.optim.AdamW(groups[False], weight_decay=0.02),
         ]
         self.folder, self.name, self.start, self.history = folder and Path(folder), name, 0, []
-        if self.folder and resume and self._checkpoint.exists():
+        self.checkpoint = Path(folder, f"{name}_checkpoint.pt")
+        if folder and resume and self.checkpoint.exists():
             device = next(network.parameters()).device
-            state = torch.load(self._checkpoint, map_location=device, weights_only=True)
-            self.network.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
+            state = torch.load(self.checkpoint, map_location=device, weights_only=True)
+            saved = [state["model"], state["average"], *state["optimizers"]]
+            for part, of_part in zip((self.network, self.average, *self.optimizers), saved, strict=True):
+                part.load_state_dict(of_part)
             self.start = state["step"]
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / f"{self.name}_checkpoint.pt"
 
     def steps(
         self, loader: Iterable, steps: int, minutes: float, fall: float, rate: float, save_every: int
@@ -111,7 +102,10 @@ class Training:
             for optimizer in self.optimizers:
                 optimizer.step()
             self.network.zero_grad()
-            self._update_average(step)
+            decay = min(0.997, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for old, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                    old.lerp_(new, 1 - decay)
             if (step + 1) % 50 == 0:
                 seconds = (time.monotonic() - began) / len(self.history)
                 recent = np.mean(self.history[-50:], 0).round(3).tolist()
@@ -121,19 +115,13 @@ class Training:
         if step >= self.start:
             self.save(step + 1)
 
-    @torch.no_grad()
-    def _update_average(self, step: int) -> None:
-        decay = min(0.997, (1 + step) / (10 + step))
-        for old, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            old.lerp_(new, 1 - decay)
-
     def save(self, step: int) -> None:
         """Write the checkpoint after so many steps, and the averaged weights in float16."""
         if not self.folder:
             return
         state = {"step": step, "model": self.network.state_dict(), "average": self.average.state_dict()}
         state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
-        write(state, self._checkpoint)
+        write(state, self.checkpoint)
         weights = {key: value.half() for key, value in self.average.state_dict().items()}
         write(weights, self.folder / f"{self.name}.pt")
 

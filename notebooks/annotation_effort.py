@@ -35,20 +35,56 @@ scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp
 store = "results"  # folder of stored rows: what is there is not computed again
 
 # %% tags=["hide-input"]
-from IPython.display import display
+from html import escape
+from itertools import product
 
-from medsam_utils.effort import Costs
-from medsam_utils.effort import effort as effort_of
-from medsam_utils.pages import effort, page
+import pandas as pd
+from IPython.display import HTML, display
+
+from medsam_utils import plots
+from medsam_utils.pages import figures, page
 from medsam_utils.pages.record import made_by
 from medsam_utils.pages.runs import evaluate_datasets, given
+from medsam_utils.statistics import GROUP, means, reach
 
 parameters = given(globals())
+
+# %% tags=["hide-input"]
 of_costs = ("first_click", "correction", "drawing")
 runs = evaluate_datasets(**{k: v for k, v in parameters.items() if k not in of_costs})
-costs = Costs(first_click, correction, drawing)
-table = effort_of(runs.rows, costs)
-display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), effort.answer(table, costs))
+objects = reach(runs.rows)  # clicks of every object to 0.80, 0.85 and 0.90, and whether they suffice
+
+
+def effort(objects, correction, drawing):
+    """Seconds of a mean object by task, model and target; one that never gets there is drawn after all."""
+    seconds = first_click + correction * (objects["clicks"] - 1) + drawing * objects["missed"]
+    ends = (first_click, first_click + correction * (clicks - 1) + drawing)
+    objects = objects.assign(seconds=seconds)
+    table = means(objects, [*GROUP, "target"], "seconds", ["clicks", "missed"], within=ends)
+    price = drawing * (1 - table["missed"]) / table["clicks"]
+    return table.assign(saved=1 - table["seconds"] / drawing, break_even=price)
+
+
+table = effort(objects, correction, drawing)
+
+# %% tags=["hide-input"]
+display(page.banner(list(runs.datasets.values()), runs.models, runs.notes))
+target = table["target"].min()  # the others are in the table
+for level, of_level in table[table["target"] == target].groupby("level", sort=False):
+    parts = []
+    for model, lines in of_level.groupby("model", sort=False):
+        saved = lines["saved"].mean()
+        parts.append(
+            f"<strong>{escape(model)}</strong> <strong>{lines['seconds'].mean():.0f} s</strong> an object "
+            f"({abs(saved):.0%} {'less' if saved >= 0 else 'more'}; {lines['missed'].mean():.0%} of the "
+            "objects never get there and are drawn after all)"
+        )
+    answer = page.sentence(
+        f"To an IoU of {target:.2f} ({figures.LEVELS[level]}, mean of {of_level['task'].nunique()} tasks, "
+        f"every task weighing the same), where an outline by hand is taken to cost {drawing:g} s, clicking "
+        f"costs with {'; with '.join(parts)}"
+    )
+    display(answer)
 
 # %% [markdown]
 # The study names interactive annotation as the first way of using such a model: it proposes a mask, a person
@@ -61,7 +97,24 @@ display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), effo
 # drawing. Bars are 95 % intervals from resampled patients, where there are five or more.
 
 # %% tags=["hide-input"]
-effort.seconds(table, costs)
+names = list(table["model"].unique())
+most = table[["seconds", "high"]].max(axis=None)
+
+
+def draw(axes, points):
+    """A point for each task and model, and a line at what drawing costs."""
+    tasks = list(points["task"].unique())
+    plots.by_task(axes, points.assign(line=points["model"], iou=points["seconds"]), tasks, names)
+    axes.axvline(drawing, color=plots.INK, linewidth=1, linestyle="--")
+    axes.set(xlim=(0, 1.05 * max(most, drawing)), xlabel="seconds an object")
+    cheaper = points[points["saved"] > 0].groupby("model")["task"].nunique()
+    counts = "; ".join(f"{name} on {cheaper.get(name, 0)} of {len(tasks)}" for name in names)
+    return f"Clicking is the cheaper way with {counts} tasks"
+
+
+size = (4.2, 1.2 + 0.3 * table["task"].nunique())
+shown = table.assign(to=table["target"].map("IoU {:.2f}".format))
+figures.panels(shown, ["to", "level"], "Points of seconds an object, task by task", draw, size, 340)
 
 # %% [markdown]
 # ## The numbers
@@ -72,7 +125,7 @@ effort.seconds(table, costs)
 # may take on average before drawing is the cheaper way.
 
 # %% tags=["hide-input"]
-effort.table(table)
+HTML(page.folded(table.rename(columns={"break_even": "break-even, s a click"})))
 
 # %% [markdown]
 # ## Other prices
@@ -80,7 +133,15 @@ effort.table(table)
 # The same with outlines and corrections that cost less or more, for the first target.
 
 # %% tags=["hide-input"]
-effort.sensitivity(runs.rows, costs, table["target"].iloc[0])
+lines = []
+prices = (drawing / 4, drawing / 2, drawing, drawing * 2), (correction / 2, correction, correction * 2)
+for outline, price in product(*prices):
+    other = effort(objects[objects["target"] == target], price, outline)
+    for (level, model), of_model in other.groupby(["level", "model"], sort=False):
+        line = {"outline, s": outline, "correction, s": price, "model": model, "level": level}
+        line["cheaper on"] = f"{(of_model['saved'] > 0).sum()} of {len(of_model)} tasks"
+        lines.append(line | {"saved": of_model["saved"].mean()})
+HTML(page.folded(pd.DataFrame(lines), most=24))
 
 # %% [markdown]
 # ## How

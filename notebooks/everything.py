@@ -21,7 +21,7 @@
 dataset = "xray_hip"  # a name of medsam_utils.DATASETS, best one with several classes
 folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-model = "sam_small"  # a SAM of medsam_utils.MODELS
+models = "sam_small"  # names of medsam_utils.MODELS, with spaces between; the first SAM among them is asked
 checkpoint = ""  # weights file to use instead of the registry's
 points_per_side = 12  # points of the grid along each side of the image
 pred_iou_thresh = 0.4  # masks with a lower predicted IoU are dropped
@@ -32,29 +32,44 @@ max_cases = 10  # at most so many cases, spread evenly; 0: all
 device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 
 # %% tags=["hide-input"]
+from dataclasses import asdict
+from html import escape
+
 from IPython.display import HTML, display
 
-from medsam_utils import everything, load_dataset, load_folder, load_model
-from medsam_utils.pages import everything as shown
-from medsam_utils.pages import page
-from medsam_utils.pages.page import details
-from medsam_utils.pages.record import command
-from medsam_utils.pages.runs import given, usable_device
+from medsam_utils import everything, load_dataset, load_folder, plots
+from medsam_utils.comparison import against, scores
+from medsam_utils.pages import figures, page
+from medsam_utils.pages.record import command, excluded
+from medsam_utils.pages.runs import given, load_cases, load_first
 from medsam_utils.run_record import versions
 
 parameters = given(globals())
+
+# %% tags=["hide-input"]
 subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
-usable, notes = usable_device(device)
-sam = load_model(model, checkpoint or None, usable)
+sam, notes = load_first(models, checkpoint, device, "sam.Sam")
+listing = subject.list()
+images, left_out = load_cases(subject, listing.references, max_cases=max_cases)
+
 options = {name: value for name, value in parameters.items() if name.endswith("thresh") or "points" in name}
-images, left_out = everything.cases_of(subject, max_cases)
-cases = [everything.propose(case, sam, **options) for case in images]
+proposals = [everything.propose(case, sam, **options) for case in images]
 ways = {
-    "oracle": [everything.oracle(case) for case in cases],
-    "classifier": everything.classify(cases, folds),
+    "oracle": [everything.oracle(one) for one in proposals],
+    "classifier": everything.classify(proposals, folds),
 }
-table = everything.scores(cases, ways, subject.tasks)
-display(page.banner([subject], {sam.name: sam}, notes + left_out), shown.answer(table, subject.level))
+rows = scores(subject, images, ways)
+means = rows.pivot_table(index="task", columns="way", values="iou", sort=False)
+parts = [
+    f"<strong>{line.oracle:.2f}</strong> on {escape(task)} if the truth names the masks, "
+    f"<strong>{line.classifier:.2f}</strong> if a classifier does"
+    for task, line in means.iterrows()
+]
+level = figures.LEVELS[subject.level]
+display(
+    page.banner([subject], {sam.name: sam}, notes),
+    page.sentence(f"Mean IoU ({level}): {'; '.join(parts)}"),
+)
 
 # %% [markdown]
 # ## One image
@@ -62,17 +77,39 @@ display(page.banner([subject], {sam.name: sam}, notes + left_out), shown.answer(
 # All proposals, then what each way makes of them for the first class: green the truth, red dashes the masks.
 
 # %% tags=["hide-input"]
-shown.example(cases, ways, table)
+of_case = rows[rows["way"] == "classifier"].groupby("case_id")["iou"].mean().sort_values()
+i = [case.case_id for case in images].index(of_case.index[len(of_case) // 2])  # the case of median IoU
+case, found = images[i], proposals[i].masks
+drawing, axes = plots.new_picture(case.image)
+plots.example(axes, case.image)
+for number, mask in enumerate(found):
+    axes.contour(mask, levels=[0.5], colors=plots.COLOURS[number % len(plots.COLOURS)], linewidths=1.2)
+caption = f"{len(found)} proposals on {case.case_id}"
+shown = [figures.figure(plots.svg(drawing, caption), escape(caption), 200)]
+
+name = next(name for name, mask in case.masks.items() if mask.any())
+for way, masks in ways.items():
+    shown.append(figures.picture(case.image, f"{way}: {name}", case.masks[name], masks[i][name]))
+HTML(figures.row(shown))
 
 # %% [markdown]
 # ## The numbers
 #
 # Per class and image, as semantic segmentation: the union of the proposals of that name against all pixels of
-# the class. Images without the class are left out. Brackets hold 95 % intervals, patients resampled; the last
-# line of a task is the paired difference of IoU.
+# the class. Images without the class are left out. Brackets hold 95 % intervals, patients resampled; the
+# difference of IoU is paired, image by image.
 
 # %% tags=["hide-input"]
-HTML(page.folded(everything.summary(table), most=30))
+table, dice = (
+    page.with_intervals(against(rows, "oracle", ["task"], value=value), "oracle", value)
+    for value in ("iou", "dice")
+)
+table["dice"] = dice["dice"]
+table = table.sort_values("task", kind="stable").rename(columns={"difference": "IoU minus the oracle's"})
+display(HTML(page.folded(table, most=30)))
+
+rows.attrs["excluded"] = left_out + [asdict(one) for one in listing.exclusions]
+excluded(subject, {sam.name: rows})
 
 # %% [markdown]
 # ## How
@@ -102,4 +139,4 @@ HTML(page.folded(everything.summary(table), most=30))
 # %% tags=["hide-input"]
 versions_used = "\n".join(f"{name} {version}" for name, version in versions().items())
 weights = f"<p>{sam.name}, weights sha256 {sam.weights}, on {sam.device}.</p>"
-HTML(command("everything", parameters) + weights + details("Versions", versions_used))
+HTML(command("everything", parameters) + weights + page.details("Versions", versions_used))

@@ -42,26 +42,32 @@ store = "results"  # folder of stored rows: what is there is not computed again
 
 # %% tags=["hide-input"]
 from functools import partial
+from html import escape
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from IPython.display import HTML, display
 
-from medsam_utils import evaluate, load_dataset, load_folder
+from medsam_utils import evaluate, load_dataset, load_folder, plots
+from medsam_utils.comparison import CHANGE, against
 from medsam_utils.fine_tuning import examples, fine_tune, split_by_patient
-from medsam_utils.pages import figures, fine_tuning, page
+from medsam_utils.pages import figures, page
 from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import answers, given, together
+from medsam_utils.pages.runs import answers, given, load_first, together
+from medsam_utils.statistics import by_object
 from medsam_utils.training import write
 
 parameters = given(globals())
+
+# %% tags=["hide-input"]
 subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
 subjects = [subject, *(load_dataset(name, data or None) for name in elsewhere.split())]
-name, notes = fine_tuning.first_sam(models)
+model, notes = load_first(models, checkpoint, device, "sam.Sam")
 rows_of = partial(evaluate, clicks=clicks, max_cases=max_cases or None)
 loading = {"protocol": protocol, "device": device, "dtype": dtype, "embeddings": embeddings}
-before = answers(
-    partial(rows_of, store=store or None), subjects, name, checkpoint, **loading, stand_ins=["sam_small"]
-)
+begun = (model.recipe[0], model.recipe[1] or "")
+before = answers(partial(rows_of, store=store or None), subjects, *begun, **loading)
 model = next(iter(before.models.values()))
 
 usable = set(before.rows.loc[before.rows["dataset"] == subject.name, "case_id"])
@@ -71,12 +77,42 @@ learnt = examples(subject, learn, model)
 tuned, history = fine_tune(model, learnt, steps, batch, clicks_learnt, learning_rate, rank, seed)
 path = Path(weights, f"{model.recipe[0]}_{subject.name}.pt")
 write(tuned, path)
-
 after = answers(rows_of, subjects, "sam", str(path), **loading)
+
+
+# %% tags=["hide-input"]
+def gains(before, after, here, held_out):
+    """IoU before and after, and the paired difference: of held-out patients, of the others, and elsewhere.
+
+    here: tasks that were learnt. held_out: their patients that were not learnt from.
+    """
+    both = [
+        by_object(rows, (1, clicks)).assign(way=way) for way, rows in (("before", before), ("after", after))
+    ]
+    both = pd.concat(both)
+    side = np.where(both["patient_id"].isin(held_out), "held out", "learnt from")
+    both["of"] = np.where(both["task"].isin(here), side, "elsewhere")
+    table = against(both, "before", ["of", "task", "level", "click"])
+    keys = ["of", "task", "level", "click", "objects", "patients"]
+    wide = table.pivot(index=keys, columns="way", values="iou")[["before", "after"]].reset_index()
+    wide = wide.merge(table.loc[table["way"] == "after", [*keys, *CHANGE]])
+    order = {of: i for i, of in enumerate(("held out", "learnt from", "elsewhere"))}
+    return wide.sort_values("of", key=lambda of: of.map(order), kind="stable")
+
+
 patients = {reference.patient_id for reference in held}
-table = fine_tuning.gains(before.rows, after.rows, subject.name, patients, clicks=(1, clicks))
+table = gains(before.rows, after.rows, set(subject.tasks.values()), patients)
+
+# %% tags=["hide-input"]
+whose = {"held out": "held-out patients", "elsewhere": "patients of a dataset that it did not see"}
+parts = [
+    f"{escape(line.task)} {page.change(*line[CHANGE])} with {line.click} click{'s' * (line.click > 1)}, from "
+    f"{line.before:.2f} to {line.after:.2f}, on {line.patients} {whose[line.of]} "
+    f"({figures.LEVELS[line.level]})"
+    for _, line in table[(table["click"] == 1) & (table["of"] != "learnt from")].iterrows()
+]
 of_both = before.models | after.models
-display(page.banner(subjects, of_both, notes + before.notes), fine_tuning.answer(table))
+display(page.banner(subjects, of_both, notes + before.notes), page.sentence(*parts))
 
 # %% [markdown]
 # ## Learning
@@ -89,7 +125,27 @@ display(page.banner(subjects, of_both, notes + before.notes), fine_tuning.answer
 # %% tags=["hide-input"]
 sides = [len({reference.patient_id for reference in side}) for side in (learn, held)]
 facts = f"Learnt from {len(learnt)} objects of {sides[0]} patients; {sides[1]} patients were held out."
-display(HTML(f"<p>{facts} The weights: <code>{path}</code>.</p>"), fine_tuning.learning(history))
+display(HTML(f"<p>{facts} The weights: <code>{path}</code>.</p>"))
+
+lines = pd.DataFrame(history)[[0, 1, clicks_learnt]].set_axis(
+    ["loss", "first click", "last click"], axis="columns"
+)
+lines = lines.melt(var_name="line", ignore_index=False).reset_index(names="step").assign(level=subject.level)
+lines["of"] = np.where(lines["line"] == "loss", "loss", "IoU on what it learns from")
+
+
+def draw(axes, table):
+    """Lines against steps."""
+    for i, (label, line) in enumerate(table.groupby("line", sort=False)):
+        axes.plot(line["step"] + 1, line["value"], color=plots.COLOURS[i], label=label)
+    axes.set(xlabel="step", ylim=(0, None if "loss" in set(table["line"]) else 1))
+    axes.legend(frameon=False, labelcolor=plots.INK)
+    values = table.groupby("line", sort=False)["value"]
+    found = [f"{label} from {of[:5].mean():.2f} to {of[-5:].mean():.2f}" for label, of in values]
+    return f"Means of the first and the last five steps: {'; '.join(found)}"
+
+
+figures.panels(lines, ["of", "level"], "Line plot by step", draw, (3.6, 2.6))
 
 # %% [markdown]
 # ## Before and after
@@ -107,7 +163,8 @@ figures.curves(shown)
 # 95 % intervals that resample patients.
 
 # %% tags=["hide-input"]
-fine_tuning.gains_table(table)
+texts = [page.with_interval(*change, "+.3f") for change in table[CHANGE].to_numpy()]
+page.numbers_table(table.drop(columns=CHANGE[1:]).assign(difference=texts))
 
 # %% [markdown]
 # ## What it looks like

@@ -115,7 +115,7 @@ seeds.table(spread)
 # table by its column.
 
 # %% tags=["hide-input"]
-switches.effect_table(effects)
+page.differences_table(effects, "switch")
 
 # %% [markdown]
 # ## How

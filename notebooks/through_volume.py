@@ -39,25 +39,115 @@ dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
 embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
 
 # %% tags=["hide-input"]
-from IPython.display import display
+import time
+from html import escape
 
-from medsam_utils import load_dataset, load_folder
-from medsam_utils.pages import page, through_volume
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, display
+
+from medsam_utils import load_dataset, load_folder, plots
+from medsam_utils.boxed_mask import BoxedMask
+from medsam_utils.case import BadInputError
+from medsam_utils.comparison import CHANGE, against
+from medsam_utils.metrics import dice
+from medsam_utils.pages import figures, page
 from medsam_utils.pages.record import made_by
 from medsam_utils.pages.runs import answers, given
+from medsam_utils.propagation import Carry, carried, clicked, stacks, starts
+from medsam_utils.run_record import versions
 
 parameters = given(globals())
+
+# %% tags=["hide-input"]
 subjects = (
     [load_folder(folder)] if folder else [load_dataset(name, data or None) for name in datasets.split()]
 )
-carries = through_volume.carries(ways, stop, least_iou, most_change)
-runs = answers(
-    lambda *asked: through_volume.table_of(*asked, carries, clicks, rounds, beyond, max_volumes),
-    *(subjects, models, checkpoint, protocol, device, dtype, embeddings),
-    stand_ins=["sam_small"],
-)
+iou, area = {"least_iou": least_iou}, {"most_change": most_change}
+rules = {"never": {}, "predicted IoU": iou, "area": area, "both": iou | area}
+if stop not in rules:
+    raise BadInputError(f"stop {stop!r} is unknown: choose {', '.join(rules)}")
+ways = [way.strip() for way in ways.split(",")]
+order = sorted(rules, key=lambda rule: rule != stop)  # the one that was asked for first
+carries = {(way, rule): Carry(way, **rules[rule]) for rule in order for way in ways}
+EVERY = "every slice"  # the way that carries nothing: Algorithm 1 in each slice
+
+
+# %% tags=["hide-input"]
+def segmented(stack, model, protocol):
+    """An object of a volume in every way: way, stop rule, round, slices prompted, clicks spent, and masks."""
+    encoded = [model.encode(case.image) for case in stack.cases]
+    answered = clicked(stack, model, encoded, protocol, clicks)
+    areas = [truth.area for truth in stack.truths]
+    for n in range(clicks):  # its rounds are clicks
+        empty = BoxedMask.of(np.zeros_like(stack.cases[0].image[..., 0], bool))
+        masks = [answered[i][n][0] if i in answered else empty for i in range(len(areas))]
+        yield EVERY, "", n, len(answered), len(answered) * (n + 1), masks
+    for (way, rule), carry in carries.items():
+        for n in range(1 + (rounds if rule == stop else 0)):
+            places = starts(areas, n)
+            masks = carried(model, encoded, {i: answered[i][-1] for i in places}, carry)
+            yield way, rule, n, len(places), len(places) * clicks, masks
+
+
+# %% tags=["hide-input"]
+def evaluate(dataset, model, protocol):
+    """A row for every object of a volume, way, stop rule and round, with the record of the run."""
+    clock, lines = time.perf_counter(), []
+    of_run = {"dataset": dataset.name, "level": dataset.level, "protocol": protocol.name}
+    of_run |= {"model": model.name, "weights": model.weights}
+    for stack in stacks(dataset, beyond, max_volumes):
+        of_stack = {"task": stack.task, "volume": stack.volume, "patient_id": stack.cases[0].patient_id}
+        of_stack["slices"] = sum(truth.area > 0 for truth in stack.truths)
+        for *facts, masks in segmented(stack, model, protocol):
+            facts = zip(("way", "stop", "round", "prompted", "spent"), facts, strict=True)
+            lines.append(of_run | of_stack | dict(facts) | stack.scores(masks))
+    rows = pd.DataFrame(lines)
+    volumes, seconds = rows["volume"].nunique(), round(time.perf_counter() - clock, 3)
+    settings = {"dataset": dataset.settings(), "model": model.settings(), "clicks": clicks, "beyond": beyond}
+    settings |= {"rounds": rounds, "carries": list(map(repr, carries.values()))}
+    rows.attrs["record"] = {
+        "device": str(getattr(model, "device", "cpu")),
+        "cases": volumes,
+        "computed": volumes,
+    }
+    rows.attrs["record"] |= {"seconds": seconds, "versions": versions(), "settings": settings}
+    return rows
+
+
+asked = (subjects, models, checkpoint, protocol, device, dtype, embeddings)
+runs = answers(evaluate, *asked, stand_ins=["sam_small"])
 rows = runs.rows
-display(page.banner(subjects, runs.models, runs.notes), through_volume.answer(rows))
+
+
+# %% tags=["hide-input"]
+def summary(rows):
+    """Mean Dice of every way, stop rule and round of a model, and minus that of the best with one slice."""
+    rows = rows.assign(case_id=rows["dataset"] + "/" + rows["task"] + "/" + rows["volume"])
+    rows["patient_id"] = rows["dataset"] + "/" + rows["patient_id"]
+    rows["key"] = list(zip(rows["way"], rows["stop"], rows["round"], strict=True))
+    single = rows[(rows["round"] == 0) & (rows["way"] != EVERY)]
+    best = single.groupby("key", sort=False)["dice"].mean().idxmax()
+    table = against(rows, best, ["model", "level"], way="key", value="dice")
+    others = rows.groupby("key", sort=False)[["spent", "hd95", "surface"]].mean()
+    table = table.merge(others, left_on="key", right_index=True).assign(best=table["key"] == best)
+    table[["way", "stop", "round"]] = table["key"].tolist()
+    return table
+
+
+tables = [summary(of_model) for _, of_model in rows.groupby(["model", "level"], sort=False)]
+parts = []
+for table in tables:
+    best, every = table[table["best"]].iloc[0], table[table["way"] == EVERY].iloc[-1]
+    parts.append(
+        f"With <strong>{escape(best['model'])}</strong>, {best['spent']:.0f} clicks in one slice, carried on "
+        f"as {best['way']} (stop rule: {best['stop']}), give a mean Dice of "
+        f"<strong>{page.with_interval(*best[['dice', 'low', 'high']], '.2f')}</strong> (objects through a "
+        f"volume: {best['objects']}); as many in every slice, {every['spent']:.0f} clicks, "
+        f"<strong>{every['dice']:.2f}</strong>, a difference of {page.with_interval(*every[CHANGE], '+.2f')} "
+        f"({figures.LEVELS[best['level']]})"
+    )
+display(page.banner(subjects, runs.models, runs.notes), page.sentence(*parts))
 
 # %% [markdown]
 # ## Dice against clicks spent
@@ -66,8 +156,26 @@ display(page.banner(subjects, runs.models, runs.notes), through_volume.answer(ro
 # is largest and carry the mask on; then also in the middle of both halves, then in the middle of every gap
 # that is left. Dice is of the whole volume, as one object.
 
+
 # %% tags=["hide-input"]
-through_volume.against_clicks(rows, stop)
+def draw(axes, table):
+    """A line for each way; dashes where every slice is clicked."""
+    for i, (way, line) in enumerate(table.groupby("way", sort=False)):
+        style = {"color": plots.COLOURS[(i - 1) % 5], "marker": plots.MARKERS[i % 7], "ms": 5}
+        style |= {"color": plots.INK, "linestyle": "--"} if way == EVERY else {}
+        axes.plot(line["spent"], line["dice"], label=way, **style)
+    axes.set(ylim=(0, 1), xlim=(0, None), xlabel="clicks in the whole volume", ylabel="Dice of the volume")
+    axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, labelcolor=plots.INK)
+    points = table.assign(text=[f"{y:.2f} with {x:.1f}" for x, y in table[["spent", "dice"]].to_numpy()])
+    texts = points.groupby("way", sort=False)["text"].agg(", ".join)
+    return "; ".join(f"{way} {text} clicks" for way, text in texts.items())
+
+
+shown = pd.concat(tables)
+shown = shown[shown["stop"].isin([stop, ""])]
+figures.panels(
+    shown, ["model", "level"], "Line plot of Dice against clicks in the volume", draw, (5.2, 3.6), 420
+)
 
 # %% [markdown]
 # ## What to carry, and when to stop
@@ -79,7 +187,15 @@ through_volume.against_clicks(rows, stop)
 # are paired, volume by volume.
 
 # %% tags=["hide-input"]
-through_volume.table(rows)
+shown = pd.concat(tables)
+shown = shown[(shown["round"] == 0) | (shown["way"] == EVERY)]
+shown["clicks"] = shown["spent"].map("{:.1f}".format)
+names = {"dice": "Dice", "difference": "Dice, minus the best carried", "hd95": "HD95, mm"}
+shown = page.with_intervals(shown, value="dice", form=".2f").rename(
+    columns=names | {"surface": "surface, mm"}
+)
+columns = ["model", "level", "way", "stop", "objects", "patients", "clicks", "Dice"]
+page.numbers_table(shown[[*columns, "Dice, minus the best carried", "HD95, mm", "surface, mm"]])
 
 # %% [markdown]
 # ## One volume, slice by slice
@@ -88,11 +204,30 @@ through_volume.table(rows)
 # mask.
 
 # %% tags=["hide-input"]
-best, (name, model) = through_volume.best_way(rows), next(iter(runs.models.items()))
-same = rows[["model", "way", "stop", "round"]] == [name, best["way"], best["stop"], 0]
-record = rows[same.all(axis=1)].sort_values("dice").iloc[same.all(axis=1).sum() // 2]
-carry = carries[best["way"], best["stop"]]
-through_volume.slices(runs.datasets[record["dataset"]], model, record, carry, runs.protocol, clicks, beyond)
+best = tables[0][tables[0]["best"]].iloc[0]
+same = rows[["model", "level", "way", "stop", "round"]] == best[["model", "level", "way", "stop", "round"]]
+of_best = rows[same.all(axis=1)].sort_values("dice")
+record = of_best.iloc[len(of_best) // 2]
+carry, model = carries[best["way"], best["stop"]], runs.models[best["model"]]
+subject = runs.datasets[record["dataset"]]
+
+wanted = (record["volume"], record["task"])
+stack = next(one for one in stacks(subject, beyond) if (one.volume, one.task) == wanted)
+encoded = [model.encode(case.image) for case in stack.cases]
+(start,) = starts([truth.area for truth in stack.truths], rounds=0)
+clicked_ones = {start: clicked(stack, model, encoded, runs.protocol, clicks)[start][-1]}
+
+# %% tags=["hide-input"]
+pictures = []
+for i, mask in enumerate(carried(model, encoded, clicked_ones, carry)):
+    truth = stack.truths[i]
+    fit = f"Dice {dice(mask, truth):.2f}" if truth.area or mask.area else "empty, as it should be"
+    text = f"{f'{abs(i - start)} away' if i != start else 'clicked'}: {fit}"
+    alt = "Slice with the true and the carried contour, "
+    masks = truth.mask(), mask.mask()
+    pictures.append(figures.picture(stack.cases[i].image, text, *masks, alt=alt, width=120))
+title = f"{stack.task}, {stack.volume}, {model.name}, carried as {carry.way}, {figures.LEVELS[subject.level]}"
+HTML(figures.group(f"{title}: Dice of the volume {record['dice']:.2f}", pictures))
 
 # %% [markdown]
 # ## How

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from medsam_utils import PAPER, RELEASED_CODE, load_folder
-from medsam_utils.comparison import seed_spread
+from medsam_utils.comparison import CHANGE, seed_spread
 from medsam_utils.models import Prediction
 from medsam_utils.pages import comparison, examples, label_rule, overview, regions, seeds, switches
 from medsam_utils.pages.runs import Runs
@@ -60,7 +60,7 @@ def test_a_modality_page_has_a_figure_per_model_and_the_study_apart():
     shown = overview.curves(pd.concat([rows_of("US-Breast", model=m, a=[0.2, 0.5]) for m in ("m", "n")])).data
     titles = re.findall(r"<figcaption[^>]*><strong>(.*?)\.</strong>", shown)
     assert titles == ["m · demo", "n · demo", "SAM · published", "RITM · published"]
-    assert shown.count("US-Breast gains +0.30") == 2
+    assert shown.count("US-Breast gains +0.30") == 4  # in the caption, and for who does not see the figure
 
 
 def test_only_objects_of_several_regions_are_counted():
@@ -90,14 +90,22 @@ def test_every_rule_of_the_released_code_is_a_switch_of_its_own():
             assert {f for f in vars(PAPER) if getattr(changed, f) != getattr(PAPER, f)} == {field}
 
 
+def effects(paper, switched):
+    """What `switches.together` says of one switch."""
+    runs = {
+        name: Runs({}, {}, {("d", "all"): rows}, []) for name, rows in (("paper", paper), ("s", switched))
+    }
+    return switches.together(runs, clicks=(1, 2))
+
+
 def test_an_effect_is_the_mean_paired_difference_and_needs_five_patients_for_an_interval():
     many = {f"p{i}": [i / 10, 0.5] for i in range(6)}
     paper = pd.concat([rows_of("T", **many), rows_of("U", a=[0.5, 0.5])])
     switched = paper.assign(iou=paper["iou"] + np.where(paper["click"] == 1, 0.25, 0))
-    table = switches.effects(paper, switched, clicks=(1, 2)).set_index(["task", "click"])
-    assert table.loc[("T", 1), ["difference", "low", "high"]].tolist() == pytest.approx([0.25] * 3)
+    table = effects(paper, switched).set_index(["task", "click"])
+    assert table.loc[("T", 1), CHANGE].tolist() == pytest.approx([0.25] * 3)
     assert table.loc[("T", 2), "difference"] == 0
-    assert table.loc["U", "low"].isna().all()
+    assert table.loc["U", "difference low"].isna().all()
 
 
 @pytest.fixture
@@ -167,7 +175,8 @@ def test_a_choice_among_masks_is_switched_only_for_models_with_several(monkeypat
 def test_an_effect_leaves_out_a_model_that_was_not_run_with_the_switch():
     paper = pd.concat([rows_of("T", model, a=[0.5, 0.5]) for model in ("m", "n")])
     switched = rows_of("T", "m", a=[0.5, 0.75])
-    table = switches.effects(paper, switched, clicks=(2,))
+    table = effects(paper, switched)
+    table = table[table["click"] == 2]
     assert table[["model", "difference"]].values.tolist() == [["m", 0.25]]
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
-from medsam_utils import published
+from medsam_utils import load_dataset, published
 from medsam_utils.comparison import (
+    CHANGE,
+    against,
     compare,
     crossings,
     holm,
     overtaken_at,
     paired_differences,
+    scores,
     seed_spread,
     sign_flip_test,
 )
@@ -27,6 +32,32 @@ def test_differences_are_paired_by_object_whatever_the_order():
     assert table.loc["a1"].tolist() == pytest.approx([0.1, 0.2])
     assert table.loc["b1"].tolist() == pytest.approx([0.2, -0.1])
     assert len(table) == 2
+
+
+def test_ways_are_held_against_the_base_on_the_objects_that_both_have():
+    base = rows_of({f"{patient}1": [0.3 + i / 10] for i, patient in enumerate("abcdef")})
+    better = base.assign(iou=base["iou"] + 0.1)
+    elsewhere = base.assign(case_id="z1", patient_id="z", iou=0.9).iloc[:1]
+    ways = {"base": base, "better": pd.concat([better, elsewhere]), "other": elsewhere}
+    table = against(pd.concat(rows.assign(way=way) for way, rows in ways.items()), "base", ["task", "level"])
+    assert table["way"].tolist() == ["base", "better"]  # the other shares no object with the base
+    first, second = table.to_dict("records")
+    assert [first[name] for name in CHANGE] == [0, 0, 0]
+    assert [second[name] for name in CHANGE] == pytest.approx([0.1] * 3)
+    assert second["iou"] == pytest.approx((6 * 0.65 + 0.9) / 7) and second["patients"] == 7
+    assert second["low"] < second["iou"] < second["high"]
+
+
+def test_masks_of_several_ways_have_a_row_for_each_class_that_is_in_the_image():
+    dataset = load_dataset("xray_hip")
+    case = dataset.load(dataset.list().references[0])
+    first, second = case.masks
+    masks = {first: case.masks[first], second: ~case.masks[second]}
+    rows = scores(dataset, [replace(case, masks=case.masks)], {"way": [masks]}).set_index("task")
+    assert rows.loc[dataset.tasks[first], ["iou", "dice"]].tolist() == [1, 1]
+    assert rows.loc[dataset.tasks[second], ["iou", "dice"]].tolist() == [0, 0]
+    empty = replace(case, masks=case.masks | {second: case.masks[second] & False})
+    assert set(scores(dataset, [empty], {"way": [masks]})["task"]) == {dataset.tasks[first]}
 
 
 def test_demo_and_measured_rows_are_never_paired():

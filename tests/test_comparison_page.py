@@ -62,8 +62,9 @@ def test_published_measured_and_demo_stand_in_figures_of_their_own(rows):
         assert len(captions) == 3
         assert [sum(level in c for c in captions) for level in ("published", "measured", "demo")] == [1, 1, 1]
     study, ours, _ = captions
-    assert "28 tasks from one click to 9: SAM 0.46 to 0.61; RITM 0.13 to 0.69" in study
-    assert "1 tasks from one click to 2: sam_vit_h 0.50 to 0.60; grabcut 0.40 to 0.70" in ours
+    assert "mean of 28 tasks · published. From one click to 9: SAM 0.46 to 0.61; RITM 0.13 to 0.69" in study
+    assert "mean of 1 task · measured on your data. From one click to 2:" in ours
+    assert "sam_vit_h 0.50 to 0.60; grabcut 0.40 to 0.70" in ours
 
 
 def test_the_gate_compares_what_the_study_ran_on_real_images_and_says_demo_else(rows):

@@ -108,5 +108,5 @@ def test_a_task_of_the_study_is_shown_beside_its_published_curve_and_another_is_
         {"task": "US-Breast", "model": "m", "level": "demo", "case_id": ["a", "b"], "patient_id": ["a", "b"]}
     ).assign(click=1, iou=[0.25, 0.75])
     shown = figures.curves(rows).data
-    assert "published" in shown and "demo" in shown and "0.50 at one click" in shown
+    assert "published" in shown and "demo" in shown and "m 0.50 to 0.50" in shown
     assert "published" not in figures.curves(rows.assign(task="My study", level="measured")).data

@@ -1,64 +1,73 @@
 """The page on prompt modes: published and demo apart, choices and the gate computed from the same rows."""
 
-import re
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from medsam_utils import DATASETS, PAPER, load_dataset, published
-from medsam_utils.pages import prompt_modes
-from medsam_utils.pages.runs import Runs, evaluate_subjects
+from medsam_utils import DATASETS, published
+from medsam_utils.pages.runs import Runs
+from tests.notebook_cells import run_cell, run_cells
 
 
 @pytest.fixture(scope="module")
-def runs():
-    subjects = [load_dataset("us_breast")]
-    return {
-        mode: evaluate_subjects(
-            subjects, "sam_small", protocol=replace(PAPER, prompt=mode), clicks=1, max_cases=2, device="cpu"
-        )
-        for mode in ("point_largest", "box_all")
-    }
+def page():
+    tiny = {"max_cases": 2, "clicks": 2, "noise": "0.2", "device": "cpu", "store": ""}
+    names, text = run_cells("prompt_modes", datasets="us_breast", models="sam_small grabcut", **tiny)
+    return names, " ".join(text.split())
 
 
-def test_the_study_s_means_are_never_mixed_with_the_demo_s(runs):
-    table = prompt_modes.by_choice(runs)
-    text = re.sub("<[^>]+>", "", prompt_modes.answer(table).data)
+def test_the_study_s_means_are_never_mixed_with_the_demo_s(page):
+    names, text = page
     released = published.iou_by_prompt_mode()
     best = released[released["mask_choice"] == "first"].groupby("mode")["iou"].mean().max()
-    demo = table[table["choice"] == "most_confident"].groupby("mode")["iou"].mean().max()
-    assert f"mean IoU {best:.2f}" in text.split(";")[0] and "(published)" in text.split(";")[0]
-    assert f"mean IoU {demo:.2f}" in text.split(";")[1] and "(demo, never trained" in text.split(";")[1]
+    found = names["found"]
+    found = found[(found["model"] == "sam_small") & (found["choice"] == "most_confident")]
+    demo = found[found["mode"] != "clicks"].groupby("mode")["iou"].mean().max()
+    parts = text[text.index("SAM does best") :].split(";")
+    assert f"(mean IoU {best:.2f} )" in parts[0] and "over 28 tasks (published)" in parts[0]
+    assert f"(mean IoU {demo:.2f} )" in parts[1] and "over 1 task (demo, never trained" in parts[1]
 
 
-def test_first_and_oracle_are_of_the_candidates_of_the_rows(runs):
-    table = prompt_modes.by_choice(runs).set_index(["mode", "choice"])["iou"]
-    for mode, run in runs.items():
-        candidates = run.rows[["iou_0", "iou_1", "iou_2"]]
-        assert table[mode, "first"] == pytest.approx(candidates["iou_0"].mean())
-        assert table[mode, "oracle"] == pytest.approx(candidates.max(axis=1).mean())
+def test_first_and_oracle_are_of_the_candidates_of_the_rows(page):
+    names, _ = page
+    table = names["table"].set_index(["model", "mode", "choice"])["iou"]
+    for mode, run in names["modes"].items():
+        candidates = run.of("us_breast")["sam_small"][["iou_0", "iou_1", "iou_2"]]
+        assert table["sam_small", mode, "first"] == pytest.approx(candidates["iou_0"].mean())
+        assert table["sam_small", mode, "oracle"] == pytest.approx(candidates.max(axis=1).mean())
 
 
-def test_demo_rows_are_held_against_nothing_and_measured_ones_against_their_mode(runs):
-    assert set(prompt_modes.gate(runs)["verdict"]) == {"demo"}
-    rows = pd.concat([runs["box_all"].rows.iloc[:1]] * 6, ignore_index=True)
-    value = published.iou_by_prompt_mode().set_index(["task", "mode", "mask_choice"])["iou"]
-    value = value["US-Breast", 5, "first"]
-    rows = rows.assign(
-        case_id=list("abcdef"), patient_id=list("abcdef"), level="measured", model="sam_vit_h"
-    ).assign(iou_0=value + np.linspace(-0.05, 0.05, 6), iou_1=0.999, iou_2=0.1)
-    held = prompt_modes.gate({"box_all": Runs({}, {}, {("us_breast", "sam_vit_h"): rows}, [])})
-    held = held.set_index("choice")
+def test_demo_rows_are_held_against_nothing_and_measured_ones_against_their_mode(page):
+    names, _ = page
+    assert set(names["held"]["verdict"]) == {"demo"}
+    rows = pd.concat([names["modes"]["box_all"].of("us_breast")["sam_small"].iloc[:1]] * 6, ignore_index=True)
+    study = published.iou_by_prompt_mode().set_index(["task", "mode", "mask_choice"])["iou"]
+    value, patients = study["US-Breast", 5, "first"], list("abcdef")
+    rows = rows.assign(case_id=patients, patient_id=patients, level="measured", model="sam_vit_h")
+    rows = rows.assign(iou_0=value + np.linspace(-0.05, 0.05, 6), iou_1=0.999, iou_2=0.1)
+    modes = dict.fromkeys(names["modes"], Runs({}, {}, {("us_breast", "sam_vit_h"): rows}, []))
+    again = names | {"modes": modes, "study": names["found"].query("level == 'published'")}
+    run_cell("prompt_modes", "published.gate(", again)
+    held = again["held"].set_index(["mode", "choice"]).loc["box_all"]
     assert held.loc["first", "verdict"] == "inside" and held.loc["oracle", "verdict"] == "outside"
     assert held.loc["first", "published"] == value != held.loc["oracle", "published"]
 
 
-def test_differences_leave_out_a_model_that_does_not_take_the_prompt(runs):
-    both = evaluate_subjects([load_dataset("us_breast")], "sam_small grabcut", clicks=1, max_cases=2)
-    text = prompt_modes.differences({"clicks": both, "box": runs["box_all"]}, "clicks").data
+def test_differences_leave_out_a_model_that_does_not_take_the_prompt(page):
+    names, _ = page
+    assert "grabcut" in names["differences"](names["modes"], "clicks").data
+    fed = {name: names["ways"][name] for name in ("clicks", "clicks, mask fed back")}
+    text = names["differences"](fed, "clicks").data
     assert "sam_small" in text and "grabcut" not in text
+
+
+def test_box_noise_has_a_point_for_the_tight_box_and_for_each_deviation(page):
+    names, text = page
+    curves = names["curves"].set_index(["model", "sd"])["iou"]
+    for sd, run in ((0.0, names["modes"]["box_all"]), (0.2, names["noisy"]["noise 0.2"])):
+        ious = run.rows.groupby("model")["iou"].mean()
+        assert curves.xs(sd, level="sd")[ious.index].tolist() == pytest.approx(ious.tolist())
+    assert "From a tight box to noise of 0.2: sam_small" in text
 
 
 def test_every_task_of_the_released_modes_is_one_that_a_dataset_of_ours_has():

@@ -15,10 +15,8 @@ from medsam_utils.case import BadInputError
 from medsam_utils.clicks import PAPER
 from medsam_utils.models import Prediction
 from medsam_utils.pages import runs
-from medsam_utils.pages import through_volume as page
-from medsam_utils.propagation import Carry, carried, clicked, evaluate_volume, stacks
-from medsam_utils.surface import surface_distances
-from tests.test_chapters import text
+from medsam_utils.propagation import Carry, carried, clicked, stacks, surface_distances
+from tests.notebook_cells import run_cell, run_cells
 
 
 def block(size: int, at: int = 2) -> np.ndarray:
@@ -141,19 +139,28 @@ def test_every_slice_is_clicked_as_in_an_evaluation_of_its_own(stack):
         assert (logits > 0).any()
 
 
-def test_records_count_every_click_and_more_rounds_prompt_more_slices(stack):
-    model = load_model("sam_small", device="cpu")
-    carries = {("click and mask", "never"): Carry("click and mask")}
-    records = list(evaluate_volume(stack, model, PAPER, 2, carries, {"never": 1}))
-    slices = sum(truth.area > 0 for truth in stack.truths)
-    assert [(r["way"], r["prompted"], r["spent"]) for r in records] == [
-        ("every slice", slices, slices),
-        ("every slice", slices, 2 * slices),
-        ("click and mask", 1, 2),
-        ("click and mask", 3, 6),
-    ]
-    assert all(0 < r["dice"] <= 1 and 0 < r["surface"] <= r["hd95"] for r in records)
+def test_a_perfect_volume_has_no_distance(stack):
     assert stack.scores(stack.truths) == {"dice": 1.0, "hd95": 0.0, "surface": 0.0}
+
+
+TINY = {"datasets": "mri_prostate", "beyond": 1, "max_volumes": 1, "device": "cpu"}
+
+
+def test_records_count_every_click_and_more_rounds_prompt_more_slices():
+    tiny = TINY | {"ways": "click and mask", "stop": "never", "clicks": 2, "rounds": 1}
+    names, text = run_cells("through_volume", **tiny)
+    rows = names["rows"]
+    rows = rows[(rows["task"] == rows["task"].iloc[0]) & rows["stop"].isin(["", "never"])]
+    slices = rows["prompted"].iloc[0]
+    assert slices > 3 and rows[["way", "prompted", "spent"]].values.tolist() == [
+        ["every slice", slices, slices],
+        ["every slice", slices, 2 * slices],
+        ["click and mask", 1, 2],
+        ["click and mask", 3, 6],
+    ]
+    assert ((rows["dice"] > 0) & (rows["dice"] <= 1) & (rows["surface"] <= rows["hd95"])).all()
+    assert "clicked: Dice" in text and "With  sam_small , 2 clicks in one slice" in text
+    assert len(names["pictures"]) == len(names["stack"].cases)
 
 
 def test_without_a_spacing_there_is_dice_alone(stack):
@@ -208,10 +215,19 @@ def volumes():
     )
 
 
+def page(rows):
+    """What the page makes of such records: its tables, and the answer."""
+    names, _ = run_cells("through_volume", until="given(globals())")
+    names |= {"rows": rows, "EVERY": "every slice", "subjects": [], "runs": runs.Runs({}, {}, {}, [])}
+    shown = run_cell("through_volume", "def summary", names)
+    return names["tables"], " ".join(shown.split())
+
+
 def test_the_best_way_is_that_of_one_slice_and_differences_are_to_it():
-    table = page.summary(volumes()).set_index(["way", "round"])
-    assert page.best_way(volumes())["way"] == "click"
-    assert table["behind"].round(6).to_dict() == {
+    ((table,), _) = page(volumes())
+    assert table.loc[table["best"], ["way", "round"]].values.tolist() == [["click", 0]]
+    table = table.set_index(["way", "round"])
+    assert table["difference"].round(6).to_dict() == {
         **{("every slice", 0): 0.1, ("every slice", 1): 0.3, ("box", 0): -0.1},
         **{("click", 0): 0.0, ("click", 1): 0.35},
     }
@@ -220,31 +236,26 @@ def test_the_best_way_is_that_of_one_slice_and_differences_are_to_it():
 
 
 def test_the_answer_compares_one_slice_with_all():
-    shown = text(page.answer(volumes()))
-    assert "With m, 2 clicks in one slice, carried on as click (stop rule: area)" in shown
+    _, shown = page(volumes())
+    assert "With m , 2 clicks in one slice, carried on as click (stop rule: area)" in shown
     assert "mean Dice of 0.60 (0.60 to 0.60)" in shown and "8 clicks, 0.90" in shown
     assert "difference of +0.30 (+0.30 to +0.30) (demo)" in shown
 
 
 def test_levels_have_answers_of_their_own():
     both = pd.concat([volumes(), volumes().assign(level="measured", dataset="e")])
-    assert text(page.answer(both)).count("With m") == 2
+    assert page(both)[1].count("With m") == 2
 
 
-def test_an_unknown_stop_rule_says_which_there_are():
-    assert list(page.carries("box, click", "both", 0.5, 2.0))[:2] == [("box", "both"), ("click", "both")]
+def test_the_stop_rule_that_is_asked_for_comes_first_and_an_unknown_one_says_which_there_are():
+    names, _ = run_cells("through_volume", until="carries = {", ways="box, click", stop="both")
+    assert list(names["carries"])[:2] == [("box", "both"), ("click", "both")]
     with pytest.raises(BadInputError, match="never, predicted IoU, area, both"):
-        page.carries("box", "soon", 0.5, 2.0)
+        run_cells("through_volume", until="carries = {", stop="soon")
 
 
 def test_a_model_without_such_prompts_is_a_note_and_sam_small_stands_in():
-    carries = page.carries("box", "never", 0.5, 2.0)
-    asked = runs.answers(
-        lambda *given: page.table_of(*given, carries, 1, 0, 1, 1),
-        [load_dataset("mri_prostate")],
-        "ritm_small",
-        device="cpu",
-        stand_ins=["sam_small"],
-    )
+    tiny = TINY | {"ways": "box", "clicks": 1, "rounds": 0, "models": "ritm_small"}
+    asked = run_cells("through_volume", until="runs = answers(", **tiny)[0]["runs"]
     assert list(asked.models) == ["sam_small"] and set(asked.rows["way"]) == {"every slice", "box"}
     assert "ritm_small" in asked.notes[0] and "sam_small stands in" in asked.notes[1]

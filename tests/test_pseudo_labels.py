@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from itertools import chain
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
-from medsam_utils import PAPER, load_model, unet
-from medsam_utils.case import BadInputError, Case, CaseReference
-from medsam_utils.pages import pseudo_labels
+from medsam_utils import PAPER, load_model
+from medsam_utils.case import BadInputError, Case
+from medsam_utils.pages.runs import load_first
+from tests.notebook_cells import run_cells
 
 
 def square(case_id: str, row: int, col: int) -> Case:
@@ -24,83 +21,86 @@ def square(case_id: str, row: int, col: int) -> Case:
     return Case("squares", case_id, case_id, None, image, {"square": mask})
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_no_patient_is_in_two_parts_and_no_case_is_lost(seed):
-    references = [
-        CaseReference("d", f"{patient}-{i}", patient, i, (Path("a"),), (Path("b"),))
-        for patient in "abcdefgh"
-        for i in range(3)
-    ]
-    parts = pseudo_labels.divided(references, held_out=0.4, labelled=0.4, seed=seed)
-    patients = [{reference.patient_id for reference in part} for part in parts.values()]
-    assert [len(part) for part in patients] == [2, 3, 3]
-    assert len(set.union(*patients)) == 8  # so no two of them overlap
-    assert sorted(chain(*parts.values()), key=references.index) == references
+@pytest.fixture(scope="module")
+def functions():
+    """What the page defines: train, predict, refined."""
+    return run_cells("pseudo_labels", until="def refined", side=32, steps=40, seed=1)[0]
 
 
-def test_too_few_patients_are_refused():
-    reference = CaseReference("d", "a", "a", None, (Path("a"),), (Path("b"),))
-    with pytest.raises(BadInputError, match="patients"):
-        pseudo_labels.divided([reference], 0.4, 0.4, 0)
-
-
-def test_the_network_learns_a_bright_square_and_finds_it_elsewhere_the_same_each_time():
+def test_the_network_learns_a_bright_square_and_finds_it_elsewhere_the_same_each_time(functions):
     cases = [square(f"{i}", 4 * i, 8 * i) for i in range(6)]
     masks = [case.masks["square"] for case in cases]
     torch.manual_seed(7)
     state = torch.random.get_rng_state()
-    first, again = (unet.train(cases, masks, side=32, steps=40, seed=1) for _ in range(2))
+    first, again = (functions["train"](cases, masks) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's random numbers are touched
     new = square("new", 14, 30)
-    found = unet.predict(first, new, side=32)
+    found = functions["predict"](first, new)
     assert found.shape == (48, 64)
     assert (found & new.masks["square"]).sum() / (found | new.masks["square"]).sum() > 0.7
-    assert (unet.predict(again, new, side=32) == found).all()
+    assert (functions["predict"](again, new) == found).all()
 
 
-def test_a_label_is_drawn_anew_without_a_look_at_the_truth_and_an_empty_one_stays():
-    case, model = square("a", 16, 24), load_model("sam_small", device="cpu")
+def test_a_label_is_drawn_anew_without_a_look_at_the_truth_and_an_empty_one_stays(functions):
+    case = square("a", 16, 24)
+    functions |= {"model": load_model("sam_small", device="cpu"), "protocol": PAPER}
+    refined = functions["refined"]
     label = np.zeros((48, 64), bool)
     label[20:28, 28:36] = True
-    anew = unet.refined(case, label, model, PAPER)
+    anew = refined(case, label)
     blind = Case("squares", "a", "a", None, case.image, {"square": ~case.masks["square"]})
-    assert (unet.refined(blind, label, model, PAPER) == anew).all()
+    assert (refined(blind, label) == anew).all()
     assert anew[24, 32] and anew.sum() != label.sum()
     empty = np.zeros((48, 64), bool)
-    assert unet.refined(case, empty, model, PAPER) is empty
+    assert refined(case, empty) is empty
 
 
-def ious(**ways: list[float]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"task": "T", "model": way, "level": "demo", "click": 0, "case_id": str(i), "patient_id": str(i)}
-        | {"iou": iou}
-        for way, values in ways.items()
-        for i, iou in enumerate(values)
-    )
+@pytest.fixture(scope="module")
+def page():
+    tiny = {"steps": 2, "side": 16, "device": "cpu"}
+    return run_cells("pseudo_labels", **tiny)
 
 
-def text(html) -> str:
-    return re.sub("<.*?>", "", html.data)
+def test_no_patient_is_in_two_parts_and_every_case_is_used_or_listed(page):
+    names, text = page
+    patients = [{case.patient_id for case in of_part} for of_part in names["cases"].values()]
+    assert len(patients) == 3 and all(patients)
+    assert len(set.union(*patients)) == sum(map(len, patients))  # so no two of them overlap
+    used = [case.case_id for of_part in names["cases"].values() for case in of_part]
+    listed = [one["case_id"] for one in names["left_out"]]
+    every = [reference.case_id for reference in names["listing"].references]
+    assert sorted(used + listed) == sorted(every) and len(listed) == 3
+    assert "3 cases are left out" in " ".join(text.split()) and all(case_id in text for case_id in listed)
 
 
-def test_the_difference_is_paired_and_the_sentence_follows_its_interval():
-    base = [0.1, 0.3, 0.5, 0.6, 0.7, 0.8]
-    up, down = [value + 0.1 for value in base], [value - 0.1 for value in base]
-    both = [value + 0.1 * (-1) ** i for i, value in enumerate(base)]
-    better = pseudo_labels.against(ious(own=base, sam=up), "own")
-    assert better["difference"].tolist()[1] == pytest.approx(0.1)
-    worse = pseudo_labels.against(ious(own=base, sam=down), "own")
-    even = pseudo_labels.against(ious(own=base, sam=both), "own")
-    assert "The pseudo-labels get better: +0.10 IoU" in text(pseudo_labels.answer(better, worse, "sam"))
-    assert "held-out patients gets worse: -0.10 IoU" in text(pseudo_labels.answer(better, worse, "sam"))
-    assert "no more than chance may" in text(pseudo_labels.answer(even, even, "sam"))
-    few = pseudo_labels.against(ious(own=base[:3], sam=up[:3]), "own")
-    assert "too few patients to tell" in text(pseudo_labels.answer(few, few, "sam"))
+def test_labels_are_of_the_unlabelled_and_networks_are_tested_on_the_held_out(page):
+    names, text = page
+    for whose, part in (("labels", "unlabelled"), ("networks", "test")):
+        rows = names["rows"][whose]
+        assert set(rows["case_id"]) == {case.case_id for case in names["cases"][part]}
+        changes = names["tables"][whose]["difference"]
+        means = rows.groupby("way")["iou"].mean()
+        assert changes.tolist() == pytest.approx((means[changes.index] - means[changes.index[0]]).tolist())
+    assert "labels · demo" in text and "networks · demo" in text and "Dice" in text
+    assert len(names["tables"]["networks"]) == 4 and "true masks (oracle)" in text
+
+
+def test_too_few_patients_are_refused(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.eye(20, dtype=np.uint8) * 255).save(tmp_path / name / "a.png")
+    with pytest.raises(BadInputError, match="patients"):
+        run_cells("pseudo_labels", folder=str(tmp_path))
 
 
 def test_a_model_that_cannot_be_had_is_named_and_sam_small_stands_in(tmp_path):
-    case = square("a", 16, 24)
-    model, notes = pseudo_labels.helper("sam", str(tmp_path / "none.pt"), "cpu", case)
-    assert model.name == "sam_small" and "none.pt" in notes[0]
-    model, notes = pseudo_labels.helper("grabcut sam_small", "", "cpu", case)
-    assert model.name == "grabcut" and notes == []
+    model, notes = load_first("sam", str(tmp_path / "none.pt"), "cpu")
+    assert model.name == "sam_small" and "none.pt" in notes[0] and "sam_small stands in" in notes[1]
+    assert load_first("grabcut sam_small", "", "cpu")[0].name == "grabcut"
+
+
+def test_a_model_of_another_kind_is_passed_over():
+    model, notes = load_first("ritm_small sam_small grabcut", "", "cpu", "sam.Sam")
+    assert model.name == "sam_small" and notes == ["ritm_small is no SAM and is passed over."]
+    model, notes = load_first("grabcut", "", "cpu", "sam.Sam")
+    assert model.name == "sam_small" and "stands in" in notes[1]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jupytext
 import numpy as np
 import pytest
 import torch
@@ -13,9 +12,9 @@ from medsam_utils.clicks import PAPER, next_click
 from medsam_utils.drawings import draw
 from medsam_utils.models.ritm_network import CLICK_RADIUS, click_disks
 from medsam_utils.models.ritm_small import build_ritm_small
+from tests.notebook_cells import run_cells
 
 WEIGHTS = Path(medsam_utils.__file__).parent / "models/weights/ritm_small.pt"
-NOTEBOOK = Path(__file__).parents[1] / "notebooks/train_ritm_small.py"
 
 
 def test_clicks_are_disks_in_the_map_of_their_sign():
@@ -82,14 +81,7 @@ def test_it_segments_phantoms_and_gains_by_clicks():
 def train(folder, steps, **parameters):
     """Run the training notebook in small and return its checkpoint and history."""
     parameters |= {"steps": steps, "workers": 0, "threads": 1, "folder": str(folder)}
-    cells = [cell for cell in jupytext.read(NOTEBOOK).cells if cell.cell_type == "code"]
-    assert cells[0].metadata["tags"] == ["parameters"]
-    names = {}
-    exec(cells[0].source, names)
-    assert parameters.keys() <= names.keys()
-    names |= parameters
-    for cell in cells[1:]:
-        exec(cell.source, names)
+    names, _ = run_cells("train_ritm_small", **parameters)
     return torch.load(folder / "ritm_small_checkpoint.pt", weights_only=True), names["training"]
 
 

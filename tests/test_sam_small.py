@@ -4,7 +4,6 @@ import contextlib
 from pathlib import Path
 
 import cv2
-import jupytext
 import numpy as np
 import pandas as pd
 import pooch
@@ -16,11 +15,10 @@ import medsam_utils
 from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.drawings import draw
 from medsam_utils.models.sam_small import build_sam_small
-from medsam_utils.pages import from_nothing
 from medsam_utils.training import Training
+from tests.notebook_cells import run_cells
 
 WEIGHTS = Path(medsam_utils.__file__).parent / "models/weights/sam_small.pt"
-NOTEBOOK = Path(__file__).parents[1] / "notebooks/train_sam_small.py"
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +93,6 @@ def train(folder, monkeypatch, killed_after=None):
         "save_every": 1,
         "unseen": 1,
     }
-    cells = [cell for cell in jupytext.read(NOTEBOOK).cells if cell.cell_type == "code"]
-    assert cells[0].metadata["tags"] == ["parameters"]
-    names = {}
-    exec(cells[0].source, names)
-    assert parameters.keys() <= names.keys()
-    names |= parameters | {"folder": str(folder)}
     save = Training.save
 
     def save_and_perhaps_die(self, step):
@@ -113,8 +105,7 @@ def train(folder, monkeypatch, killed_after=None):
         pytest.raises(KilledError) if killed_after else contextlib.nullcontext(),
     ):
         patch.setattr(Training, "save", save_and_perhaps_die)
-        for cell in [cells[1], *(cell for cell in cells[2:] if not cell.metadata.get("tags"))]:  # no figures
-            exec(cell.source, names)
+        run_cells("train_sam_small", folder=str(folder), **parameters)
     return torch.load(folder / "sam_small_checkpoint.pt", weights_only=True)
 
 
@@ -131,9 +122,10 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monke
 
 
 def test_the_log_of_the_training_ends_with_the_weights_that_are_here(trained):
-    steps = pd.read_csv(from_nothing.LOG).iloc[-1]
+    steps = pd.read_csv(WEIGHTS.with_suffix(".csv")).iloc[-1]
     assert pooch.file_hash(str(WEIGHTS)).startswith(steps["weights"])
-    measured = from_nothing.iou_on_drawings(trained, 20)
+    names, _ = run_cells("train_sam_small", until="def iou_on_drawings", device="cpu")
+    measured = names["iou_on_drawings"](trained, 20)
     assert len(measured) == 3 and measured[0] == pytest.approx(steps["iou_1"], abs=0.15)
 
 

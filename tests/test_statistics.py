@@ -9,13 +9,16 @@ import pytest
 from medsam_utils.statistics import (
     at_percentiles,
     by_components,
+    by_object,
     by_size,
     clustered_means,
     interval,
     iou_by_click,
     mean_curves,
+    means,
     noc,
     noc_table,
+    reach,
     summary,
 )
 
@@ -37,6 +40,25 @@ def rows_of(
 def test_the_mean_is_over_images_not_over_patients():
     means = mean_curves(rows_of({"a1": [0.2], "a2": [0.4], "b1": [0.9]}))
     assert means["iou"].tolist() == pytest.approx([0.5])
+
+
+def test_means_of_groups_have_the_interval_of_the_same_values_as_a_curve():
+    rows = rows_of(
+        {f"{patient}{i}": [0.1 * i + j / 20, 0.5] for j, patient in enumerate("abcdef") for i in (1, 2)}
+    )
+    curve = mean_curves(rows)
+    table = means(by_object(rows), ["click"])
+    columns = ["iou", "low", "high", "objects", "patients"]
+    pd.testing.assert_frame_equal(table[columns], curve[columns])
+    assert by_object(rows, (2, 9))["click"].unique().tolist() == [2]  # the ninth was not made
+    unknown = means(rows.assign(iou=np.where(rows["click"] == 1, np.nan, rows["iou"])), ["click"])
+    assert unknown["objects"].tolist() == [0, 12] and unknown["patients"].tolist() == [0, 6]
+
+
+def test_clicks_to_a_target_are_told_for_each_object():
+    table = reach(rows_of({"a1": [0.5, 0.9], "b1": [0.1, 0.2]}), targets=(0.4, 0.8))
+    lines = table[["case_id", "target", "clicks", "missed"]].values.tolist()
+    assert lines == [["a1", 0.4, 1, False], ["a1", 0.8, 2, False], ["b1", 0.4, 2, True], ["b1", 0.8, 2, True]]
 
 
 def test_tasks_models_and_levels_are_never_mixed_and_keep_their_order():

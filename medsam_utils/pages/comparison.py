@@ -8,13 +8,13 @@ from html import escape
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.axes import Axes
 
 from .. import plots, published
 from ..comparison import compare, crossings
 from ..statistics import mean_curves
-from . import figures
+from . import figures, page
 from .figures import LEVELS
-from .page import scrolling
 
 STUDY = ["SAM", "RITM"]
 
@@ -26,7 +26,7 @@ def answer(rows: pd.DataFrame) -> HTML:
     means = mean_curves(rows)
     for level, of_level in means.groupby("level", sort=False):
         parts += [f"here {_ahead(of_level, *pair)} ({LEVELS[level]})" for pair in _pairs(of_level)]
-    return HTML(f'<p class="medsam-answer">{"; ".join(parts)}.</p>')
+    return page.sentence(*parts)
 
 
 def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -49,63 +49,50 @@ def _ahead(means: pd.DataFrame, first: str, second: str) -> str:
     )
 
 
+def _both(rows: pd.DataFrame) -> pd.DataFrame:
+    """The study's mean curves, and this run's."""
+    study = published.iou_by_click().rename(columns={"method": "model"}).assign(level="published")
+    return pd.concat([study, mean_curves(rows)])
+
+
 def one_click(rows: pd.DataFrame, click: int = 1) -> HTML:
     """The study's figure 1, the IoU of each task after one click, and the same of this run beside it."""
-    study = published.iou_by_click().rename(columns={"method": "line"})
-    panels = [_points(study.assign(low=np.nan, high=np.nan), click, "published", hollow=True)]
-    means = mean_curves(rows).assign(line=lambda table: table["model"])
-    panels += [_points(curve, click, LEVELS[level]) for level, curve in means.groupby("level", sort=False)]
-    return HTML(figures.row(panels))
 
+    def draw(axes: Axes, table: pd.DataFrame) -> str:
+        """Tasks from the best to the worst of the first model."""
+        names = list(table["model"].unique())
+        wide = table.pivot(index="task", columns="model", values="iou").sort_values(names[0], ascending=False)
+        axes.figure.set_figheight(1.0 + 0.24 * len(wide))
+        hollow = table["level"].iloc[0] == "published"
+        plots.by_task(axes, table.assign(line=table["model"]), list(wide.index), names, hollow)
+        first = wide[names[0]].dropna()
+        ends = " to ".join(f"{first.iloc[i]:.2f} ({first.index[i]})" for i in (-1, 0))
+        means = ", ".join(f"{name} {wide[name].mean():.2f}" for name in names)
+        bars = "; bars: 95 % interval, patients resampled" if table["low"].notna().any() else ""
+        return f"{names[0]} ranges from {ends}; mean over {len(wide)} tasks: {means}{bars}"
 
-def _points(means: pd.DataFrame, click: int, level: str, hollow: bool = False) -> str:
-    """One panel: tasks from the best to the worst of its first line."""
-    table = means[means["click"] == click]
-    if table.empty:
-        return ""
-    names = list(table["line"].unique())
-    wide = table.pivot(index="task", columns="line", values="iou").sort_values(names[0], ascending=False)
-    drawing, axes = plots.new_figure(4.2, 1.0 + 0.24 * len(wide))
-    plots.by_task(axes, table, list(wide.index), names, hollow)
-    axes.set_title(f"one click · {level}", loc="left", fontsize=10)
-    first = wide[names[0]].dropna()
-    finding = (
-        f"{names[0]} ranges from {first.iloc[-1]:.2f} ({first.index[-1]}) to {first.iloc[0]:.2f} "
-        f"({first.index[0]})"
-    )
-    means_of = ", ".join(f"{name} {wide[name].mean():.2f}" for name in names)
-    bars = " Bars: 95 % interval, patients resampled." if table["low"].notna().any() else ""
-    text = f"{finding}; mean over {len(wide)} tasks: {means_of}"
-    picture = plots.svg(drawing, f"Points of IoU after one click for each task, {level}: {text}.")
-    return figures.figure(picture, f"<strong>One click, {level}.</strong> {escape(text)}.{bars}", 340)
+    table = _both(rows).assign(clicks="one click")
+    kind = "Points of IoU after one click for each task"
+    return figures.panels(table[table["click"] == click], ["clicks", "level"], kind, draw, (4.2, 1), 340)
 
 
 def average(rows: pd.DataFrame) -> HTML:
     """The mean over tasks against clicks, every task weighing the same: the study's, and this run's."""
-    study = published.iou_by_click()
-    panels = []
-    if len(study):
-        curve = study.groupby(["method", "click"], sort=False)["iou"].mean().reset_index()
-        drawing, axes = plots.new_figure(3.6, 2.8)
-        plots.published_curves(axes, curve)
-        panels.append(_average(drawing, axes, curve, "method", study["task"].nunique(), "published"))
-    for level, means in mean_curves(rows).groupby("level", sort=False):
-        curve = means.groupby(["model", "click"], sort=False)["iou"].mean().reset_index()
-        drawing, axes = plots.new_figure(3.6, 2.8)
-        plots.curves(axes, curve.assign(low=np.nan, high=np.nan))
-        panels.append(_average(drawing, axes, curve, "model", means["task"].nunique(), LEVELS[level]))
-    return HTML(figures.row(panels))
+    both = _both(rows)
+    tasks = both.groupby("level")["task"].nunique()
+    means = both.groupby(["level", "model", "click"], sort=False)["iou"].mean().reset_index()
+    means["of"] = [f"mean of {page.plural(tasks[level], 'task')}" for level in means["level"]]
 
+    def draw(axes: Axes, curve: pd.DataFrame) -> str:
+        """A line for each model, dashed for the study's."""
+        if curve["level"].iloc[0] == "published":
+            plots.published_curves(axes, curve.rename(columns={"model": "method"}))
+        else:
+            plots.curves(axes, curve.assign(low=np.nan, high=np.nan))
+        return f"From one click to {curve['click'].max()}: {figures.ends(curve, 'model')}"
 
-def _average(drawing, axes, curve: pd.DataFrame, line: str, tasks: int, level: str) -> str:
-    axes.set_title(f"mean of {tasks} tasks · {level}", loc="left", fontsize=10)
-    ends = [
-        f"{name} {of_line['iou'].iloc[0]:.2f} to {of_line['iou'].iloc[-1]:.2f}"
-        for name, of_line in curve.groupby(line, sort=False)
-    ]
-    text = f"Mean IoU over {tasks} tasks from one click to {curve['click'].max()}: {'; '.join(ends)}"
-    picture = plots.svg(drawing, f"Line plot against clicks, {level}. {text}.")
-    return figures.figure(picture, f"<strong>All tasks, {level}.</strong> {escape(text)}.")
+    kind = "Line plot of mean IoU against clicks"
+    return figures.panels(means, ["of", "level"], kind, draw, (3.6, 2.8))
 
 
 def other_tasks(rows: pd.DataFrame) -> HTML:
@@ -133,7 +120,7 @@ def gate(rows: pd.DataFrame) -> HTML:
     wide = compared.assign(cell=cells).pivot(index=keys, columns="click", values="cell")
     wide = wide.loc[compared.set_index(keys).index.unique()].rename(columns=str).reset_index()
     html = wide.to_html(index=False, border=0, na_rep="", classes="table")
-    return HTML(f"<p>{text}.</p>{scrolling(html).data}")
+    return HTML(f"<p>{text}.</p>{page.scrolling(html).data}")
 
 
 def paired_tests(rows: pd.DataFrame) -> HTML:
@@ -154,7 +141,7 @@ def paired_tests(rows: pd.DataFrame) -> HTML:
             lines.append(line)
         html = pd.DataFrame(lines).to_html(index=False, border=0, classes="table")
         title = f"{escape(second)} minus {escape(first)}"
-        parts.append(f'<p class="medsam-group">{title}</p>{scrolling(html).data}')
+        parts.append(f'<p class="medsam-group">{title}</p>{page.scrolling(html).data}')
     return HTML("".join(parts) or "<p>There are no two models with a task together.</p>")
 
 

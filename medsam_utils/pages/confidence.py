@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from html import escape
 
-import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.axes import Axes
 
 from .. import plots
 from ..confidence import CHOICES, calibration, calibration_error, mask_choices
 from ..statistics import by_size
 from . import figures
 from .figures import LEVELS
-from .page import numbers_table
+from .page import numbers_table, sentence, with_interval
 
 
 def answer(rows: pd.DataFrame) -> HTML:
@@ -30,7 +30,7 @@ def answer(rows: pd.DataFrame) -> HTML:
             f"of has a mean IoU of <strong>{chosen:.2f}</strong>, and its best one of "
             f"<strong>{best:.2f}</strong> ({LEVELS[error.level]})"
         )
-    return HTML(f'<p class="medsam-answer">{"; ".join(parts) or "No model here predicts an IoU"}.</p>')
+    return sentence(*parts or ["No model here predicts an IoU"])
 
 
 def by_object_size(rows: pd.DataFrame) -> HTML:
@@ -62,23 +62,17 @@ def _over_tasks(means: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def _panels(means: pd.DataFrame, column: str) -> HTML:
     names = list(means[column].unique())
-    means = means.assign(line=means[column])
-    panels = []
-    for (level, model), of_model in means.groupby(["level", "model"], sort=False):
-        title = f"{model} · {LEVELS[level]}"
-        drawing, axes = plots.new_figure(3.6, 2.8 + 0.2 * len(names))
+
+    def draw(axes: Axes, of_model: pd.DataFrame) -> str:
+        """A line for each bin or choice, with the number of its objects where that is known."""
         plots.lines(axes, of_model, names)
-        axes.set_title(title, loc="left", fontsize=10)
-        ends = [_ends(name, curve) for name, curve in of_model.groupby("line", sort=False)]
-        finding = f"Mean IoU over tasks from one click to {of_model['click'].max()}: {'; '.join(ends)}"
-        picture = plots.svg(drawing, f"Line plot against clicks, {title}. {finding}.")
-        panels.append(figures.figure(picture, f"<strong>{escape(title)}.</strong> {escape(finding)}."))
-    return HTML(figures.row(panels))
+        counts = of_model["objects"].map(lambda count: f" ({count:.0f} objects)" if count else "")
+        ends = figures.ends(of_model.assign(line=of_model["line"] + counts))
+        return f"Mean IoU over tasks from one click to {of_model['click'].max()}: {ends}"
 
-
-def _ends(name: str, curve: pd.DataFrame) -> str:
-    count = f" ({curve['objects'].iloc[0]:.0f} objects)" if curve["objects"].iloc[0] else ""
-    return f"{name}{count} {curve['iou'].iloc[0]:.2f} to {curve['iou'].iloc[-1]:.2f}"
+    means = means.assign(line=means[column].astype(str))
+    size = (3.6, 2.8 + 0.2 * len(names))
+    return figures.panels(means, ["model", "level"], "Line plot against clicks", draw, size)
 
 
 def confidence(rows: pd.DataFrame) -> HTML:
@@ -86,22 +80,21 @@ def confidence(rows: pd.DataFrame) -> HTML:
     errors = calibration_error(rows)
     if errors.empty:
         return HTML("<p>No model of this page predicts the IoU of its masks.</p>")
-    bins, panels = calibration(rows), []
-    for error in errors.itertuples():
-        of_model = bins[(bins["model"] == error.model) & (bins["level"] == error.level)]
-        title = f"{error.model} · {LEVELS[error.level]}"
-        drawing, axes = plots.new_figure(3.4, 3.2)
-        plots.reliability(axes, of_model)
-        axes.set_title(title, loc="left", fontsize=10)
-        side = "too sure" if error.bias > 0 else "not sure enough"
-        ends = f" (95 % interval {error.low:+.2f} to {error.high:+.2f})" if np.isfinite(error.low) else ""
-        finding = (
-            f"{error.model} is {side}: its predicted IoU is {error.bias:+.2f} off on average{ends}, and "
-            f"{error.error:.2f} on a single mask, of {error.masks:,}"
+    errors = errors.set_index(["model", "level"])
+
+    def draw(axes: Axes, bins: pd.DataFrame) -> str:
+        """True against predicted IoU, and how far off that is."""
+        plots.reliability(axes, bins)
+        error = errors.loc[tuple(bins.iloc[0][["model", "level"]])]
+        side = "too sure" if error["bias"] > 0 else "not sure enough"
+        bias = with_interval(*error[["bias", "low", "high"]], "+.2f")
+        return (
+            f"{error.name[0]} is {side}: its predicted IoU is off by {bias} on average, and by "
+            f"{error['error']:.2f} on a single mask, of {error['masks']:,}"
         )
-        picture = plots.svg(drawing, f"Mean true IoU against predicted IoU, {title}. {finding}.")
-        panels.append(figures.figure(picture, f"<strong>{escape(title)}.</strong> {escape(finding)}."))
-    return HTML(figures.row(panels))
+
+    kind = "Mean true IoU against predicted IoU"
+    return figures.panels(calibration(rows), ["model", "level"], kind, draw, (3.4, 3.2))
 
 
 def regrets(rows: pd.DataFrame) -> HTML:
@@ -114,8 +107,5 @@ def regrets(rows: pd.DataFrame) -> HTML:
     confident = table[table["choice"] == "most_confident"].set_index(keys)
     wide = table.pivot(index=keys, columns="choice", values="iou").loc[confident.index, list(CHOICES)]
     wide.columns = [choice.replace("_", " ") for choice in CHOICES]
-    wide["regret"] = [
-        f"{line.regret:.3f}" + (f" ({line.low:.3f} to {line.high:.3f})" if np.isfinite(line.low) else "")
-        for line in confident.itertuples()
-    ]
+    wide["regret"] = [with_interval(*line) for line in confident[["regret", "low", "high"]].to_numpy()]
     return numbers_table(wide.reset_index())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import chain
 from textwrap import fill
@@ -10,6 +10,7 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.axes import Axes
 
 from .. import plots, published
 from ..case import Case
@@ -20,7 +21,7 @@ from ..models import Model
 from ..simulation import replay
 from ..statistics import FEWEST, at_percentiles, mean_curves
 
-LEVELS = {"demo": "demo", "measured": "measured on your data"}
+LEVELS = {"demo": "demo", "measured": "measured on your data", "published": "published"}
 BESIDE = {
     "demo": "Other models on other images: not to be compared with a demo.",
     "measured": "Other models, on images that were prepared in a way that was not published.",
@@ -38,26 +39,13 @@ def _task_curves(task: str, means: pd.DataFrame) -> list[str]:
     """Our curves of one task, and the study's if it has the task."""
     drawing, axes = plots.new_figure(3.6, 2.8)
     plots.curves(axes, means)
-    level = LEVELS[means["level"].iloc[0]]
-    axes.set_title(fill(f"{task} · {level}", 44), loc="left", fontsize=10)
-    last = means["click"].max()
-    gains = []
-    for model, curve in means.groupby("model", sort=False):
-        first, final = curve["iou"].iloc[0], curve["iou"].iloc[-1]
-        gains.append(f"{model} goes from {first:.2f} at one click to {final:.2f} at {last}")
-    finding = "; ".join(gains)
-    bands = "Bands: 95 % interval, patients resampled."
-    if means["low"].isna().all():
-        bands = f"No bands: fewer than {FEWEST} patients."
-    figures = [
-        figure(
-            plots.svg(drawing, f"Line plot of mean IoU against clicks on {task}, {level}: {finding}."),
-            f"<strong>{escape(task)}, {level}.</strong> Mean IoU: {escape(finding)}. {bands}",
-        )
-    ]
-    if len(published.of_task(task)):
-        figures.append(study_curves(task, BESIDE[means["level"].iloc[0]]))
-    return figures
+    level, ends_at = means["level"].iloc[0], ends(means, "model")
+    few = means["low"].isna().all()
+    bands = f"no bands: fewer than {FEWEST} patients" if few else "bands: 95 % interval, patients resampled"
+    finding = f"Mean IoU at one click to {means['click'].max()}: {ends_at}; {bands}"
+    kind = "Line plot of mean IoU against clicks"
+    shown = [panel(drawing, axes, f"{task} · {LEVELS[level]}", kind, finding)]
+    return shown + ([study_curves(task, BESIDE[level])] if len(published.of_task(task)) else [])
 
 
 def study_curves(task: str, note: str = "") -> str:
@@ -66,8 +54,7 @@ def study_curves(task: str, note: str = "") -> str:
     drawing, axes = plots.new_figure(3.6, 2.8)
     plots.published_curves(axes, study)
     axes.set_title(f"{task} · published", loc="left", fontsize=10)
-    ends = study[study["click"].isin([1, study["click"].max()])].groupby("method", sort=False)["iou"]
-    finding = "; ".join(f"{method} {iou.iloc[0]:.2f} to {iou.iloc[-1]:.2f}" for method, iou in ends)
+    finding = ends(study[study["click"].isin([1, study["click"].max()])], "method")
     return figure(
         plots.svg(drawing, f"Dashed line plot of the study's IoU against clicks on {task}: {finding}."),
         f"<strong>{escape(task)}, published.</strong> The study's own values on its own images, one "
@@ -81,6 +68,61 @@ def figure(picture: str, caption: str, width: int = 300) -> str:
         f'<figure class="medsam-figure" style="flex:1 1 {width}px;min-width:0;margin:0;padding:0">{picture}'
         f'<figcaption style="font-size:0.9em">{caption}</figcaption></figure>'
     )
+
+
+def panel(drawing, axes, title: str, kind: str, finding: str, width: int = 300) -> str:
+    """A plot with its title, and with the finding in its caption.
+
+    drawing, axes: of `plots.new_figure`. kind: what a reader who does not see it must know first, such as
+    "Line plot of IoU against clicks". title, kind, finding: text.
+    """
+    axes.set_title(fill(title, round(12 * axes.figure.get_figwidth())), loc="left", fontsize=10)
+    picture = plots.svg(drawing, f"{kind}, {title}: {finding}.")
+    return figure(picture, f"<strong>{escape(title)}.</strong> {escape(finding)}.", width)
+
+
+def panels(
+    table: pd.DataFrame,
+    by: Sequence[str],
+    kind: str,
+    draw: Callable[[Axes, pd.DataFrame], str],
+    size: tuple[float, float] = (3.6, 3.2),
+    width: int = 300,
+) -> HTML:
+    """A `panel` for each group of a table, such as each model and level, side by side.
+
+    by: columns that tell the groups apart, and that the title names. draw: (axes, lines of the group) -> the
+    finding. size: of the drawing, in inches.
+    """
+    shown = []
+    for key, of_group in table.groupby(list(by), sort=False):
+        drawing, axes = plots.new_figure(*size)
+        finding = draw(axes, of_group)
+        title = " · ".join(LEVELS.get(part, str(part)) for part in key)
+        shown.append(panel(drawing, axes, title, kind, finding, width))
+    return HTML(row(shown))
+
+
+def ends(table: pd.DataFrame, line: str = "line", value: str = "iou") -> str:
+    """Where every line of a plot begins and ends.
+
+    >>> ends(pd.DataFrame({"line": list("aab"), "iou": [0.5, 0.75, 1]}))
+    'a 0.50 to 0.75; b 1.00 to 1.00'
+    """
+    by_line = table.groupby(line, sort=False)[value]
+    return "; ".join(f"{name} {of.iloc[0]:.2f} to {of.iloc[-1]:.2f}" for name, of in by_line)
+
+
+def picture(
+    image: np.ndarray, caption: str, truth=None, prediction=None, alt: str = "", width: int = 200, **more
+) -> str:
+    """An image with contours as `plots.example` draws them, which takes `more`, and its caption, text.
+
+    alt: what the caption does not tell a reader who does not see it.
+    """
+    drawing, axes = plots.new_picture(image)
+    plots.example(axes, image, truth, prediction, **more)
+    return figure(plots.svg(drawing, f"{alt}{caption}"), escape(caption), width)
 
 
 def row(figures: list[str]) -> str:

@@ -144,13 +144,11 @@ def _mean_panel(curves: pd.DataFrame, title: str, prefix: str, dashed: bool = Fa
     names = list(curves["line"].unique())
     drawing, axes = plots.new_figure(3.6, 3.2)
     plots.lines(axes, curves.assign(line=prefix + curves["line"]), [prefix + name for name in names], dashed)
-    axes.set_title(title, loc="left", fontsize=10)
     found = []
     for name, curve in curves.groupby("line", sort=False):
         iou = curve.set_index("click")["iou"]
         last = int(iou.index[-1])
         values = ", ".join(f"{iou[click]:.2f} at {click}" for click in sorted({1, _middle(last), last}))
         found.append(f"{name}: {values}")
-    finding = "; ".join(found)
-    alt = f"Line plot of the mean IoU over tasks against clicks, {title}: {finding}."
-    return figures.figure(plots.svg(drawing, alt), f"<strong>{escape(title)}.</strong> {escape(finding)}.")
+    kind = "Line plot of the mean IoU over tasks against clicks"
+    return figures.panel(drawing, axes, title, kind, "; ".join(found))

@@ -7,6 +7,7 @@ from html import escape
 
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.axes import Axes
 
 from .. import plots, published
 from ..datasets import Dataset
@@ -48,15 +49,11 @@ def answer(rows: pd.DataFrame) -> HTML:
     for level, of_level in means.groupby("level", sort=False):
         last, parts = int(of_level["click"].max()), []
         for model, curves in of_level.groupby("model", sort=False):
-            ranges = [f"{_range(curves, click)} with {click} {_clicks(click)}" for click in (1, last)]
+            ranges = [f"{_range(curves, click)} with {page.plural(click, 'click')}" for click in (1, last)]
             parts.append(f"<strong>{escape(model)}</strong> ranges {' and '.join(ranges)}")
         tasks = of_level["task"].nunique()
-        sentences.append(f"Over {tasks} tasks ({LEVELS[level]}) {'; '.join(parts)}.")
-    return HTML(f'<p class="medsam-answer">{" ".join(sentences)}</p>')
-
-
-def _clicks(count: int) -> str:
-    return "click" if count == 1 else "clicks"
+        sentences.append(f"Over {tasks} tasks ({LEVELS[level]}) {'; '.join(parts)}")
+    return page.sentence(". ".join(sentences))
 
 
 def _range(curves: pd.DataFrame, click: int) -> str:
@@ -73,31 +70,21 @@ def curves(rows: pd.DataFrame) -> HTML:
     """IoU against clicks with a line per task: a figure per level and model, and the study's on their own."""
     means = mean_curves(rows)
     tasks = list(means["task"].unique())
-    panels = [
-        _panel(of_model.assign(line=of_model["task"]), tasks, f"{model} · {LEVELS[level]}")
-        for (level, model), of_model in means.groupby(["level", "model"], sort=False)
-    ]
-    study = published.iou_by_click()
-    study = study[study["task"].isin(tasks)]
-    panels += [
-        _panel(of_method.assign(line=of_method["task"]), tasks, f"{method} · published", dashed=True)
-        for method, of_method in study.groupby("method", sort=False)
-    ]
-    return HTML(figures.row(panels))
+    study = published.iou_by_click().rename(columns={"method": "model"}).assign(level="published")
+    both = pd.concat([means, study[study["task"].isin(tasks)]])
 
+    def draw(axes: Axes, of_model: pd.DataFrame) -> str:
+        """A line per task, which looks the same in all figures."""
+        plots.lines(
+            axes, of_model.assign(line=of_model["task"]), tasks, of_model["level"].iloc[0] == "published"
+        )
+        last = int(of_model["click"].max())
+        gain = of_model.pivot(index="task", columns="click", values="iou")
+        gain = (gain[last] - gain[1]).round(2).sort_values() + 0.0  # not -0.00
+        gains = [f"{gain.index[-1]} gains {gain.iloc[-1]:+.2f}"]
+        gains += [f"{gain.index[0]} {gain.iloc[0]:+.2f}"] if len(gain) > 1 else []
+        ends = figures.ends(of_model[of_model["click"].isin([1, last])], "task")
+        return f"Mean IoU from one click to {last}, {', '.join(gains)}: {ends}"
 
-def _panel(means: pd.DataFrame, tasks: list[str], title: str, dashed: bool = False) -> str:
-    """One figure with a line per task; the same task looks the same in all of them."""
-    drawing, axes = plots.new_figure(3.6, 2.8 + 0.2 * len(tasks))
-    plots.lines(axes, means, tasks, dashed)
-    axes.set_title(title, loc="left", fontsize=10)
-    last = int(means["click"].max())
-    gain = means.pivot(index="task", columns="click", values="iou")
-    gain = (gain[last] - gain[1]).round(2).sort_values() + 0.0  # not -0.00
-    finding = f"from one click to {last}, {gain.index[-1]} gains {gain.iloc[-1]:+.2f}"
-    if len(gain) > 1:
-        finding += f", {gain.index[0]} {gain.iloc[0]:+.2f}"
-    ends = means[means["click"].isin([1, last])].groupby("task", sort=False)["iou"]
-    values = "; ".join(f"{task} {iou.iloc[0]:.2f} to {iou.iloc[-1]:.2f}" for task, iou in ends)
-    picture = plots.svg(drawing, f"Line plot of mean IoU against clicks, {title}: {values}.")
-    return figures.figure(picture, f"<strong>{escape(title)}.</strong> Mean IoU: {escape(finding)}.")
+    size = (3.6, 2.8 + 0.2 * len(tasks))
+    return figures.panels(both, ["model", "level"], "Line plot of mean IoU against clicks", draw, size)

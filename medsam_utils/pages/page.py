@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
 from .. import published
+from ..comparison import CHANGE
 from ..datasets import Dataset
 from ..models import Model
 from ..statistics import iou_by_click, mean_curves, summary
@@ -54,6 +56,74 @@ def box(kind: str, title: str, text: str) -> str:
     return f'<div class="admonition {kind}"><p class="admonition-title">{title}</p><p>{text}</p></div>'
 
 
+def sentence(*parts: str) -> HTML:
+    """The answer at the top of a page, of one or several parts; parts are HTML."""
+    return HTML(f'<p class="medsam-answer">{"; ".join(parts)}.</p>')
+
+
+def plural(count: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> plural(1, "task"), plural(2, "task")
+    ('1 task', '2 tasks')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def with_interval(mean: float, low: float, high: float, form: str = ".3f") -> str:
+    """A mean with its 95 % interval in brackets, if it has one.
+
+    >>> with_interval(0.5, 0.25, 0.75, "+.2f"), with_interval(0.5, np.nan, np.nan)
+    ('+0.50 (+0.25 to +0.75)', '0.500')
+    """
+    ends = f" ({low:{form}} to {high:{form}})" if np.isfinite(low) else ""
+    return f"{mean:{form}}{ends}"
+
+
+def change(difference: float, low: float, high: float, measure: str = "IoU") -> str:
+    """A mean paired difference in words that its 95 % interval allows; HTML.
+
+    >>> change(0.1, 0.05, 0.2)
+    'gains <strong>+0.10</strong> IoU (95 % interval +0.05 to +0.20)'
+    >>> change(-0.1, -0.2, 0.05)
+    'changes by no more than chance may, <strong>-0.10</strong> IoU (95 % interval -0.20 to +0.05)'
+    >>> change(0.1, np.nan, np.nan)
+    'changes, by too few patients to tell, by <strong>+0.10</strong> IoU'
+    """
+    mean = f"<strong>{difference:+.2f}</strong> {measure}"
+    if not np.isfinite(low):
+        return f"changes, by too few patients to tell, by {mean}"
+    verb = "gains" if low > 0 else "loses" if high < 0 else "changes by no more than chance may,"
+    return f"{verb} {mean} (95 % interval {low:+.2f} to {high:+.2f})"
+
+
+def with_intervals(
+    table: pd.DataFrame, base: str = "", value: str = "iou", form: str = ".3f", way: str = "way"
+) -> pd.DataFrame:
+    """A table of `comparison.against` with means and differences as texts, each with its interval.
+
+    base: the way that all are compared with, and which has no difference. value, way: columns of the table.
+    """
+    means = [with_interval(*of, form) for of in table[[value, "low", "high"]].to_numpy()]
+    changes = [with_interval(*of, f"+{form}") for of in table[CHANGE].to_numpy()]
+    texts = {value: means, "difference": np.where(table[way] == base, "", changes)}
+    return table.assign(**texts).drop(columns=["low", "high", *CHANGE[1:]])
+
+
+def differences_table(table: pd.DataFrame, way: str) -> HTML:
+    """A line per way, task and model: differences after each click, with intervals where there are any.
+
+    table: of `comparison.against` by task, model, level and click.
+    """
+    keys, lines = [way, "task", "model", "level"], []
+    for key, of_one in table.groupby(keys, sort=False):
+        line = dict(zip(keys, key, strict=True)) | of_one[["patients", "objects"]].iloc[0].to_dict()
+        for click, *point in of_one[["click", *CHANGE]].itertuples(index=False):
+            line[f"Δ IoU@{click}"] = with_interval(*point, "+.3f")
+        lines.append(line)
+    return HTML(folded(pd.DataFrame(lines)))
+
+
 def answer(rows: pd.DataFrame) -> HTML:
     """The page's question answered in one sentence, with the numbers and their level."""
     means = mean_curves(rows)
@@ -63,7 +133,7 @@ def answer(rows: pd.DataFrame) -> HTML:
     level = LEVELS[counts["level"].iloc[0]]
     of_tasks = means["task"].nunique()
     scope = f"; each is the mean over {of_tasks} tasks, every task weighing the same" if of_tasks > 1 else ""
-    return HTML(f'<p class="medsam-answer">{"; ".join(parts)} ({level}{scope}).</p>')
+    return sentence(f"{'; '.join(parts)} ({level}{scope})")
 
 
 def _of_model(model: str, curve: pd.DataFrame, last: int) -> str:

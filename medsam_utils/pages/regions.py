@@ -6,6 +6,7 @@ from html import escape
 
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.axes import Axes
 
 from .. import plots
 from ..clicks import Click
@@ -65,7 +66,7 @@ def answer(rows: pd.DataFrame) -> HTML:
     """One sentence: what one click and the last give on objects of several regions, and how many are hurt."""
     table = summary(rows)
     if table.empty:
-        return HTML('<p class="medsam-answer">No object of these datasets has more than one region.</p>')
+        return page.sentence("No object of these datasets has more than one region")
     last, sentences = int(rows["click"].max()), []
     for level, of_level in table.groupby("level", sort=False):
         parts = []
@@ -80,29 +81,23 @@ def answer(rows: pd.DataFrame) -> HTML:
             )
         sentences.append(
             f"On {objects} objects of several regions ({LEVELS[level]}, mean of {of_model['task'].nunique()} "
-            f"tasks, every task weighing the same) {'; '.join(parts)}."
+            f"tasks, every task weighing the same) {'; '.join(parts)}"
         )
-    return HTML(f'<p class="medsam-answer">{" ".join(sentences)}</p>')
+    return page.sentence(". ".join(sentences))
 
 
 def curves(rows: pd.DataFrame) -> HTML:
     """IoU against clicks of the objects with several regions: a figure per task, a line per model."""
-    panels = []
-    for (task, level), means in mean_curves(several(rows)).groupby(["task", "level"], sort=False):
-        drawing, axes = plots.new_figure(3.6, 2.8)
+    last = rows["click"].max()
+
+    def draw(axes: Axes, means: pd.DataFrame) -> str:
+        """A line for each model."""
         plots.curves(axes, means)
-        title = f"{task} · {LEVELS[level]}"
-        axes.set_title(title, loc="left", fontsize=10)
-        finding = "; ".join(
-            f"{model} {curve['iou'].iloc[0]:.2f} to {curve['iou'].iloc[-1]:.2f}"
-            for model, curve in means.groupby("model", sort=False)
-        )
-        last, objects = means["click"].max(), means["objects"].max()
-        alt = f"Line plot of mean IoU against clicks, objects of several regions, {title}: {finding}."
-        caption = f"<strong>{escape(title)}.</strong> {objects} objects of several regions, mean IoU at one "
-        caption += f"click to {last}: {escape(finding)}."
-        panels.append(figures.figure(plots.svg(drawing, alt), caption))
-    return HTML(figures.row(panels))
+        objects, ends = means["objects"].max(), figures.ends(means, "model")
+        return f"{objects} objects of several regions, mean IoU at one click to {last}: {ends}"
+
+    kind = "Line plot of mean IoU against clicks, objects of several regions"
+    return figures.panels(mean_curves(several(rows)), ["task", "level"], kind, draw, (3.6, 2.8))
 
 
 def table(rows: pd.DataFrame) -> HTML:
@@ -153,9 +148,8 @@ def _after(case, class_name: str, model, rows: pd.DataFrame, click: int) -> str:
     drawing, axes = plots.new_picture(case.image)
     mask = replay(case, model, rows, click)
     plots.example(axes, case.image, case.masks[class_name], mask, clicks, numbered=True)
-    words = "1 click" if click == 1 else f"{click} clicks"
-    caption = f"<strong>{words}</strong><br>IoU {value:.2f}"
+    words = page.plural(click, "click")
     alt = (
         f"{class_name} after {words}: IoU {value:.2f}; image with true contour, predicted contour and clicks."
     )
-    return figures.figure(plots.svg(drawing, alt), caption, width=200)
+    return figures.figure(plots.svg(drawing, alt), f"<strong>{words}</strong><br>IoU {value:.2f}", width=200)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ..case import BadInputError
+from ..case import BadCaseError, BadInputError, Case, CaseReference
 from ..clicks import PAPER, PROTOCOLS, Protocol
 from ..datasets import Dataset, load_dataset
-from ..evaluate import evaluate
+from ..evaluate import evaluate, spread
 from ..models import Model, find_entry, load_model
 from ..models.devices import choose_device, choose_dtype
 from ..workers import executor_for
@@ -61,6 +62,50 @@ def usable_device(device: str) -> tuple[str | None, list[str]]:
     except BadInputError as error:
         return "cpu", [f"{error}. This page was computed on the CPU."]
     return device or None, []
+
+
+def load_first(models: str, checkpoint: str, device: str, kind: str = "") -> tuple[Model, list[str]]:
+    """The first of the models, given by name with spaces between, and notes on what could not be had.
+
+    kind: adapter that it must have, such as "sam.Sam"; those before it are passed over with a note. Where it
+    cannot be had, or there is none, sam_small stands in.
+    """
+    usable, notes = usable_device(device)
+    for name in models.split():
+        if kind and find_entry(name).adapter != kind:
+            notes.append(f"{name} is no SAM and is passed over.")
+            continue
+        try:
+            model = load_model(name, checkpoint or None, usable)
+            model.encode(np.zeros((8, 8, 3), np.uint8))  # reads the weights
+            return model, notes
+        except BadInputError as error:
+            notes.append(f"{name} is not on this page: {error}")
+            break
+    return load_model("sam_small", device=usable), [*notes, "sam_small stands in."]
+
+
+def load_cases(
+    dataset: Dataset, references: Sequence[CaseReference], class_name: str | None = None, max_cases: int = 0
+) -> tuple[list[Case], list[dict[str, str]]]:
+    """The cases that can be used, and those that cannot, as `rows.attrs["excluded"]` of `evaluate` has them.
+
+    class_name: of which a case must have an object, and under whose intensity rule it is read. max_cases: of
+    the references so many are taken, spread evenly; 0 for all.
+    """
+    cases, excluded = [], []
+    for reference in spread(references, max_cases):
+        left_out = {"case_id": reference.case_id, "path": str(reference.images[0])}
+        try:
+            case = dataset.load(reference, class_name)
+        except BadCaseError as error:
+            excluded.append(left_out | {"reason": str(error)})
+            continue
+        if class_name is None or case.masks[class_name].any():
+            cases.append(case)
+        else:
+            excluded.append(left_out | {"reason": f"no {class_name} in it"})
+    return cases, excluded
 
 
 def given(namespace: Mapping[str, Any]) -> dict[str, Any]:

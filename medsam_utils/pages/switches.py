@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.axes import Axes
 
 from .. import plots
 from ..clicks import PAPER, RELEASED_CODE, Protocol
-from ..comparison import paired_differences
-from ..statistics import interval, patients_of
+from ..comparison import CHANGE, against
+from ..statistics import by_object
 from . import figures, page
 from .figures import LEVELS
 from .runs import Runs, evaluate_datasets
@@ -62,38 +63,11 @@ def _alternatives(field: str) -> list:
     return ([released] if released != getattr(PAPER, field) else []) + more
 
 
-def effects(paper: pd.DataFrame, switched: pd.DataFrame, clicks: tuple[int, ...] = (1, 3, 9)) -> pd.DataFrame:
-    """IoU with the switch minus IoU without, per task and model, with its 95 % interval.
-
-    paper, switched: rows of the same objects. Columns: task, model, level, click, objects, patients,
-    difference, low, high. Patients are resampled; with fewer than five there is no interval (NaN). A model
-    that was not run with the switch is left out.
-    """
-    lines = []
-    for model, of_model in paper[paper["model"].isin(switched["model"])].groupby("model", sort=False):
-        differences = paired_differences(of_model, switched[switched["model"] == model])
-        for (task, level), table in differences.groupby(["task", "level"], sort=False):
-            patients = patients_of(table)
-            shown = table[[click for click in clicks if click in table]]
-            low, high = interval(shown.to_numpy(), patients, within=(-1, 1))
-            line = {
-                "task": task,
-                "model": model,
-                "level": level,
-                "click": shown.columns,
-                "objects": len(table),
-            }
-            line |= {"patients": len(set(patients)), "difference": shown.mean().to_numpy()}
-            lines.append(pd.DataFrame(line | {"low": low, "high": high}))
-    return pd.concat(lines, ignore_index=True)
-
-
-def together(runs: dict[str, Runs]) -> pd.DataFrame:
-    """`effects` of every switch against "paper", with the switch as first column; runs: by name."""
-    paper = runs["paper"].rows
-    parts = [effects(paper, run.rows).assign(switch=name) for name, run in runs.items() if name != "paper"]
-    table = pd.concat(parts, ignore_index=True)
-    return table[["switch", *table.columns.drop("switch")]]
+def together(runs: dict[str, Runs], clicks: tuple[int, ...] = (1, 3, 9)) -> pd.DataFrame:
+    """IoU under every switch minus IoU under "paper", as `comparison.against` has it; runs: by name."""
+    objects = [by_object(run.rows, clicks).assign(switch=name) for name, run in runs.items()]
+    table = against(pd.concat(objects), "paper", ["task", "model", "level", "click"], way="switch")
+    return table[table["switch"] != "paper"]
 
 
 def answer(table: pd.DataFrame) -> HTML:
@@ -113,40 +87,26 @@ def answer(table: pd.DataFrame) -> HTML:
             )
         sentences.append(
             f"After {last} clicks the single rule that moves the mean IoU most ({LEVELS[level]}, "
-            f"{of_level['task'].nunique()} tasks, every task weighing the same) moves {'; '.join(parts)}."
+            f"{of_level['task'].nunique()} tasks, every task weighing the same) moves {'; '.join(parts)}"
         )
-    return HTML(f'<p class="medsam-answer">{" ".join(sentences)}</p>')
+    return page.sentence(". ".join(sentences))
 
 
 def effect_figures(table: pd.DataFrame) -> HTML:
     """A figure per switch: the difference of each task after the last click, a point for each model."""
     last = int(table["click"].max())
     final = table[table["click"] == last]
-    reach = float(np.nanmax(final[["difference", "low", "high"]].abs().to_numpy())) * 1.05 or 0.1
+    reach = float(np.nanmax(final[CHANGE].abs().to_numpy())) * 1.05 or 0.1
     models, tasks = final["model"].unique(), final["task"].unique()
-    panels = []
-    for switch, of_switch in final.groupby("switch", sort=False):
-        drawing, axes = plots.new_figure(3.6, 1.5 + 0.3 * len(tasks))
+
+    def draw(axes: Axes, of_switch: pd.DataFrame) -> str:
+        """A point for each task and model."""
         plots.differences(axes, of_switch, tasks, models, reach)
         means = of_switch.groupby("model", sort=False)["difference"].mean()
-        finding = "; ".join(f"{model} {mean:+.3f}" for model, mean in means.items())
-        level = " and ".join(LEVELS[level] for level in of_switch["level"].unique())
-        title = f"{switch} · {level}"  # of the figure, because it is longer than the axes
-        drawing.suptitle(title, x=0.02, ha="left", fontsize=10, color=plots.INK)
-        alt = f"Difference of IoU after {last} clicks by task, {switch} against paper: mean {finding}."
-        caption = f"<strong>{escape(switch)}, {level}.</strong> Mean over tasks: {escape(finding)}."
-        panels.append(figures.figure(plots.svg(drawing, alt), caption))
-    return HTML(figures.row(panels))
+        return "Mean over tasks: " + "; ".join(f"{model} {mean:+.3f}" for model, mean in means.items())
 
-
-def effect_table(table: pd.DataFrame) -> HTML:
-    """A line per switch, task and model: differences at each click, with intervals where there are any."""
-    lines = []
-    for key, of_one in table.groupby(["switch", "task", "model", "level"], sort=False):
-        line = dict(zip(["switch", "task", "model", "level"], key, strict=True))
-        line |= {"patients": of_one["patients"].iloc[0], "objects": of_one["objects"].iloc[0]}
-        for point in of_one.itertuples():
-            ends = f" [{point.low:+.3f}, {point.high:+.3f}]" if np.isfinite(point.low) else ""
-            line[f"Δ IoU@{point.click}"] = f"{point.difference:+.3f}{ends}"
-        lines.append(line)
-    return HTML(page.folded(pd.DataFrame(lines)))
+    kind, size = (
+        f"Difference of IoU after {last} clicks against paper, by task",
+        (3.6, 1.5 + 0.3 * len(tasks)),
+    )
+    return figures.panels(final, ["switch", "level"], kind, draw, size)
