@@ -1,6 +1,7 @@
 """What the evaluation costs beside the released code's loop, a plain loop and the model alone.
 
-Interleaved in one run, one thread, medians of processor time; quote the ratios, not the times:
+Interleaved in one run, each loop in a process of its own and on one thread, medians of processor time; quote
+the ratios, not the times:
 
     python benchmarks/loop.py [--sizes 256x256 2048x2500] [--objects 1 2 6] [--clicks 1 3 9] [--repeats 3]
 
@@ -10,7 +11,9 @@ The tables are printed, and written to benchmarks/measured as Markdown and CSV.
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
 
 import cv2
 import numpy as np
@@ -25,6 +28,7 @@ from medsam_utils.case import Case
 from medsam_utils.clicks import click_rng
 from medsam_utils.models import Model
 from medsam_utils.simulation import simulate
+from medsam_utils.workers import keep_freed_memory, single_threaded
 
 
 def ellipses(rows: int, cols: int, objects: int) -> Case:
@@ -122,20 +126,31 @@ def bare(model: Model, case: Case, clicks: int) -> None:
 LOOPS = {"released": released, "plain": plain, "ours": ours, "bare": bare, "encoder": encoder}
 
 
-def milliseconds(function: Callable, *arguments: object) -> float:
+def started(name: str, model: str) -> None:
+    """Prepare this process for one of LOOPS: all but ours use segment-anything's modules as they are."""
+    global chosen
+    single_threaded()
+    if name == "ours":
+        keep_freed_memory()  # as `evaluate` does
+    chosen = LOOPS[name], load_model(model, device="cpu", exact=name != "ours")
+
+
+def milliseconds(case: Case, clicks: int) -> float:
+    loop, model = chosen
     start = time.process_time()
-    function(*arguments)
+    loop(model, case, clicks)
     return 1000 * (time.process_time() - start)
 
 
-def compare(models: dict[str, Model], case: Case, clicks: int, repeats: int) -> dict[str, float]:
-    """Median times of the loops, and their ratios."""
-    ours(models["ours"], case, clicks)
+def compare(
+    processes: dict[str, ProcessPoolExecutor], case: Case, clicks: int, repeats: int
+) -> dict[str, float]:
+    """Median times of the loops, and their ratios; a first round is not counted."""
     times = {name: [] for name in LOOPS}
-    for _ in range(repeats):
-        for name, loop in LOOPS.items():
-            times[name].append(milliseconds(loop, models[name], case, clicks))
-    median = {name: statistics.median(values) for name, values in times.items()}
+    for _ in range(repeats + 1):
+        for name, process in processes.items():
+            times[name].append(process.submit(milliseconds, case, clicks).result())
+    median = {name: statistics.median(values[1:]) for name, values in times.items()}
     return {
         "image": case.case_id,
         "objects": len(case.masks),
@@ -161,19 +176,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model", default="sam_small")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    exact = load_model(options.model, device="cpu", exact=True)  # segment-anything's modules as they are
-    models = dict.fromkeys(LOOPS, exact) | {"ours": load_model(options.model, device="cpu")}
+    with ExitStack() as stack:
+        processes = {
+            name: stack.enter_context(
+                ProcessPoolExecutor(1, get_context("spawn"), started, (name, options.model))
+            )
+            for name in LOOPS
+        }
 
-    by_size = [
-        compare(models, ellipses(*shape, objects), 9, options.repeats)
-        for shape in options.sizes
-        for objects in options.objects
-    ]
-    write("loop_by_size", f"Nine clicks, {options.model}, one thread", pd.DataFrame(by_size))
-    by_clicks = [compare(models, ellipses(512, 512, 2), clicks, options.repeats) for clicks in options.clicks]
-    write("loop_by_clicks", f"Number of clicks, {options.model}, one thread", pd.DataFrame(by_clicks))
+        def table(cases: list[tuple[Case, int]]) -> pd.DataFrame:
+            return pd.DataFrame([compare(processes, *case, options.repeats) for case in cases])
+
+        cases = [(ellipses(*shape, n), 9) for shape in options.sizes for n in options.objects]
+        write("loop_by_size", f"Nine clicks, {options.model}, one thread", table(cases))
+        cases = [(ellipses(512, 512, 2), clicks) for clicks in options.clicks]
+        write("loop_by_clicks", f"Number of clicks, {options.model}, one thread", table(cases))
 
 
 if __name__ == "__main__":

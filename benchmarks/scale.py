@@ -7,6 +7,7 @@ The tables are printed, and written to benchmarks/measured as Markdown and CSV.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,11 +19,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import torch
+from loop import released
 from report import write
 
 from medsam_utils import evaluate, load_folder, load_model
 from medsam_utils.workers import executor_for, single_threaded
 
+RELEASED = "the released code's loop"
 DISTINCT = 16
 """So many images are drawn; the others are links to them, under names of their own."""
 
@@ -49,7 +53,8 @@ def images(root: Path, cases: int, side: int = 256) -> Path:
 def by_workers(root: Path, workers: list[int], repeats: int) -> pd.DataFrame:
     """Seconds of the same run on so many processes and on Dask, interleaved; the workers are up before.
 
-    Raises ValueError if their rows are not the same bytes.
+    The released code's loop runs beside them in this process, with as many threads as torch takes by itself.
+    Raises ValueError if the rows of ours are not the same bytes.
     """
     from distributed import LocalCluster
 
@@ -61,8 +66,16 @@ def by_workers(root: Path, workers: list[int], repeats: int) -> pd.DataFrame:
         }
         cluster = stack.enter_context(LocalCluster(2, threads_per_worker=1, dashboard_address=None))
         executors["2 Dask workers"] = stack.enter_context(executor_for(scheduler=cluster.scheduler_address))
-        times, contents = {name: [] for name in executors}, set()
+        times, contents = {name: [] for name in (RELEASED, *executors)}, set()
+        exact, threads = load_model("sam_small", device="cpu", exact=True), torch.get_num_threads()
         for repeat in range(repeats + 1):
+            torch.set_num_threads(os.cpu_count())
+            start = time.perf_counter()
+            for reference in dataset.list().references:
+                released(exact, dataset.load(reference), 9)
+            if repeat:
+                times[RELEASED].append(time.perf_counter() - start)
+            torch.set_num_threads(threads)
             for name, executor in executors.items():
                 start = time.perf_counter()
                 rows = evaluate(dataset, model, executor=executor)
@@ -73,7 +86,7 @@ def by_workers(root: Path, workers: list[int], repeats: int) -> pd.DataFrame:
     if len(contents) > 1:
         raise ValueError(f"{len(contents)} different tables of rows from the same run")
     seconds = {name: statistics.median(values) for name, values in times.items()}
-    one = seconds.get("1 process", next(iter(seconds.values())))
+    one = seconds["1 process"]
     return pd.DataFrame(
         [
             {
