@@ -80,11 +80,13 @@ speed.tables(measured, "in_page")
 # ## How
 #
 # The loop's tables and the one of workers are medians of runs that took turns; those of cases, of the
-# agreement and of stored embeddings are single runs. All are of one thread a process; cases, workers and the
-# page are in wall time. The first line of each says when and on what. Measure on your machine with `make
-# bench` and build the book again. What the evaluation does to be fast: an image is encoded once; all its
-# objects are decoded together; only those pixels of a mask are computed that can be foreground; the distance
-# transform sees the error region alone.
+# agreement and of stored embeddings are single runs. Each loop has a process of its own and one thread, in
+# processor time. Cases, workers and the page are in wall time: there this process reads and encodes the next
+# image in threads while it clicks on one, each worker has one thread, and the released loop as many as torch
+# takes. The first line of each table says when and on what. Measure on your machine with `make bench` and
+# build the book again. What the evaluation does to be fast: an image is encoded once; all its objects are
+# decoded together; only those pixels of a mask are computed that can be foreground; exact distances are
+# measured where an approximation says that the deepest pixel can be, and in the error region alone.
 #
 # ## Limits
 #
