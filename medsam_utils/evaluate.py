@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .case import BadCaseError, BadInputError, CaseReference, Exclusion
+from .case import BadInputError, CaseReference
 from .clicks import PAPER, Protocol
 from .datasets import Dataset
 from .fingerprint import case_fingerprints, run_settings
 from .intensity import MaxScaling
-from .models import TOGETHER, Model
+from .models import Model
+from .pipeline import batch, in_turn, together
 from .results import ROW_TYPES, Store, as_rows
-from .run_record import Stopwatch, Timed, peak_memory, versions
-from .simulation import Object, clicked, objects_of, refuse_further_clicks
+from .run_record import peak_memory, versions
+from .simulation import refuse_further_clicks
 from .workers import on_one_thread, run
 
 BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
 BATCH_ON_GPU = 32  # more, as the next images are read and encoded while these are clicked on
-Result = tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]  # see `_in_turn`
 TABLES = 100  # rows of so many tasks wait as they are: a small table takes a hundred times what it holds
 
 
@@ -75,11 +72,11 @@ def evaluate(
 
     task = dataset, model, protocol, clicks
     if executor:
-        size = BATCH_ON_GPU if _together(model) else BATCH
+        size = BATCH_ON_GPU if together(model) else BATCH
         batches = ((missing[i : i + size], *task) for i in range(0, len(missing), size))
-        results = run(_batch, batches, executor)
+        results = run(batch, batches, executor)
     else:
-        results = on_one_thread(_in_turn(missing, *task, ahead=True))
+        results = on_one_thread(in_turn(missing, *task, ahead=True))
     fingerprint_of = {reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()}
     progress = tqdm(
         total=len(missing), desc=f"{dataset.name}, {model.name}", unit="case", disable=not missing
@@ -125,118 +122,6 @@ def evaluate(
         "record": record,
     }
     return rows
-
-
-def _batch(references: Sequence[CaseReference], *task: Any) -> Result:
-    """What `_in_turn` gives of some cases, in one; a task of a worker."""
-    rows, excluded, done, took = zip(*_in_turn(references, *task, ahead=_together(task[1])), strict=True)
-    left_out = [case for of_some in excluded for case in of_some]
-    seconds = sum((of_some["seconds"] for of_some in took), Counter())
-    took = {"seconds": seconds, "peak_memory": took[-1]["peak_memory"]}
-    return pd.concat(rows, ignore_index=True), left_out, sum(done), took
-
-
-def _in_turn(
-    references: Sequence[CaseReference],
-    dataset: Dataset,
-    model: Model,
-    protocol: Protocol,
-    clicks: int,
-    ahead: bool,
-) -> Iterator[Result]:
-    """Rows of one case after the other, or of TOGETHER at a time where the model answers several together.
-
-    With them: the cases left out, how many cases that makes, and what it took: seconds by stage, and the peak
-    memory of the process in MiB. ahead: whether the next cases are read and encoded meanwhile, so that their
-    stages do not add up to the time that has passed.
-    """
-    watch, noted = Stopwatch(), Counter()
-    timed = Timed(model, watch)
-    constant = {
-        "dataset": dataset.name,
-        "model": model.name,
-        "weights": model.weights,
-        "protocol": protocol.name,
-        "level": dataset.level,
-    }
-    for group in _encoded(references, dataset, timed, protocol, watch, ahead):
-        excluded = [
-            Exclusion(reference.case_id, str(found), _path(dataset, reference))
-            for reference, found in group
-            if isinstance(found, BadCaseError)
-        ]
-        objects = [target for _, found in group if isinstance(found, list) for target in found]
-        start, before = time.perf_counter(), watch.seconds["predict"]
-        records = [
-            {name: getattr(target.case, name) for name in ("case_id", "patient_id", "slice_index")}
-            | constant
-            | target.record(n)
-            for n, target in clicked(objects, timed, protocol, clicks)
-        ]
-        rows, predicted = as_rows(records), watch.seconds["predict"] - before
-        watch.seconds["clicks and scores"] += time.perf_counter() - start - predicted
-        until_now = watch.seconds.copy()
-        yield rows, excluded, len(group), {"seconds": until_now - noted, "peak_memory": peak_memory()}
-        noted = until_now
-
-
-def _encoded(
-    references: Sequence[CaseReference],
-    dataset: Dataset,
-    model: Timed,
-    protocol: Protocol,
-    watch: Stopwatch,
-    ahead: bool,
-) -> Iterator[list[tuple[CaseReference, list[Object] | BadCaseError]]]:
-    """Cases with their encoded objects, or why one cannot be used, in groups that the model answers together.
-
-    ahead: the next ones are read in one thread and encoded in another meanwhile.
-    """
-
-    def load(reference: CaseReference) -> tuple[CaseReference, list[Object] | BadCaseError]:
-        with watch("load"):
-            try:
-                views = dataset.views(reference)
-                objects = [target for view in views for target in objects_of(view, dataset.tasks, protocol)]
-            except BadCaseError as error:
-                return reference, error
-        least = protocol.min_object_pixels
-        return reference, objects or BadCaseError(f"no object of at least {least} pixels")
-
-    def encode(group: list[tuple[CaseReference, list[Object] | BadCaseError]]) -> list[tuple]:
-        objects = [target for _, found in group if isinstance(found, list) for target in found]
-        images = {id(target.case): target.case.image for target in objects}
-        encode_all = model.encode_all if model.together else functools.partial(map, model.encode)
-        embeddings = dict(zip(images, encode_all(list(images.values())), strict=True))
-        for target in objects:
-            target.embedding = embeddings[id(target.case)]
-        return group
-
-    size = TOGETHER if model.together else 1
-    loaded = _ahead(load, references, size) if ahead else map(load, references)
-    groups = iter(lambda: list(islice(loaded, size)), [])
-    return _ahead(encode, groups, 1) if ahead else map(encode, groups)
-
-
-def _ahead(function: Callable, items: Iterable, count: int) -> Iterator[Any]:
-    """function(item) of all items in turn, up to `count` of them computed ahead in a thread."""
-    with ThreadPoolExecutor(1) as thread:
-        waiting = deque()
-        for item in items:
-            waiting.append(thread.submit(function, item))
-            if len(waiting) > count:
-                yield waiting.popleft().result()
-        yield from (future.result() for future in waiting)
-
-
-def _together(model: Model) -> bool:
-    """Whether the model answers several images together, as on a GPU."""
-    return getattr(model, "together", False)
-
-
-def _path(dataset: Dataset, reference: CaseReference) -> str:
-    """Image file of a case, below the dataset's folder."""
-    return reference.images[0].relative_to(dataset.root).as_posix()
 
 
 def under(dataset: Dataset, protocol: Protocol) -> Dataset:

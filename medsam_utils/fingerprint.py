@@ -63,7 +63,7 @@ def code_version(model_files: Sequence[Path]) -> str:
     Whoever improves a comment keeps the stored rows; whoever changes a rule does not.
     """
     package = Path(__file__).parent
-    names = "case boxed_mask intensity distance clicks prompts metrics simulation evaluate"
+    names = "case boxed_mask intensity distance clicks prompts metrics simulation pipeline evaluate"
     files = [package / f"{name}.py" for name in names.split()]
     files += [*sorted(package.glob("datasets/*.py"))]
     digest = hashlib.sha256()
