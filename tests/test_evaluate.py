@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -148,6 +149,27 @@ def test_the_way_of_a_gpu_gives_the_same_clicks_and_rows_that_do_not_depend_on_t
     assert [case["case_id"] for case in without.attrs["excluded"]] == ["case 5"]
     others = together[together["case_id"] != "case 5"].reset_index(drop=True)
     assert as_bytes(without) == as_bytes(others)
+
+
+def test_in_one_process_the_next_image_is_encoded_while_one_is_clicked_on(dataset):
+    encoded, clicked = [], []
+    model = Scripted(np.zeros((3, 90, 110), bool), [0.9, 0.5, 0.1])
+    predict = model.predict
+
+    def noting_encode(image):
+        encoded.append(threading.get_ident())
+        return image
+
+    def noting_predict(*given):
+        deadline = time.monotonic() + 10  # the first click waits for the second image
+        while len(encoded) < 2 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        clicked.append((threading.get_ident(), len(encoded)))
+        return predict(*given)
+
+    model.encode, model.predict = noting_encode, noting_predict
+    evaluate(dataset, model, clicks=1, max_cases=3)
+    assert clicked[0][1] >= 2 and {thread for thread, _ in clicked}.isdisjoint(encoded)
 
 
 RUN = """

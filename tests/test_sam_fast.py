@@ -111,6 +111,26 @@ def test_images_encoded_together_are_those_encoded_alone_whatever_is_beside_them
         assert torch.equal(beside_others.features, embedding.features)
 
 
+def test_objects_of_several_images_are_answered_together_as_by_themselves_whatever_is_beside_them(models):
+    _, fast = models
+    rng = np.random.default_rng(2)
+    embeddings = [fast.encode(noisy(shape)) for shape in ((60, 80), (120, 50), (300, 300))] * 7
+    boxes = np.array([[5, 6, 5 + n, 9 + n] for n in range(len(embeddings))])
+    clicks = [
+        [Click(int(rng.integers(60)), int(rng.integers(50)), bool(i % 2), 1.0, 1) for i in range(2)]
+        for _ in embeddings
+    ]
+    together = fast.predict_together(embeddings, clicks, boxes)
+    for i, (embedding, answer) in enumerate(zip(embeddings, together, strict=True)):
+        given = [clicks[i]], boxes[i : i + 1]
+        alone = fast.predict(embedding, *given)
+        np.testing.assert_allclose(answer.logits, alone.logits, atol=1e-4)
+        np.testing.assert_allclose(answer.predicted_iou, alone.predicted_iou, atol=1e-5)
+        assert answer.mask(0, 1).shape == embedding.original
+        (beside_nothing,) = fast.predict_together([embedding], *given)
+        assert np.array_equal(beside_nothing.logits, answer.logits)
+
+
 @pytest.mark.parametrize("boxed", [False, True])
 def test_prompts_are_those_of_one_object_at_a_time_bit_by_bit(models, boxed):
     encoder, decoder = models[0].network.prompt_encoder, models[1].decoder
