@@ -18,7 +18,7 @@ from .clicks import Protocol, next_click
 from .datasets import Dataset
 from .metrics import dice
 from .models import Model
-from .prompts import ask, box_round
+from .prompts import box_round
 from .simulation import turns
 
 FEWEST_SLICES = 3  # with the object; in fewer there is hardly anything to carry
@@ -152,9 +152,7 @@ def clicked(
     for i, (case, embedding) in enumerate(zip(stack.cases, embeddings, strict=True)):
         tasks = {stack.class_name: stack.task}
         for _, target in turns(case, tasks, model, protocol, clicks, embedding):
-            (answer,) = ask(model, [(embedding, target.prompts)])
-            logits = answer.logits(target.scores["mask_index"])
-            answers.setdefault(i, []).append((target.prediction, logits))
+            answers.setdefault(i, []).append((target.prediction, target.logits))
     return answers
 
 

@@ -24,7 +24,8 @@ class Object:
 
     case, embedding: the image that it is in, and what the model made of it. prompts: what the model is told
     of the object, one or, for a mode that asks part by part, several. click: that of the last turn, if there
-    was one (of several, the first). scores: what the rows say of the prediction.
+    was one (of several, the first). scores: what the rows say of the prediction; logits: its own, at low
+    resolution.
     """
 
     task: str
@@ -35,6 +36,7 @@ class Object:
     click: Click | None = None
     prediction: BoxedMask | None = None
     scores: dict[str, Any] = field(default_factory=dict)
+    logits: np.ndarray | None = None
 
     @functools.cached_property
     def size(self) -> dict[str, Any]:
@@ -117,8 +119,9 @@ def clicked(
         answers = ask(model, [(target.embedding, target.prompts) for target in prompted])
         for target, answer in zip(prompted, answers, strict=True):
             target.prediction, target.scores = _chosen(answer, target.truth, protocol)
+            target.logits = answer.logits(target.scores["mask_index"])
             if protocol.feedback:
-                target.prompts[0].logits = answer.logits(target.scores["mask_index"])
+                target.prompts[0].logits = target.logits
         yield from ((n, target) for target in objects)
 
 

@@ -156,7 +156,7 @@ class Decoder:
         if torch.onnx.is_in_onnx_export():  # which knows no such view
             logits = logits.view(size, masks, 2, 2, height, width, 2, 2).permute(0, 1, 4, 2, 6, 5, 3, 7)
             return logits.reshape(size, masks, 4 * height, 4 * width)
-        logits = logits.view(torch.float64).view(size, masks, 2, 2, height, width, 2)
+        logits = logits.view(torch.int64).view(size, masks, 2, 2, height, width, 2)
         logits = logits.permute(0, 1, 4, 2, 6, 5, 3).contiguous().view(torch.float32)
         return logits.view(size, masks, 4 * height, 4 * width)
 
