@@ -71,7 +71,9 @@ speed.tables(measured, "agreement", "embeddings")
 # ## A click in a page
 #
 # Where a page of this book answers a reader's own clicks, SAM's decoder runs in the browser. The image is
-# encoded beforehand; what the image alone decides of the decoder is computed at the first click.
+# encoded beforehand; what the image alone decides of the decoder is computed at the first click. Weights of
+# `vit_b` that were never trained stand in for the released ones, here and in the table above: they cost the
+# same, but for drawing, since their masks are ragged.
 
 # %% tags=["hide-input"]
 speed.tables(measured, "in_page")

@@ -40,9 +40,12 @@ models = "a"  # names
 with open("log.txt", "a") as log:  # pages run at the same time: append, do not rewrite
     log.write(f"{number} ")
 
-# %%
+# %% tags=["hide-input"]
+twice = 2 * number
+
+# %% tags=["hide-input"]
 assert number != 13, "unlucky"
-print(2 * number, models)
+print(twice, models)
 """
 )
 
@@ -168,18 +171,18 @@ def test_a_failing_cell_fails_the_build_with_cell_and_error_and_the_others_are_d
     write_runs(root, one={"number": 13}, two={"number": 5})
     assert command.main(["--root", str(root), "--jobs", "1"]) == 1
     output = capsys.readouterr().out
-    assert 'one FAILED, cell 4 (`assert number != 13, "unlucky"`): AssertionError: unlucky' in output
+    assert 'one FAILED, cell 5 (`assert number != 13, "unlucky"`): AssertionError: unlucky' in output
     assert "two done" in output
     assert (root / "log.txt").read_text().split() == ["13", "5"]
     assert page(root, "one").metadata["medsam"]["key"] == ""  # so it is tried again
 
 
-def test_a_page_has_its_title_hides_its_parameters_and_keeps_no_trace_of_the_machine(root):
+def test_a_page_has_its_title_hides_parameters_and_what_only_defines_and_keeps_no_trace_of_the_machine(root):
     run(root)
     notebook = page(root, "one")
     assert notebook.cells[0].source.startswith("# Page one")
     hidden = [c.source for c in notebook.cells if "remove-cell" in c.metadata.tags]
-    assert len(hidden) == 2 and "number = 3" in hidden[1]
+    assert len(hidden) == 3 and "number = 3" in hidden[1] and hidden[2] == "twice = 2 * number"
     assert "papermill" not in notebook.metadata
     assert not any("papermill" in cell.metadata for cell in notebook.cells)
     assert not list((root / PAGES).glob("*.tmp"))

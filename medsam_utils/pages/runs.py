@@ -111,12 +111,16 @@ def load_cases(
 def given(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a notebook, from its `globals()` in the cell that follows its parameters cell.
 
-    They are all that is set there by then: texts and numbers whose names do not begin with an underscore.
+    They are all that is set there by then: texts and numbers whose names do not begin with an underscore, and
+    are no constants in capitals.
+
+    >>> given({"clicks": 3, "store": "", "_ih": "", "LONGEST": 512, "page": given})
+    {'clicks': 3, 'store': ''}
     """
     return {
         name: value
         for name, value in namespace.items()
-        if isinstance(value, (str, int, float)) and not name.startswith("_")
+        if isinstance(value, (str, int, float)) and not name.startswith("_") and not name.isupper()
     }
 
 

@@ -51,7 +51,10 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         tags = cell.metadata.setdefault("tags", [])
-        if {"parameters", "injected-parameters"} & set(tags):
+        silent = "hide-input" in tags and not cell.get(
+            "outputs"
+        )  # what it defines is in the notebook to download
+        if silent or {"parameters", "injected-parameters"} & set(tags):
             tags.append("remove-cell")  # only now: papermill looks for the parameters cell by its tag
     temporary = target.with_suffix(".tmp")
     nbformat.write(notebook, temporary)
