@@ -269,8 +269,11 @@ class Fingers:
         self.page.touchscreen.tap(**self.place(row, col))
 
     def show(self):
-        """Bring the picture into the window."""
-        self.canvas.evaluate("canvas => canvas.scrollIntoView({ block: 'center' })")
+        """Bring the picture into the window, and wait until nothing moves it any more."""
+        before = None
+        while before != (before := self.canvas.bounding_box()) or before["width"] < 200:
+            self.canvas.evaluate("canvas => canvas.scrollIntoView({ block: 'center' })")
+            self.page.wait_for_timeout(200)
 
     def move(self, *paths):
         """One path of pixels for each finger, all of one length."""
