@@ -19,6 +19,7 @@
 
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
+folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "sam_small grabcut"  # names of medsam_utils.MODELS, with spaces between
 protocol = "paper"  # how clicks are simulated: paper or released-code
@@ -41,17 +42,20 @@ from itertools import product
 import pandas as pd
 from IPython.display import HTML, display
 
-from medsam_utils import plots
+from medsam_utils import load_dataset, load_folder, plots
 from medsam_utils.pages import figures, page
 from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import evaluate_datasets, given
+from medsam_utils.pages.runs import evaluate_subjects, given
 from medsam_utils.statistics import GROUP, means, reach
 
 parameters = given(globals())
 
 # %% tags=["hide-input"]
-of_costs = ("first_click", "correction", "drawing")
-runs = evaluate_datasets(**{k: v for k, v in parameters.items() if k not in of_costs})
+subjects = (
+    [load_folder(folder)] if folder else [load_dataset(name, data or None) for name in datasets.split()]
+)
+others = ("datasets", "folder", "data", "first_click", "correction", "drawing")
+runs = evaluate_subjects(subjects, **{k: v for k, v in parameters.items() if k not in others})
 objects = reach(runs.rows)  # clicks of every object to 0.80, 0.85 and 0.90, and whether they suffice
 
 
@@ -79,8 +83,9 @@ for level, of_level in table[table["target"] == target].groupby("level", sort=Fa
             f"({abs(saved):.0%} {'less' if saved >= 0 else 'more'}; {lines['missed'].mean():.0%} of the "
             "objects never get there and are drawn after all)"
         )
+    tasks = page.plural(of_level["task"].nunique(), "task")
     answer = page.sentence(
-        f"To an IoU of {target:.2f} ({figures.LEVELS[level]}, mean of {of_level['task'].nunique()} tasks, "
+        f"To an IoU of {target:.2f} ({figures.LEVELS[level]}, mean of {tasks}, "
         f"every task weighing the same), where an outline by hand is taken to cost {drawing:g} s, clicking "
         f"costs with {'; with '.join(parts)}"
     )

@@ -23,7 +23,8 @@ def page(monkeypatch):
             for i, of_object in enumerate(ious)
             for click, iou in enumerate(of_object, start=1)
         )
-        monkeypatch.setattr(runs, "evaluate_datasets", lambda **_: runs.Runs({}, {}, {("d", "m"): rows}, []))
+        done = runs.Runs({}, {}, {("d", "m"): rows}, [])
+        monkeypatch.setattr(runs, "evaluate_subjects", lambda subjects, **_: done)
         names, text = run_cells("annotation_effort", until="in product", **(PRICES | prices))
         return names, " ".join(text.split())
 
@@ -39,7 +40,7 @@ def test_seconds_are_those_of_the_clicks_and_of_the_drawing_where_clicks_do_not_
     assert line["saved"] == pytest.approx(1 - 101 / 3 / 80)
     assert line[["low", "high"]].isna().all()  # three patients are too few for an interval
     assert (
-        "To an IoU of 0.80 (demo, mean of 1 tasks" in text
+        "To an IoU of 0.80 (demo, mean of 1 task," in text
         and "m 34 s an object ( 58% less" in text.replace("(58", "( 58")
     )
 

@@ -283,6 +283,7 @@ class Fingers:
             touched = [{**point, "id": n} for n, point in enumerate(points)]
             kind = "touchMove" if i else "touchStart"
             self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
+            self.page.wait_for_timeout(50)  # as a finger does, so that no move is lost
         self.session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         self.page.wait_for_timeout(200)
 
