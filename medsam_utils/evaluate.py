@@ -21,8 +21,8 @@ from .clicks import PAPER, Protocol
 from .datasets import Dataset
 from .fingerprint import case_fingerprints, run_settings
 from .intensity import MaxScaling
-from .models import Model
-from .pipeline import batch, in_turn, together
+from .models import Model, together
+from .pipeline import batch, in_turn
 from .results import ROW_TYPES, Store, as_rows
 from .run_record import peak_memory, versions
 from .simulation import refuse_further_clicks

@@ -15,7 +15,7 @@ import pandas as pd
 from .case import BadCaseError, CaseReference, Exclusion
 from .clicks import Protocol
 from .datasets import Dataset
-from .models import TOGETHER, Model
+from .models import TOGETHER, Model, together
 from .results import as_rows
 from .run_record import Stopwatch, Timed, peak_memory
 from .simulation import Object, clicked, objects_of
@@ -123,11 +123,6 @@ def _ahead(function: Callable, items: Iterable, count: int) -> Iterator[Any]:
             if len(waiting) > count:
                 yield waiting.popleft().result()
         yield from (future.result() for future in waiting)
-
-
-def together(model: Model) -> bool:
-    """Whether the model answers several images together, as on a GPU."""
-    return getattr(model, "together", False)
 
 
 def _path(dataset: Dataset, reference: CaseReference) -> str:

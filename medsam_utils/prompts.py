@@ -16,7 +16,7 @@ import numpy as np
 
 from .boxed_mask import BoxedMask
 from .clicks import Click, Protocol, next_click
-from .models import Model, Prediction
+from .models import Model, Prediction, together
 
 
 @dataclass(eq=False)
@@ -94,10 +94,10 @@ def ask(model: Model, questions: Sequence[tuple[Any, Sequence[Prompt]]]) -> list
     """
     prompts = [(owner, prompt) for owner, (_, asked) in enumerate(questions) for prompt in asked]
     parts: list[list[tuple[Prediction, int]]] = [[] for _ in questions]
-    together = getattr(model, "together", False)
+    at_once = together(model)
 
     def one_call(asked: tuple[int, Prompt]) -> tuple[int, int]:
-        return len(asked[1].clicks), 0 if together else id(questions[asked[0]][0])
+        return len(asked[1].clicks), 0 if at_once else id(questions[asked[0]][0])
 
     for _, group in groupby(sorted(prompts, key=one_call), key=one_call):
         owners, given = zip(*group, strict=True)
@@ -107,7 +107,7 @@ def ask(model: Model, questions: Sequence[tuple[Any, Sequence[Prompt]]]) -> list
             if getattr(given[0], attribute) is not None
         }
         clicks, embeddings = [prompt.clicks for prompt in given], [questions[owner][0] for owner in owners]
-        if together:
+        if at_once:
             answers = [(answer, 0) for answer in model.predict_together(embeddings, clicks, **others)]
         else:
             prediction = model.predict(embeddings[0], clicks, **others)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .models import Model, Prediction
+from .models import Model, Prediction, together
 
 PACKAGES = ("medsam-utils", "torch", "segment-anything", "numpy", "opencv-python-headless", "pillow")
 
@@ -53,7 +53,7 @@ class Timed:
     @property
     def together(self) -> bool:
         """As the model's, if it has it."""
-        return getattr(self.model, "together", False)
+        return together(self.model)
 
     def encode(self, image: Any) -> Any:
         """As the model's."""

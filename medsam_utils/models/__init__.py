@@ -85,6 +85,11 @@ class Model(Protocol):
         """
 
 
+def together(model: Model) -> bool:
+    """Whether the model answers several images together, as on a GPU."""
+    return getattr(model, "together", False)
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """One line of the registry: what a model is, the class that runs it, and where its weights are.
