@@ -2,7 +2,7 @@
 //
 // The view knows a model with get, set, save_changes, on and send, and four values of it:
 //   state    {dataset, task, case, clicks}: all that is chosen. clicks is a number, the first so many clicks
-//            that Algorithm 1 makes for each model, a list of [row, col, 1 positive or 0 negative], or null for
+//            that Algorithm 1 makes for each model, a list of [row, col, 1 positive or 0 negative], or missing: for
 //            those that were made before. box: see box.js. Live also candidate and class: see annotate.js.
 //   choices  what can be chosen: datasets, tasks, cases [{case, text}], last (number of clicks), live, code,
 //            clickable where clicks are answered without a kernel, offer {button, text, problem} to make them so.
@@ -46,8 +46,9 @@ function render({ model, el }) {
 
   // ---- the state, read and written
   const get = (name) => model.get(name);
-  const choose = (changes) => {
-    model.set("state", { ...get("state"), ...changes });
+  const choose = (changes) => { // null takes a value away; what is whole Python need not send back, over newer clicks
+    const chosen = Object.entries({ ...get("state"), ...changes }).filter(([, value]) => value !== null);
+    model.set("state", Object.fromEntries(chosen));
     model.save_changes();
   };
   const clickable = () => get("choices").live || get("choices").clickable;
