@@ -59,6 +59,7 @@ bench: $(READY)  ## measure: medians and ratios of interleaved runs
 	$(BIN)/python benchmarks/agreement.py --objects 600
 	$(BIN)/python benchmarks/reading.py
 	-$(BIN)/python benchmarks/in_page.py  # needs Chromium and npm
+	-$(BIN)/python benchmarks/live.py  # needs Chromium
 
 phantoms: $(READY)  ## write the phantom datasets in their own formats: TO= folder
 	$(BIN)/python -m medsam_utils.datasets.phantoms "$(or $(TO),data/phantoms)"

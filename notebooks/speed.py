@@ -68,7 +68,7 @@ speed.tables(measured, "cases", "workers")
 speed.tables(measured, "agreement", "embeddings")
 
 # %% [markdown]
-# ## A click in a page
+# ## A click in a page, and in JupyterLab
 #
 # Where a page of this book answers a reader's own clicks, SAM's decoder runs in the browser. The image is
 # encoded beforehand; what the image alone decides of the decoder is computed at the first click. Weights of
@@ -79,16 +79,24 @@ speed.tables(measured, "agreement", "embeddings")
 speed.tables(measured, "in_page")
 
 # %% [markdown]
+# In JupyterLab the kernel answers a click, and the image was encoded at the first one. A large picture is
+# zoomed and moved there at full size.
+
+# %% tags=["hide-input"]
+speed.tables(measured, "live", "fluency")
+
+# %% [markdown]
 # ## How
 #
 # The loop's tables and the one of workers are medians of runs that took turns; those of cases, of the
 # agreement and of stored embeddings are single runs. Each loop has a process of its own and one thread, in
-# processor time. Cases, workers and the page are in wall time: there this process reads and encodes the next
-# image in threads while it clicks on one, each worker has one thread, and the released loop as many as torch
-# takes. The first line of each table says when and on what. Measure on your machine with `make bench` and
-# build the book again. What the evaluation does to be fast: an image is encoded once; all its objects are
-# decoded together; only those pixels of a mask are computed that can be foreground; exact distances are
-# measured where an approximation says that the deepest pixel can be, and in the error region alone.
+# processor time. Cases, workers, the page and JupyterLab are in wall time: there this process reads and
+# encodes the next image in threads while it clicks on one, each worker has one thread, and the released loop
+# as many as torch takes. The first line of each table says when and on what. Measure on your machine with
+# `make bench` and build the book again. What the evaluation does to be fast: an image is encoded once; all
+# its objects are decoded together; only those pixels of a mask are computed that can be foreground; exact
+# distances are measured where an approximation says that the deepest pixel can be, and in the error region
+# alone.
 #
 # ## Limits
 #

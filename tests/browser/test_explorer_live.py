@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
-from chromium import watched
+from lab import ran, served
 from PIL import Image
 from test_explorer import mask_of, write_folder
 
@@ -38,55 +31,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, folder):
-    """Address of a JupyterLab of its own, with a notebook of two cells."""
-    home = tmp_path_factory.mktemp("home")
-    texts = CODE.format(folder=str(folder)), "print(explorer.state)"
-    cells = [nbformat.v4.new_code_cell(text) for text in texts]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / "live.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = [
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={port}",
-        "--IdentityProvider.token=",
-        "--allow-root",
-    ]
-    options += ["--no-browser", "--expose-app-in-browser", f"--ServerApp.root_dir={home}"]
-    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
-    packages = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", *options],
-        env={**os.environ, "HOME": str(home), "PYTHONPATH": os.pathsep.join(packages)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and server.poll() is None:
-            with socket.socket() as asked:
-                if asked.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/lab/tree/live.ipynb"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def ran(context, lab):
-    """A page with the notebook, run."""
-    page = watched(context)
-    page.set_default_timeout(60_000)
-    page.goto(lab)
-    page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_function("() => jupyterapp.shell.currentWidget?.context?.isReady")
-    page.evaluate("() => jupyterapp.shell.currentWidget.context.sessionContext.ready.then(() => {})")
-    # not waited for: the promise of a command that JupyterLab drops is never settled
-    page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
-    page.wait_for_selector(".medsam-explorer canvas")
-    return page
+    """Address of a notebook of two cells in a JupyterLab of its own."""
+    cells = CODE.format(folder=str(folder)), "print(explorer.state)"
+    with served(tmp_path_factory.mktemp("home"), cells) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +84,10 @@ def test_clicks_in_the_picture_reach_the_model_and_its_mask_comes_back(live, fol
     answered(live, 1)
     canvas.click(position=at(40, 30), button="right")
     answered(live, 2)
-    assert changes.json_value() == [1, 2]  # Python sends no state back, which might be older than a third click
+    assert changes.json_value() == [
+        1,
+        2,
+    ]  # Python sends no state back, which might be older than a third click
     canvas.click(position=at(2, 3), modifiers=["Shift"])
     answer = answered(live, 3)
     clicks = [[12, 15, 1], [40, 30, 0], [2, 3, 0]]
