@@ -47,7 +47,7 @@ test: $(READY)  ## all tests but those in the browser
 	$(BIN)/python -m pytest --numprocesses auto --ignore tests/browser
 
 browser: $(READY)  ## tests of the built pages in Chromium (after `make book`)
-	$(BIN)/python -m pytest tests/browser --numprocesses auto --dist loadgroup
+	$(BIN)/python -m pytest tests/browser --numprocesses auto --dist loadscope
 
 check: $(READY)  ## style of the code
 	$(BIN)/ruff check .

@@ -13,10 +13,3 @@ def browser():
     )
     with sync_api.sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-
-
-def pytest_collection_modifyitems(items):
-    """Keep the tests of a file, or of all pages in one view, in one process: they share what is open."""
-    for item in items:
-        view = getattr(item, "callspec", None) and item.callspec.params.get("view")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {view or ''}"))

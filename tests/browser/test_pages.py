@@ -19,7 +19,6 @@ pytestmark = pytest.mark.skipif(
 )
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts)
 PAGES = [page for page in PAGES if page != "index.html"]  # it only sends the reader on
-VIEWS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
 
 
 @pytest.fixture(scope="session")
@@ -32,14 +31,12 @@ def server():
         httpd.shutdown()
 
 
-@pytest.fixture(params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}", scope="session")
+@pytest.fixture(scope="class")
 def view(browser, request):
-    """A page of the browser, wide or narrow, light or dark."""
-    width, scheme = request.param
+    """A page of the browser, as wide and as bright as the class says."""
+    width, scheme = request.cls.width, request.cls.scheme
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = watched(context)
-    page.scheme = scheme
-    yield page
+    yield watched(context)
     context.close()
 
 
@@ -50,41 +47,76 @@ def opened(view, address: str):
     return view
 
 
-@pytest.fixture(params=PAGES, scope="session")
+@pytest.fixture(params=PAGES, scope="class")
 def shown(view, request):
-    """Each page of the book in each view, loaded once for all tests of it."""
+    """Each page of the book in a view, loaded once for all tests of it."""
     return opened(view, f"{HTML.as_uri()}/{request.param}")
 
 
-def test_a_page_logs_nothing_fits_and_its_pictures_and_texts_can_be_seen(shown):
-    assert shown.complaints == []  # a request that leaves this machine is one
-    assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    pictures = shown.evaluate(
-        """() => [...document.querySelectorAll('article img, article svg[role=img]')].map(picture => ({
-            text: picture.getAttribute('alt') || picture.getAttribute('aria-label') || '',
-            width: picture.naturalWidth ?? picture.getBoundingClientRect().width,
-            loaded: picture.complete ?? true}))"""
-    )
-    assert [p for p in pictures if not (p["text"].strip() and p["width"] and p["loaded"])] == []
-    if shown.locator("#what-an-iou-looks-like").count():
-        assert len(pictures) >= 4  # a curve, and three examples
-    # text against what is behind it, by the WCAG's contrast ratio; 4.5 is its limit for text of this size
-    contrasts = shown.evaluate(CONTRAST)
-    assert [c for c in contrasts if c["ratio"] < 4.5] == []
+class Pages:
+    """What holds of every page in one view. A class for each: one process runs it (see `make browser`)."""
+
+    width: int
+    scheme: str
+
+    def test_a_page_logs_nothing_fits_and_its_pictures_and_texts_can_be_seen(self, shown):
+        assert shown.complaints == []  # a request that leaves this machine is one
+        assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        pictures = shown.evaluate(
+            """() => [...document.querySelectorAll('article img, article svg[role=img]')].map(picture => ({
+                text: picture.getAttribute('alt') || picture.getAttribute('aria-label') || '',
+                width: picture.naturalWidth ?? picture.getBoundingClientRect().width,
+                loaded: picture.complete ?? true}))"""
+        )
+        assert [p for p in pictures if not (p["text"].strip() and p["width"] and p["loaded"])] == []
+        if shown.locator("#what-an-iou-looks-like").count():
+            assert len(pictures) >= 4  # a curve, and three examples
+        # text against what is behind it, by the WCAG's contrast ratio; 4.5 is its limit for text of this size
+        contrasts = shown.evaluate(CONTRAST)
+        assert [c for c in contrasts if c["ratio"] < 4.5] == []
+
+    def test_an_accessibility_checker_finds_no_serious_fault(self, shown):
+        options = {"resultTypes": ["violations"], "preload": False}  # else it asks again for the style sheets
+        if self.scheme == "dark":  # differs from light by its colours alone
+            options["runOnly"] = ["color-contrast", "link-in-text-block"]
+        # what opens is open, at once; drawings, whose parts the checker only walks through, are empty
+        shown.add_style_tag(content="* { animation: none !important; transition: none !important }")
+        shown.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+        shown.evaluate(
+            "document.querySelectorAll('.medsam-figure svg').forEach(svg => svg.replaceChildren())"
+        )
+        shown.evaluate(AXE_SCRIPT)
+        faults = shown.evaluate("options => axe.run(options).then(result => result.violations)", options)
+        serious = [fault for fault in faults if fault["impact"] in ("serious", "critical")]
+        assert [(fault["id"], node["html"]) for fault in serious for node in fault["nodes"]] == []
+
+    def test_the_address_of_the_book_leads_to_its_first_page(self, view):
+        shown = opened(view, f"{HTML.as_uri()}/index.html")
+        shown.wait_for_url("**/book/intro.html", timeout=5000)
+
+    def test_dark_is_dark(self, view, server):
+        shown = opened(view, server + "book/intro.html")
+        background = shown.evaluate(
+            "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
+        )
+        assert (background < 60) == (self.scheme == "dark")
 
 
-def test_an_accessibility_checker_finds_no_serious_fault(shown):
-    options = {"resultTypes": ["violations"], "preload": False}  # else it asks again for the style sheets
-    if shown.scheme == "dark":  # differs from light by its colours alone
-        options["runOnly"] = ["color-contrast", "link-in-text-block"]
-    # what opens is open, at once; drawings, whose parts the checker walks through without judging, are empty
-    shown.add_style_tag(content="* { animation: none !important; transition: none !important }")
-    shown.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
-    shown.evaluate("document.querySelectorAll('.medsam-figure svg').forEach(svg => svg.replaceChildren())")
-    shown.evaluate(AXE_SCRIPT)
-    faults = shown.evaluate("options => axe.run(options).then(result => result.violations)", options)
-    serious = [fault for fault in faults if fault["impact"] in ("serious", "critical")]
-    assert [(fault["id"], node["html"]) for fault in serious for node in fault["nodes"]] == []
+class TestWideLight(Pages):
+    width, scheme = 1280, "light"
+
+
+class TestWideDark(Pages):
+    width, scheme = 1280, "dark"
+
+
+class TestNarrowLight(Pages):
+    width, scheme = 390, "light"
+
+
+class TestNarrowDark(Pages):
+    width, scheme = 390, "dark"
+    test_an_accessibility_checker_finds_no_serious_fault = None  # its colours are those of TestWideDark
 
 
 def test_over_http_nothing_is_asked_of_another_machine_either(browser, server):
@@ -143,19 +175,6 @@ CONTRAST = """() => {
     return {text: node.textContent.slice(0, 40), ratio: onPicture ? 21 : (a + 0.05) / (b + 0.05)};
   });
 }"""
-
-
-def test_the_address_of_the_book_leads_to_its_first_page(view):
-    shown = opened(view, f"{HTML.as_uri()}/index.html")
-    shown.wait_for_url("**/book/intro.html", timeout=5000)
-
-
-def test_dark_is_dark(view, server):
-    shown = opened(view, server + "book/intro.html")
-    background = shown.evaluate(
-        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
-    )
-    assert (background < 60) == (shown.scheme == "dark")
 
 
 @functools.cache
