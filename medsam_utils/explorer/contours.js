@@ -48,24 +48,21 @@ export function encode(mask, rows, cols, step = 1) {
 // Marching squares: which midpoints of a cell's sides (Top, Right, Bottom, Left) a contour joins, with the
 // object on its right, by the four pixels round the cell: 8 top left, 4 top right, 2 bottom right, 1 bottom left.
 const JOINS = ["", "LB", "BR", "LR", "RT", "RTLB", "BT", "LT", "TL", "TB", "TLBR", "TR", "RL", "RB", "BL", ""];
-const SIDE = { T: [-1, 0], R: [0, 1], B: [1, 0], L: [0, -1] };
 
 /** Closed contours of a mask, through the middle between inside and outside, as a path of pixel units. */
 export function contour(mask, rows, cols) {
   const next = new Map(); // from each midpoint to the following one, in half pixels
-  const width = 2 * cols + 2;
-  const at = (row, col) => (row >= 0 && row < rows && col < cols ? mask[row * cols + col] : 0);
-  for (let row = 0; row <= rows; row++)
+  const width = 2 * cols + 2, side = { T: -width, R: 1, B: width, L: -1 };
+  const none = new Uint8Array(cols);
+  const line = (row) => (row >= 0 && row < rows ? mask.subarray(row * cols, (row + 1) * cols) : none);
+  for (let row = 0; row <= rows; row++) {
+    const above = line(row - 1), below = line(row); // behind their last column they are undefined, bits of 0
     for (let col = 0, code = 0; col <= cols; col++) {
-      code = ((code & 4) << 1) | ((code & 2) >> 1) | (4 * at(row - 1, col)) | (2 * at(row, col));
-      const joins = JOINS[code];
-      for (let i = 0; i < joins.length; i += 2) {
-        const [from, to] = [SIDE[joins[i]], SIDE[joins[i + 1]]].map(
-          ([down, right]) => (2 * row + down) * width + 2 * col + right,
-        );
-        next.set(from, to);
-      }
+      code = ((code & 4) << 1) | ((code & 2) >> 1) | (above[col] << 2) | (below[col] << 1);
+      const joins = JOINS[code], middle = 2 * (row * width + col);
+      for (let i = 0; i < joins.length; i += 2) next.set(middle + side[joins[i]], middle + side[joins[i + 1]]);
     }
+  }
   const path = new Path2D();
   for (const start of next.keys()) {
     path.moveTo((start % width) / 2, Math.floor(start / width) / 2);
