@@ -42,18 +42,16 @@ from itertools import product
 import pandas as pd
 from IPython.display import HTML, display
 
-from medsam_utils import load_dataset, load_folder, plots
+from medsam_utils import plots
 from medsam_utils.pages import figures, page
 from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import evaluate_subjects, given
+from medsam_utils.pages.runs import datasets_of, evaluate_subjects, given
 from medsam_utils.statistics import GROUP, means, reach
 
 parameters = given(globals())
 
 # %% tags=["hide-input"]
-subjects = (
-    [load_folder(folder)] if folder else [load_dataset(name, data or None) for name in datasets.split()]
-)
+subjects = datasets_of(datasets, folder, data)
 others = ("datasets", "folder", "data", "first_click", "correction", "drawing")
 runs = evaluate_subjects(subjects, **{k: v for k, v in parameters.items() if k not in others})
 objects = reach(runs.rows)  # clicks of every object to 0.80, 0.85 and 0.90, and whether they suffice

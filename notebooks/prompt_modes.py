@@ -41,13 +41,13 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, display
 
-from medsam_utils import PAPER, load_dataset, load_folder, plots, published
+from medsam_utils import PAPER, plots, published
 from medsam_utils.comparison import against
 from medsam_utils.confidence import mask_choices
 from medsam_utils.models import WITHOUT_BOXES
 from medsam_utils.pages import figures, page
 from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import evaluate_subjects, given
+from medsam_utils.pages.runs import datasets_of, evaluate_subjects, given
 from medsam_utils.prompts import MODES, PUBLISHED
 from medsam_utils.simulation import turns
 from medsam_utils.statistics import by_object, mean_curves
@@ -55,9 +55,7 @@ from medsam_utils.statistics import by_object, mean_curves
 parameters = given(globals())
 
 # %% tags=["hide-input"]
-subjects = (
-    [load_folder(folder)] if folder else [load_dataset(name, data or None) for name in datasets.split()]
-)
+subjects = datasets_of(datasets, folder, data)
 computed_with = ["checkpoint", "max_cases", "device", "dtype", "embeddings", "workers", "scheduler", "store"]
 computing = {k: v for k, v in parameters.items() if k in computed_with}
 titles = {

@@ -46,23 +46,21 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, display
 
-from medsam_utils import load_dataset, load_folder, plots
+from medsam_utils import plots
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError
 from medsam_utils.comparison import CHANGE, against
 from medsam_utils.metrics import dice
 from medsam_utils.pages import figures, page
 from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import answers, given
+from medsam_utils.pages.runs import answers, datasets_of, given
 from medsam_utils.propagation import Carry, carried, clicked, stacks, starts
 from medsam_utils.run_record import versions
 
 parameters = given(globals())
 
 # %% tags=["hide-input"]
-subjects = (
-    [load_folder(folder)] if folder else [load_dataset(name, data or None) for name in datasets.split()]
-)
+subjects = datasets_of(datasets, folder, data)
 iou, area = {"least_iou": least_iou}, {"most_change": most_change}
 rules = {"never": {}, "predicted IoU": iou, "area": area, "both": iou | area}
 if stop not in rules:

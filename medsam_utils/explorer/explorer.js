@@ -46,7 +46,9 @@ function render({ model, el }) {
 
   // ---- the state, read and written
   const get = (name) => model.get(name);
-  const choose = (changes) => { // null takes a value away; what is whole Python need not send back, over newer clicks
+  // Null takes a value away: a state without empty values comes back from Python only if it was not whole, so a
+  // click's own state never overwrites a newer click.
+  const choose = (changes) => {
     const chosen = Object.entries({ ...get("state"), ...changes }).filter(([, value]) => value !== null);
     model.set("state", Object.fromEntries(chosen));
     model.save_changes();
@@ -54,7 +56,7 @@ function render({ model, el }) {
   const clickable = () => get("choices").live || get("choices").clickable;
   const isSimulated = () => typeof get("state").clicks === "number";
   const toClick = (n) => choose({ clicks: clamp(n, 1, get("choices").last), box: null, candidate: null });
-  const clicksNow = () => get("state").clicks ?? []; // null until Python has told those of before
+  const clicksNow = () => get("state").clicks ?? []; // missing until Python has told those of before
   const undo = () => {
     const { clicks } = get("state");
     if (isSimulated()) toClick(clicks - 1);

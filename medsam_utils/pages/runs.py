@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..case import BadCaseError, BadInputError, Case, CaseReference
 from ..clicks import PAPER, PROTOCOLS, Protocol
-from ..datasets import Dataset, load_dataset
+from ..datasets import Dataset, load_dataset, load_folder
 from ..evaluate import evaluate, spread
 from ..models import Model, find_entry, load_model
 from ..models.devices import choose_device, choose_dtype
@@ -53,6 +53,11 @@ class Runs:
             raise BadInputError("this shard has no case: take fewer shards")
         self.models[model.name] = model
         self.tables[rows["dataset"].iloc[0], model.name] = rows
+
+
+def datasets_of(names: str, folder: str = "", data: str = "") -> list[Dataset]:
+    """Datasets by name, with spaces between, below the folder `data`; or an own folder alone, if given."""
+    return [load_folder(folder)] if folder else [load_dataset(name, data or None) for name in names.split()]
 
 
 def usable_device(device: str) -> tuple[str | None, list[str]]:

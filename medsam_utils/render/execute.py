@@ -51,9 +51,8 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         tags = cell.metadata.setdefault("tags", [])
-        silent = "hide-input" in tags and not cell.get(
-            "outputs"
-        )  # what it defines is in the notebook to download
+        # A cell that only defines something is in the notebook to download.
+        silent = "hide-input" in tags and not cell.get("outputs")
         if silent or {"parameters", "injected-parameters"} & set(tags):
             tags.append("remove-cell")  # only now: papermill looks for the parameters cell by its tag
     temporary = target.with_suffix(".tmp")
