@@ -16,7 +16,7 @@ help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
 book: $(READY)  ## run the notebooks of runs.yml and render the book (DATA=, MODELS=, DEVICE=, JOBS=)
-	$(BIN)/python -m medsam_utils.render $(RENDER_OPTIONS)
+	$(BIN)/python -m medsam_utils.book.render $(RENDER_OPTIONS)
 
 pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 	$(BIN)/jupyter-book build . --builder singlehtml -q >/dev/null
@@ -27,7 +27,7 @@ pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 
 chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=
 	@test -n "$(FOLDER)" || { echo 'say which folder: make chapter FOLDER=/my/data TITLE="My data"'; exit 2; }
-	$(BIN)/python -m medsam_utils.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)"
+	$(BIN)/python -m medsam_utils.book.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)"
 
 explore: $(READY)  ## click on cases and annotate in JupyterLab: NAME= datasets in DATA=, or FOLDER=, or IMAGE=; MODELS=
 	PATH="$(CURDIR)/$(BIN):$$PATH"; jupytext --quiet --to ipynb --output - notebooks/explore.py \
@@ -40,7 +40,7 @@ fetch: $(READY)  ## download a dataset: NAME= into the folder DATA=; without NAM
 doctor: $(READY)  ## what is odd about a dataset, NAME=, or your own FOLDER=; writes doctor.html
 	@test -n "$(NAME)$(FOLDER)" || { echo 'say which: make doctor NAME=us_breast, or FOLDER=/my/data'; exit 2; }
 	@# Its status 1 means that it has found something, which is no failure of make.
-	$(BIN)/python -m medsam_utils.doctor "$(or $(NAME),$(FOLDER))" $(if $(DATA),--data "$(DATA)") \
+	$(BIN)/python -m medsam_utils.book.doctor "$(or $(NAME),$(FOLDER))" $(if $(DATA),--data "$(DATA)") \
 	    --page doctor.html || [ $$? -eq 1 ]
 
 test: $(READY)  ## all tests but those in the browser
@@ -62,7 +62,7 @@ bench: $(READY)  ## measure: medians and ratios of interleaved runs
 	-$(BIN)/python benchmarks/live.py  # needs Chromium
 
 phantoms: $(READY)  ## write the phantom datasets in their own formats: TO= folder
-	$(BIN)/python -m medsam_utils.datasets.phantoms "$(or $(TO),data/phantoms)"
+	$(BIN)/python -m medsam_utils.demo.phantoms "$(or $(TO),data/phantoms)"
 
 lock:  ## renew requirements.lock from pyproject.toml; keeps what is pinned unless it must change
 	$(PYTHON) -m pip install --quiet uv

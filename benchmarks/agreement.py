@@ -2,9 +2,9 @@
 
     python benchmarks/agreement.py [--objects 500] [--checkpoint vit_b.pth]
 
-The exact mode is bit-equal to segment-anything's own predictor. A click sequence agrees if all of an
-object's clicks lie on the same pixels with the same signs. checkpoint: a SAM of any size, for the second
-table; without it sam_small's encoder is what is saved.
+The exact mode is bit-equal to segment-anything's own predictor. A click sequence agrees if all of
+an object's clicks lie on the same pixels with the same signs. checkpoint: a SAM of any size, for
+the second table; without it sam_small's encoder is what is saved.
 """
 
 import argparse
@@ -27,7 +27,8 @@ def clicks_of(rows: pd.DataFrame) -> pd.Series:
 
 
 def agreement(objects: int, embeddings: str) -> pd.DataFrame:
-    """Share of equal click sequences, and greatest shift of a click's mean IoU, against the exact mode."""
+    """Share of equal click sequences, and greatest shift of a click's mean IoU, against the exact
+    mode."""
     models = {
         "exact": load_model("sam_small", device="cpu", exact=True),
         "fast": load_model("sam_small", device="cpu"),
@@ -91,7 +92,11 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        write("agreement", "Fast loop against the exact mode, sam_small", agreement(options.objects, folder))
+        write(
+            "agreement",
+            "Fast loop against the exact mode, sam_small",
+            agreement(options.objects, folder),
+        )
     with tempfile.TemporaryDirectory() as folder:
         write(
             "embeddings",

@@ -1,12 +1,16 @@
-"""What an own click costs in a page of the book: SAM's decoder in Chromium, in WebAssembly on one thread.
+"""What an own click costs in a page of the book: SAM's decoder in Chromium, in WebAssembly on one
+thread.
 
-A page with a picture of each size is made and opened. Medians over the clicks after the first, in wall time:
-of the network, until the answer is there with the network in it, and until it is drawn (which waits for the
-screen's next turn; weights that were never trained give ragged masks, which take longest to draw):
+A page with a picture of each size is made and opened. Medians over the clicks after the first, in
+wall time: of the network, until the answer is there with the network in it, and until it is drawn
+(which waits for the screen's next turn; weights that were never trained give ragged masks, which
+take longest to draw):
 
-    python benchmarks/in_page.py [--checkpoint sam_vit_b_01ec64.pth] [--sides 512 1024] [--clicks 30]
+    python benchmarks/in_page.py [--checkpoint sam_vit_b_01ec64.pth] [--sides 512 1024] [--clicks
+    30]
 
-The table is printed, and written to benchmarks/measured as Markdown and CSV. Needs Chromium and npm.
+The table is printed, and written to benchmarks/measured as Markdown and CSV. Needs Chromium and
+npm.
 """
 
 import argparse
@@ -22,8 +26,9 @@ from loop import ellipses
 from playwright.sync_api import Browser, sync_playwright
 from report import write
 
-from medsam_utils import explorer, load_model
-from medsam_utils.explorer.in_page import write_files, write_runtime
+from medsam_utils import load_model
+from medsam_utils.book import explorer
+from medsam_utils.book.explorer.in_page import write_files, write_runtime
 from medsam_utils.models import Model
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +62,8 @@ CLICKS = """async ([name, clicks]) => {
 
 
 def write_page(name: str, model: Model, sides: list[int], folder: Path) -> str:
-    """A page with a square picture of each size as a case, which answers clicks by a model; its address."""
+    """A page with a square picture of each size as a case, which answers clicks by a model; its
+    address."""
     runtime = write_runtime(ROOT / "book/npm", folder)
     cases = [ellipses(side, side, 2) for side in sides]
     truths = [case.masks["object 0"] for case in cases]
@@ -65,13 +71,24 @@ def write_page(name: str, model: Model, sides: list[int], folder: Path) -> str:
         {"task": "object", "truth": truth, "embeddings": {name: model.encode(case.image)}}
         for case, truth in zip(cases, truths, strict=True)
     ]
-    data = {"dataset": "bench", "code": "", "last": 1, "choice": "most_confident", "images": {}, "tasks": {}}
+    data = {
+        "dataset": "bench",
+        "code": "",
+        "last": 1,
+        "choice": "most_confident",
+        "images": {},
+        "tasks": {},
+    }
     data |= write_files(folder, {name: model}, embedded, "demo")
     for case, truth, files in zip(cases, truths, embedded, strict=True):
         step = -(-max(truth.shape) // explorer.LONGEST)
         mask = explorer.run_lengths(truth[::step, ::step])
         shown = {"click": [0, 0, 1], "mask": mask, "iou": 1, "chosen": 0, "candidates": [[1, 1]]}
-        picture = {"image": explorer.data_address(case.image, 512), "shape": truth.shape, "step": step}
+        picture = {
+            "image": explorer.data_address(case.image, 512),
+            "shape": truth.shape,
+            "step": step,
+        }
         data["images"][case.case_id] = picture
         data["tasks"].setdefault("object", []).append(
             {"case": case.case_id, "text": case.case_id, "image": case.case_id, "truth": mask}
@@ -79,7 +96,9 @@ def write_page(name: str, model: Model, sides: list[int], folder: Path) -> str:
         )
     announced = f"<script>window.medsamInPage = {{root: '', bytes: {runtime}}}</script>"
     path = folder / "page.html"
-    path.write_text(f"<!doctype html><meta charset=utf-8>{announced}{explorer.page_html(data)}", "utf-8")
+    path.write_text(
+        f"<!doctype html><meta charset=utf-8>{announced}{explorer.page_html(data)}", "utf-8"
+    )
     return path.as_uri()
 
 
@@ -93,7 +112,9 @@ def measure(browser: Browser, address: str, sides: list[int], count: int) -> Ite
     for side in sides:
         clicks = np.random.default_rng(0).integers(0, side, (count + 1, 2)).tolist()
         times = page.evaluate(CLICKS, [f"{side} x {side}", [[*click, 1] for click in clicks]])[1:]
-        columns = zip(("network, ms", "answer, ms", "drawn, ms"), zip(*times, strict=True), strict=True)
+        columns = zip(
+            ("network, ms", "answer, ms", "drawn, ms"), zip(*times, strict=True), strict=True
+        )
         medians = {column: round(statistics.median(values)) for column, values in columns}
         yield {"image": f"{side} x {side}", "clicks": count, **medians}
     page.close()
@@ -111,7 +132,9 @@ def main() -> None:
         models[f"sam {model.architecture}"] = model
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=found, args=["--headless", "--no-sandbox"]
+        )
         lines = []
         for name, model in models.items():
             with tempfile.TemporaryDirectory() as folder:

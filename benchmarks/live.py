@@ -1,8 +1,8 @@
 """What a click costs in JupyterLab, and how fluently a large picture is zoomed and moved there.
 
-Medians over the clicks after the first of each image, at which it is encoded, in wall time: until the
-kernel's answer is in the page, and until it is drawn. Then, on the last image, how often the picture is drawn
-while the wheel turns and while the mouse drags:
+Medians over the clicks after the first of each image, at which it is encoded, in wall time: until
+the kernel's answer is in the page, and until it is drawn. Then, on the last image, how often the
+picture is drawn while the wheel turns and while the mouse drags:
 
     python benchmarks/live.py [--sizes 512x512 2048x2500] [--clicks 30] [--model sam_small]
 
@@ -26,7 +26,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests/browser"))
 from chromium import CHROMIUM, FLAGS
 from lab import ran, served
 
-CELL = """from medsam_utils.explorer.live import Explorer
+CELL = """from medsam_utils.book.explorer.live import Explorer
 explorer = Explorer({paths!r}, [{model!r}])
 explorer"""
 # Clicks one after the other, each given when the answer to the one before has been drawn.
@@ -77,7 +77,8 @@ def round_trips(page: Page, dataset: str, shape: tuple[int, int], count: int) ->
 
 
 def fluency(page: Page, gesture: str) -> dict[str, float]:
-    """Frames per second while a gesture moves the picture, by the median, and the longest wait for one."""
+    """Frames per second while a gesture moves the picture, by the median, and the longest wait for
+    one."""
     canvas = page.locator(".medsam-explorer canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -100,7 +101,10 @@ def fluency(page: Page, gesture: str) -> dict[str, float]:
     if canvas.evaluate("canvas => canvas.toDataURL()") == before:
         raise SystemExit(f"the {gesture} moved nothing")
     page.get_by_role("button", name="Whole image").click()
-    return {"frames per second": round(1000 / np.median(waits)), "longest wait, ms": round(waits.max())}
+    return {
+        "frames per second": round(1000 / np.median(waits)),
+        "longest wait, ms": round(waits.max()),
+    }
 
 
 def main() -> None:
@@ -133,7 +137,9 @@ def main() -> None:
             ]
         version = browser.version.split(".")[0]
         browser.close()
-    write("live", f"A click in JupyterLab, {options.model}, Chromium {version}", pd.DataFrame(clicks))
+    write(
+        "live", f"A click in JupyterLab, {options.model}, Chromium {version}", pd.DataFrame(clicks)
+    )
     write("fluency", f"A large picture in JupyterLab, Chromium {version}", pd.DataFrame(moves))
 
 

@@ -1,9 +1,10 @@
 """What the evaluation costs beside the released code's loop, a plain loop and the model alone.
 
-Interleaved in one run, each loop in a process of its own and on one thread, medians of processor time; quote
-the ratios, not the times:
+Interleaved in one run, each loop in a process of its own and on one thread, medians of processor
+time; quote the ratios, not the times:
 
-    python benchmarks/loop.py [--sizes 256x256 2048x2500] [--objects 1 2 6] [--clicks 1 3 9] [--repeats 3]
+    python benchmarks/loop.py [--sizes 256x256 2048x2500] [--objects 1 2 6] [--clicks 1 3 9]
+    [--repeats 3]
 
 The tables are printed, and written to benchmarks/measured as Markdown and CSV.
 """
@@ -47,11 +48,12 @@ def ellipses(rows: int, cols: int, objects: int) -> Case:
 
 
 def released(model: Model, case: Case, clicks: int) -> None:
-    """The loop of the study's released code, as the book's protocol page describes it, in our words.
+    """The loop of the study's released code, as the book's protocol page describes it, in our
+    words.
 
-    One object at a time through SamPredictor, all three masks at full size as float32 and kept to the end;
-    the first of them counts, as an integer array; approximate distance over the whole image; a click is
-    positive on any object. After a perfect mask any pixel is clicked.
+    One object at a time through SamPredictor, all three masks at full size as float32 and kept to
+    the end; the first of them counts, as an integer array; approximate distance over the whole
+    image; a click is positive on any object. After a perfect mask any pixel is clicked.
     """
     predictor = SamPredictor(model.network)
     predictor.set_image(case.image)
@@ -71,7 +73,9 @@ def released(model: Model, case: Case, clicks: int) -> None:
             logits[logits < 0] = 0
             mask = np.array(logits[0] > 0, dtype=int)
             common = np.sum(np.bitwise_and(mask, truth))
-            kept.append((common / (np.sum(mask) + np.sum(truth) - common), logits, truth, case.image))
+            kept.append(
+                (common / (np.sum(mask) + np.sum(truth) - common), logits, truth, case.image)
+            )
 
 
 def plain(model: Model, case: Case, clicks: int) -> None:
@@ -86,7 +90,10 @@ def plain(model: Model, case: Case, clicks: int) -> None:
             if click is None:
                 break
             given.append(click)
-            points = np.array([[c.col, c.row] for c in given]), np.array([int(c.positive) for c in given])
+            points = (
+                np.array([[c.col, c.row] for c in given]),
+                np.array([int(c.positive) for c in given]),
+            )
             masks, confidences, _ = predictor.predict(*points)
             [np.logical_and(mask, truth).sum() / np.logical_or(mask, truth).sum() for mask in masks]
             prediction = masks[confidences.argmax()]
@@ -109,10 +116,14 @@ def encoder(model: Model, case: Case, clicks: int) -> torch.Tensor:
 
 @torch.inference_mode()
 def bare(model: Model, case: Case, clicks: int) -> None:
-    """segment-anything's encoder once and its decoder for all objects at every click, and nothing else."""
+    """segment-anything's encoder once and its decoder for all objects at every click, and nothing
+    else."""
     network, features = model.network, encoder(model, case, clicks)
     for n in range(1, clicks + 1):
-        points = torch.full((len(case.masks), n, 2), 5.0), torch.ones((len(case.masks), n), dtype=torch.int)
+        points = (
+            torch.full((len(case.masks), n, 2), 5.0),
+            torch.ones((len(case.masks), n), dtype=torch.int),
+        )
         sparse, dense = network.prompt_encoder(points=points, boxes=None, masks=None)
         network.mask_decoder(
             image_embeddings=features,
@@ -127,7 +138,8 @@ LOOPS = {"released": released, "plain": plain, "ours": ours, "bare": bare, "enco
 
 
 def started(name: str, model: str) -> None:
-    """Prepare this process for one of LOOPS: all but ours use segment-anything's modules as they are."""
+    """Prepare this process for one of LOOPS: all but ours use segment-anything's modules as they
+    are."""
     global chosen
     single_threaded()
     if name == "ours":

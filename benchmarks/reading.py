@@ -1,7 +1,8 @@
 """What listing costs beside loading, and how much memory reading takes.
 
-Listing for the first time, listing again (nothing has changed, so it comes from the cache) and loading every
-case, in turns; medians of processor time, one thread. Quote the ratios, not the times:
+Listing for the first time, listing again (nothing has changed, so it comes from the cache) and
+loading every case, in turns; medians of processor time, one thread. Quote the ratios, not the
+times:
 
     python benchmarks/reading.py [--volumes 40] [--turns 3]
 
@@ -28,7 +29,7 @@ from report import write
 
 from medsam_utils import DATASETS
 from medsam_utils.datasets import listings, scans, volumes
-from medsam_utils.datasets.phantoms.dicom_files import middle_corner, save_series, save_structures
+from medsam_utils.demo.phantoms.dicom_files import middle_corner, save_series, save_structures
 from medsam_utils.run_record import peak_memory
 
 DISTINCT = 4
@@ -36,7 +37,8 @@ DISTINCT = 4
 
 
 def drawn(shape: tuple[int, int, int], number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy int16 volume with one object in the middle half of its slices, and the object; slices first."""
+    """Noisy int16 volume with one object in the middle half of its slices, and the object; slices
+    first."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij", sparse=True)
     label = x**2 + y**2 + z**2 < 0.25 + 0.05 * np.sin(9 * x + 7 * y + number)
     noise = np.random.default_rng(number).normal(0, 12, shape)
@@ -66,7 +68,9 @@ def write_mask_series(root: Path, count: int, shape: tuple[int, int, int]) -> No
         place, (image, label) = root / "GE" / f"Patient {number}", drawn(shape, number % DISTINCT)
         save_series(place / "T2W", names, image, spacing, f"1.2.{number}")
         masks = label.astype(np.uint8) * 255
-        save_series(place / "GT" / "prostate", names, masks, spacing, f"1.3.{number}", modality="OT")
+        save_series(
+            place / "GT" / "prostate", names, masks, spacing, f"1.3.{number}", modality="OT"
+        )
 
 
 def write_structures(root: Path, count: int, shape: tuple[int, int, int]) -> None:
@@ -82,13 +86,20 @@ def write_structures(root: Path, count: int, shape: tuple[int, int, int]) -> Non
             for outline in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]:
                 points = np.insert(outline[:, 0].astype(float), 2, index, axis=1)
                 contours.append((corner + points * spacing[::-1], uids[index]))
-        save_structures(place / "RS.dcm", f"1.5.{number}", series, frame, series, [("Tumor", contours)])
+        save_structures(
+            place / "RS.dcm", f"1.5.{number}", series, frame, series, [("Tumor", contours)]
+        )
 
 
 KINDS = {
     "NIfTI, 60 slices of 256 x 256": ("mri_heart", write_nifti, (60, 256, 256), 1.0),
     "NIfTI, 11 slices of 160 x 160": ("mri_heart", write_nifti, (11, 160, 160), 1.0),
-    "DICOM and RTSTRUCT, 40 slices of 128 x 128": ("pet_liver", write_structures, (40, 128, 128), 0.2),
+    "DICOM and RTSTRUCT, 40 slices of 128 x 128": (
+        "pet_liver",
+        write_structures,
+        (40, 128, 128),
+        0.2,
+    ),
     "DICOM mask series, 30 slices of 256 x 256": (
         "mri_prostate_i2cvb",
         write_mask_series,
@@ -117,7 +128,9 @@ def measure(root: Path, kind: str, count: int, turns: int) -> dict[str, str | fl
         references = dataset.list().references
         volumes._last.clear()
         scans._read_together.cache_clear()
-        times.append((first, again, seconds(lambda cases=references: [dataset.load(r) for r in cases])))
+        times.append(
+            (first, again, seconds(lambda cases=references: [dataset.load(r) for r in cases]))
+        )
     first, again, load = map(statistics.median, zip(*times, strict=True))
     return {
         "files": kind,

@@ -1,4 +1,5 @@
-"""What workers gain, that cost is linear in cases and memory flat; wall time, on phantom images of 256 px.
+"""What workers gain, that cost is linear in cases and memory flat; wall time, on phantom images of
+256 px.
 
     python benchmarks/scale.py [--workers 0 1 2 4] [--cases 50 500 2000] [--repeats 3]
 
@@ -43,7 +44,9 @@ def images(root: Path, cases: int, side: int = 256) -> Path:
                 file.hardlink_to(file.with_name(f"{i % DISTINCT:05d}.png"))
             continue
         mask = np.zeros((side, side), np.uint8)
-        cv2.ellipse(mask, (side // 2, side // 3), (side // 5, side // 8 + i), 20 * i, 0, 360, 255, -1)
+        cv2.ellipse(
+            mask, (side // 2, side // 3), (side // 5, side // 8 + i), 20 * i, 0, 360, 255, -1
+        )
         image = rng.normal(70, 15, (side, side)) + mask / 4
         for file, values in zip(files, (image.clip(0, 255).astype(np.uint8), mask), strict=True):
             cv2.imwrite(str(file), values)
@@ -51,21 +54,26 @@ def images(root: Path, cases: int, side: int = 256) -> Path:
 
 
 def by_workers(root: Path, workers: list[int], repeats: int) -> pd.DataFrame:
-    """Seconds of the same run on so many processes and on Dask, interleaved; the workers are up before.
+    """Seconds of the same run on so many processes and on Dask, interleaved; the workers are up
+    before.
 
-    The released code's loop runs beside them in this process, with as many threads as torch takes by itself.
-    Raises ValueError if the rows of ours are not the same bytes.
+    The released code's loop runs beside them in this process, with as many threads as torch takes
+    by itself. Raises ValueError if the rows of ours are not the same bytes.
     """
     from distributed import LocalCluster
 
     dataset, model = load_folder(root, name="bench"), load_model("sam_small", device="cpu")
     with ExitStack() as stack:
         executors = {
-            f"{n} process{'es' * (n > 1)}" if n else "this process": stack.enter_context(executor_for(n))
+            f"{n} process{'es' * (n > 1)}" if n else "this process": stack.enter_context(
+                executor_for(n)
+            )
             for n in workers
         }
         cluster = stack.enter_context(LocalCluster(2, threads_per_worker=1, dashboard_address=None))
-        executors["2 Dask workers"] = stack.enter_context(executor_for(scheduler=cluster.scheduler_address))
+        executors["2 Dask workers"] = stack.enter_context(
+            executor_for(scheduler=cluster.scheduler_address)
+        )
         times, contents = {name: [] for name in (RELEASED, *executors)}, set()
         exact, threads = load_model("sam_small", device="cpu", exact=True), torch.get_num_threads()
         for repeat in range(repeats + 1):
@@ -106,7 +114,12 @@ def one_run(root: Path) -> None:
     dataset, model = load_folder(root, name="bench"), load_model("sam_small", device="cpu")
     rows = evaluate(dataset, model, clicks=3, store=root / "store")
     print(
-        json.dumps({key: rows.attrs["record"][key] for key in ("cases", "seconds", "peak_memory", "stages")})
+        json.dumps(
+            {
+                key: rows.attrs["record"][key]
+                for key in ("cases", "seconds", "peak_memory", "stages")
+            }
+        )
     )
 
 

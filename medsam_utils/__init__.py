@@ -1,7 +1,8 @@
 """How well does a promptable model segment medical images from simulated clicks?"""
 
 from .clicks import PAPER, RELEASED_CODE, Click, Protocol, next_click
-from .datasets import DATASETS, load_dataset, load_folder
+from .datasets import DATASETS, load_folder
+from .demo import load_dataset
 from .evaluate import evaluate
 from .metrics import dice, iou
 from .models import MODELS, load_model

@@ -1,4 +1,5 @@
-"""BoxedMask: a mask kept as the box outside of which it is empty, so that it costs what its object costs."""
+"""BoxedMask: a mask kept as the box outside of which it is empty, so that it costs what its object
+costs."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ import numpy as np
 class BoxedMask:
     """A binary mask of an image, stored as one box of it.
 
-    inside: uint8 h x w, 0 or 1. row, col: of the box's first pixel. shape: the image's (rows, cols).
-    Outside the box nothing is foreground; within it there may be empty margins.
+    inside: uint8 h x w, 0 or 1. row, col: of the box's first pixel. shape: the image's (rows,
+    cols). Outside the box nothing is foreground; within it there may be empty margins.
 
     >>> square = BoxedMask.of(np.pad(np.ones((2, 2), bool), 3))
     >>> (square.row, square.col, square.inside.shape, square.shape, square.area)
@@ -31,11 +32,15 @@ class BoxedMask:
         """Smallest box round a bool mask H x W; a boxed mask stays as it is."""
         if isinstance(mask, BoxedMask):
             return mask
-        return cls(np.ascontiguousarray(mask, dtype=bool).view(np.uint8), 0, 0, mask.shape).trimmed()
+        return cls(
+            np.ascontiguousarray(mask, dtype=bool).view(np.uint8), 0, 0, mask.shape
+        ).trimmed()
 
     def trimmed(self) -> BoxedMask:
         """The same mask in its smallest box; 0 x 0 if it is empty."""
-        col, row, width, height = cv2.boundingRect(self.inside) if self.inside.size else (0, 0, 0, 0)
+        col, row, width, height = (
+            cv2.boundingRect(self.inside) if self.inside.size else (0, 0, 0, 0)
+        )
         inside = self.inside[row : row + height, col : col + width]
         return BoxedMask(inside, self.row + row, self.col + col, self.shape)
 

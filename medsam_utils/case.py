@@ -58,9 +58,9 @@ class Exclusion:
 class Case:
     """One image with its objects.
 
-    image: uint8, H x W x 3, upright, axis order (row, col).
-    masks: class name -> bool, H x W. Classes may overlap; a class absent from the image is all False.
-    foreground: bool, H x W, every labelled pixel of any class, or None where each class was
+    image: uint8, H x W x 3, upright, axis order (row, col). masks: class name -> bool, H x W.
+    Classes may overlap; a class absent from the image is all False. foreground: bool, H x W, every
+    labelled pixel of any class, or None where each class was
         annotated by itself (used only by the released code's label rule, `Protocol.label`).
     spacing: (row, col) in mm, or None if the file does not tell.
     source: the files that it was read from.

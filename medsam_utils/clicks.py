@@ -19,19 +19,21 @@ from .distance import farthest
 class Protocol:
     """How clicks are simulated; the defaults are Algorithm 1 as written.
 
-    The fields up to `mask_threshold` are ways in which the authors' released code differs from Algorithm 1,
-    so that one deviation at a time can be switched on: `dataclasses.replace(PAPER, label="foreground")`.
-    The last three are other ways of prompting.
+    The fields up to `mask_threshold` are ways in which the authors' released code differs from
+    Algorithm 1, so that one deviation at a time can be switched on: `dataclasses.replace(PAPER,
+    label="foreground")`. The last three are other ways of prompting.
     """
 
     label: Literal["object", "foreground"] = "object"
     """A click is positive inside this object, or inside any labelled pixel of the image."""
     mask_choice: Literal["most_confident", "first", "oracle"] = "most_confident"
-    """Which candidate counts: highest predicted IoU, the first, or the best against the truth (greedy)."""
+    """Which candidate counts: highest predicted IoU, the first, or the best against the truth
+    (greedy)."""
     distance: Literal["exact", "approximate"] = "exact"
     """Exact Euclidean distance, or OpenCV's 5 x 5 mask approximation (up to 1.9 % off)."""
     ties: Literal["random", "first"] = "random"
-    """Among pixels of equal distance one at random (seeded per click), or the first in reading order."""
+    """Among pixels of equal distance one at random (seeded per click), or the first in reading
+    order."""
     without_error: Literal["stop", "random_pixel"] = "stop"
     """When the mask is perfect: stop and carry the IoU forward, or click any pixel of the image."""
     min_object_pixels: int = 1
@@ -45,11 +47,14 @@ class Protocol:
     prompt: Literal[
         "clicks", "point_largest", "points_3_largest", "box_largest", "boxes_3_largest", "box_all"
     ] = "clicks"
-    """What is given first (see `prompts.MODES`), counted as click 1; then clicks on the error are added."""
+    """What is given first (see `prompts.MODES`), counted as click 1; then clicks on the error are
+    added."""
     box_noise: float = 0.0
-    """Standard deviation by which each side of a box is off, as a share of the box's height or width."""
+    """Standard deviation by which each side of a box is off, as a share of the box's height or
+    width."""
     feedback: bool = False
-    """Whether every further click comes with the low-resolution logits of the mask that it corrects."""
+    """Whether every further click comes with the low-resolution logits of the mask that it
+    corrects."""
 
     @property
     def name(self) -> str:
@@ -61,7 +66,9 @@ class Protocol:
         if self == RELEASED_CODE:
             return "released-code"
         changed = [
-            f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default
+            f"{f.name}={getattr(self, f.name)}"
+            for f in fields(self)
+            if getattr(self, f.name) != f.default
         ]
         return ", ".join(["paper", *changed])
 
@@ -82,8 +89,8 @@ PROTOCOLS = {"paper": PAPER, "released-code": RELEASED_CODE}
 class Click:
     """One point prompt at (row, col); positive means "this belongs to the object".
 
-    distance: pixels from the click to the nearest pixel outside the error region (0: no error region).
-    ties: how many pixels had that same distance, this one included.
+    distance: pixels from the click to the nearest pixel outside the error region (0: no error
+    region). ties: how many pixels had that same distance, this one included.
     """
 
     row: int
@@ -100,13 +107,14 @@ def next_click(
     rng: np.random.Generator,
     foreground: np.ndarray | None = None,
 ) -> Click | None:
-    """Click the pixel of the error region that is farthest from the region's boundary (Algorithm 1).
+    """Click the pixel of the error region that is farthest from the region's boundary (Algorithm
+    1).
 
-    truth: bool H x W, or boxed, this object. prediction: the same, or None before the first click, when
-    the error region is the object itself. foreground: bool H x W, any object of the image, read only by
-    the released code's label rule; None means the truth. The image's edge counts as boundary.
-    Returns None where nothing is wrong any more and the protocol stops there.
-    Raises ValueError for an empty truth without a prediction: there is nothing to click on.
+    truth: bool H x W, or boxed, this object. prediction: the same, or None before the first click,
+    when the error region is the object itself. foreground: bool H x W, any object of the image,
+    read only by the released code's label rule; None means the truth. The image's edge counts as
+    boundary. Returns None where nothing is wrong any more and the protocol stops there. Raises
+    ValueError for an empty truth without a prediction: there is nothing to click on.
 
     >>> truth = np.pad(np.ones((3, 3), bool), 1)
     >>> next_click(truth, None, PAPER, np.random.default_rng(0))
@@ -137,7 +145,9 @@ def next_click(
     return Click(row, col, positive, distance, ties)
 
 
-def click_rng(protocol: Protocol, dataset: str, case_id: str, task: str, click: int) -> np.random.Generator:
+def click_rng(
+    protocol: Protocol, dataset: str, case_id: str, task: str, click: int
+) -> np.random.Generator:
     """Generator of one click, the same in any order of cases and on any worker.
 
     >>> a, b = (click_rng(PAPER, "us_breast", "benign (1)", "US-Breast", 1) for _ in range(2))
@@ -145,4 +155,6 @@ def click_rng(protocol: Protocol, dataset: str, case_id: str, task: str, click: 
     True
     """
     key = "\x1f".join([str(protocol.seed), dataset, case_id, task, str(click)])
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little"))
+    return np.random.default_rng(
+        int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little")
+    )

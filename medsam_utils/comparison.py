@@ -27,24 +27,32 @@ def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFram
     tables = (iou_by_click(rows).reset_index("model", drop=True) for rows in (first, second))
     first_ious, second_ious = next(tables).align(next(tables), join="inner")
     if first_ious.empty:
-        raise ValueError("no task, level and case is in both tables: nothing can be compared in pairs")
+        raise ValueError(
+            "no task, level and case is in both tables: nothing can be compared in pairs"
+        )
     return second_ious - first_ious
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Mean paired difference of IoU, second minus first, per task and click, with a test of no difference.
+    """Mean paired difference of IoU, second minus first, per task and click, with a test of no
+    difference.
 
-    Columns: task, level, click, difference, its 95 % interval low and high, objects, patients, p, and p_holm,
-    corrected for all tasks and clicks of the table.
+    Columns: task, level, click, difference, its 95 % interval low and high, objects, patients, p,
+    and p_holm, corrected for all tasks and clicks of the table.
 
-    The test is `sign_flip_test` of the patients' sums, because it asks about the very mean that is shown and
-    takes slices of one patient as one observation; Wilcoxon's would ask about the patients' medians.
+    The test is `sign_flip_test` of the patients' sums, because it asks about the very mean that is
+    shown and takes slices of one patient as one observation; Wilcoxon's would ask about the
+    patients' medians.
     """
     parts = []
     for _, table in paired_differences(first, second).groupby(["task", "level"], sort=False):
-        differences = table.melt(var_name="click", value_name="difference", ignore_index=False).reset_index()
+        differences = table.melt(
+            var_name="click", value_name="difference", ignore_index=False
+        ).reset_index()
         part = means(differences, ["task", "level", "click"], "difference", within=(-1, 1))
-        parts.append(part.assign(p=sign_flip_test(table.groupby(patients_of(table)).sum().to_numpy())))
+        parts.append(
+            part.assign(p=sign_flip_test(table.groupby(patients_of(table)).sum().to_numpy()))
+        )
     result = pd.concat(parts, ignore_index=True)
     return result.assign(p_holm=holm(result["p"].to_numpy()))
 
@@ -52,11 +60,13 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 def against(
     table: pd.DataFrame, base: str, by: Sequence[str], way: str = "way", value: str = "iou"
 ) -> pd.DataFrame:
-    """Mean of every way with its interval, and its mean paired difference to the way `base` with its own.
+    """Mean of every way with its interval, and its mean paired difference to the way `base` with
+    its own.
 
-    table: a line per object and way, with case_id and patient_id. by: what else tells means apart, such as
-    task and level. Columns: those of `statistics.means` by these and the way; then difference, difference low
-    and difference high, over the objects that the base has too. A way that shares none with it is left out.
+    table: a line per object and way, with case_id and patient_id. by: what else tells means apart,
+    such as task and level. Columns: those of `statistics.means` by these and the way; then
+    difference, difference low and difference high, over the objects that the base has too. A way
+    that shares none with it is left out.
     """
     keys, objects = [*by, way], [*by, "case_id", "patient_id"]
     first = table.loc[table[way] == base, [*objects, value]].rename(columns={value: "of base"})
@@ -72,8 +82,8 @@ def scores(
 ) -> pd.DataFrame:
     """Rows of masks that no one prompted: one per way, case and class that is in the image.
 
-    ways: name -> masks by class, bool H x W, of every case. Columns: task, level, way, case_id, patient_id,
-    iou and dice.
+    ways: name -> masks by class, bool H x W, of every case. Columns: task, level, way, case_id,
+    patient_id, iou and dice.
     """
     return pd.DataFrame(
         {"task": dataset.tasks[name], "level": dataset.level, "way": way}
@@ -87,10 +97,11 @@ def scores(
 
 
 def sign_flip_test(differences: np.ndarray, resamples: int = 9999) -> np.ndarray:
-    """Two-sided p that paired differences scatter about 0 evenly: patients x clicks -> one p per click.
+    """Two-sided p that paired differences scatter about 0 evenly: patients x clicks -> one p per
+    click.
 
-    Under the null hypothesis each patient's difference could as well have the other sign. All signs are
-    tried where they are at most `resamples`, else so many at random from a fixed seed.
+    Under the null hypothesis each patient's difference could as well have the other sign. All signs
+    are tried where they are at most `resamples`, else so many at random from a fixed seed.
 
     >>> sign_flip_test(np.array([[0.1], [0.2], [0.3]])).tolist()  # 2 of 8 signs are as extreme
     [0.25]
@@ -124,7 +135,8 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def overtaken_at(differences: np.ndarray) -> np.ndarray:
-    """First click after which a mean difference is above 0, infinite if there is none: ... x clicks -> ...
+    """First click after which a mean difference is above 0, infinite if there is none: ... x clicks
+    -> ...
 
     >>> overtaken_at(np.array([[-0.2, -0.1, 0.1], [-0.3, -0.2, -0.1], [0.1, 0.2, -0.1]])).tolist()
     [3.0, inf, 1.0]
@@ -136,13 +148,16 @@ def overtaken_at(differences: np.ndarray) -> np.ndarray:
 def crossings(first: pd.DataFrame, second: pd.DataFrame, repeats: int = 1000) -> pd.DataFrame:
     """The click at which the two mean curves of a task have changed places for the first time.
 
-    Columns: task, level, ahead (which leads after one click: "first" or "second"), click (of the change;
-    infinite: none with the clicks that were made), its 95 % interval low and high, and never: the share of
-    bootstrap samples without a change. Percentiles of samples that draw patients, where no change counts as
-    infinite and a sample in which the other leads from the start as 1; NaN below FEWEST patients.
+    Columns: task, level, ahead (which leads after one click: "first" or "second"), click (of the
+    change; infinite: none with the clicks that were made), its 95 % interval low and high, and
+    never: the share of bootstrap samples without a change. Percentiles of samples that draw
+    patients, where no change counts as infinite and a sample in which the other leads from the
+    start as 1; NaN below FEWEST patients.
     """
     lines = []
-    for (task, level), table in paired_differences(first, second).groupby(["task", "level"], sort=False):
+    for (task, level), table in paired_differences(first, second).groupby(
+        ["task", "level"], sort=False
+    ):
         patients = patients_of(table)
         mean = table.mean().to_numpy()
         turn = -1 if mean[0] > 0 else 1
@@ -157,16 +172,19 @@ def crossings(first: pd.DataFrame, second: pd.DataFrame, repeats: int = 1000) ->
 
 
 def seed_spread(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """How much the random choice among tied click positions matters: rows of several seeds, side by side.
+    """How much the random choice among tied click positions matters: rows of several seeds, side by
+    side.
 
-    runs: one table of rows for each seed, everything else equal. Columns: task, model, level, click, seeds,
-    objects; tied (share of objects that had a choice at this click or before, in any run); object_sd (mean
-    over objects of the standard deviation between seeds); lowest, highest and mean_sd (of the task's mean
-    IoU between seeds). Objects that not all runs have are left out.
+    runs: one table of rows for each seed, everything else equal. Columns: task, model, level,
+    click, seeds, objects; tied (share of objects that had a choice at this click or before, in any
+    run); object_sd (mean over objects of the standard deviation between seeds); lowest, highest and
+    mean_sd (of the task's mean IoU between seeds). Objects that not all runs have are left out.
     Raises ValueError for fewer than two runs.
     """
     if len(runs) < 2:
-        raise ValueError(f"the spread between seeds needs rows of two seeds or more, not of {len(runs)}")
+        raise ValueError(
+            f"the spread between seeds needs rows of two seeds or more, not of {len(runs)}"
+        )
     ious = pd.concat([iou_by_click(rows) for rows in runs], keys=range(len(runs)), names=["seed"])
     objects = [*GROUP, "case_id", "patient_id"]
     ious = ious.groupby(objects, sort=False).filter(lambda of_object: len(of_object) == len(runs))

@@ -1,4 +1,5 @@
-"""How sure a model is, against how right it is: its predicted IoU, and what choosing a mask by it costs."""
+"""How sure a model is, against how right it is: its predicted IoU, and what choosing a mask by it
+costs."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ CHOICES = ("most_confident", "first", "oracle")
 def calibration(rows: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     """Mean true IoU of the masks of each bin of predicted IoU, per model: the reliability diagram.
 
-    Columns: model, level, bin (1 to `bins`, equal parts of 0..1), iou and predicted_iou (means), low, high
-    (95 % interval of the mean true IoU, patients resampled), masks and patients. A prediction outside 0..1
-    counts in the bin next to it. Masks of all tasks and clicks together; models that predict no IoU are left
-    out.
+    Columns: model, level, bin (1 to `bins`, equal parts of 0..1), iou and predicted_iou (means),
+    low, high (95 % interval of the mean true IoU, patients resampled), masks and patients. A
+    prediction outside 0..1 counts in the bin next to it. Masks of all tasks and clicks together;
+    models that predict no IoU are left out.
     """
     answers = _answers(rows)
     answers["bin"] = np.ceil(answers["predicted_iou"] * bins).clip(1, bins).astype(int)
@@ -27,8 +28,9 @@ def calibration(rows: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
 def calibration_error(rows: pd.DataFrame) -> pd.DataFrame:
     """How far the predicted IoU is from the true one, per model.
 
-    Columns: model, level, bias (mean of predicted minus true: above 0 the model is too sure), low, high (95 %
-    interval of the bias, patients resampled), masks, patients and error (mean absolute difference).
+    Columns: model, level, bias (mean of predicted minus true: above 0 the model is too sure), low,
+    high (95 % interval of the bias, patients resampled), masks, patients and error (mean absolute
+    difference).
     """
     answers = _answers(rows)
     excess = answers["predicted_iou"] - answers["iou"]
@@ -38,7 +40,8 @@ def calibration_error(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _answers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of masks that were predicted, not carried forward, with both IoUs known; patients by dataset."""
+    """Rows of masks that were predicted, not carried forward, with both IoUs known; patients by
+    dataset."""
     answers = rows[(rows["row"] >= 0) & rows["predicted_iou"].notna() & rows["iou"].notna()]
     return answers.assign(patient_id=answers["dataset"] + "/" + answers["patient_id"])
 
@@ -46,11 +49,11 @@ def _answers(rows: pd.DataFrame) -> pd.DataFrame:
 def mask_choices(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean IoU under each way to choose among the candidate masks, and its regret.
 
-    Columns: task, model, level, click, choice (most_confident, first, oracle), iou, regret (means; how much
-    the best candidate's IoU is above the chosen one's), low, high (95 % interval of the regret), objects,
-    patients. The clicks
-    are those of the run, which followed the choice of its own protocol: after the first click these are not
-    the curves that a run under the other choice would give.
+    Columns: task, model, level, click, choice (most_confident, first, oracle), iou, regret (means;
+    how much the best candidate's IoU is above the chosen one's), low, high (95 % interval of the
+    regret), objects, patients. The clicks are those of the run, which followed the choice of its
+    own protocol: after the first click these are not the curves that a run under the other choice
+    would give.
     """
     candidates = rows.filter(regex=r"^iou_\d$").to_numpy()
     confidences = rows.filter(regex=r"^predicted_iou_\d$").to_numpy()

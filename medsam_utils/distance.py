@@ -1,4 +1,5 @@
-"""Where a region is deepest: the pixels farthest from its boundary, as the distance transform has them."""
+"""Where a region is deepest: the pixels farthest from its boundary, as the distance transform has
+them."""
 
 from __future__ import annotations
 
@@ -9,18 +10,21 @@ import numpy as np
 from scipy.spatial import KDTree
 
 SMALL = 1 << 14  # pixels of a box, up to which OpenCV's exact transform is the cheapest way
-LARGE = 1 << 18  # pixels of a box, from which on its pieces are cheaper one by one, the widest first
+LARGE = (
+    1 << 18
+)  # pixels of a box, from which on its pieces are cheaper one by one, the widest first
 LEAST, MOST = 0.982, 1.02
-"""Bounds of OpenCV's 5 x 5 approximation over the exact distance. It adds up steps of (1, 0), (1, 1) and
-(2, 1) at 1, 1.4 and 2.1969: least along (2, 1), 2.1969 / 5 ** 0.5, and most along (1, 0.1969), the length of
-that vector."""
+"""Bounds of OpenCV's 5 x 5 approximation over the exact distance. It adds up steps of (1, 0), (1,
+1) and (2, 1) at 1, 1.4 and 2.1969: least along (2, 1), 2.1969 / 5 ** 0.5, and most along (1,
+0.1969), the length of that vector."""
 
 
 def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]:
     """Largest Euclidean distance to the boundary of a region, and the pixels that have it.
 
-    region: uint8 h x w, 0 or 1, not empty; all round it is boundary, as is every zero pixel in it. exact:
-    otherwise OpenCV's approximation by a 5 x 5 mask. Returns pixels N x 2 (row, col) in reading order.
+    region: uint8 h x w, 0 or 1, not empty; all round it is boundary, as is every zero pixel in it.
+    exact: otherwise OpenCV's approximation by a 5 x 5 mask. Returns pixels N x 2 (row, col) in
+    reading order.
 
     >>> distance, pixels = farthest(np.ones((3, 4), np.uint8))
     >>> distance, pixels.tolist()
@@ -30,10 +34,13 @@ def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]
         return _of_box(region, exact)
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     largest, deepest = 0.0, []
-    for col, row, width, height in sorted(map(cv2.boundingRect, outlines), key=lambda box: -min(box[2:])):
+    for col, row, width, height in sorted(
+        map(cv2.boundingRect, outlines), key=lambda box: -min(box[2:])
+    ):
         if (min(width, height) + 1) / 2 < largest:
             break
-        # What reaches in from other pieces is cut, so that it looks less deep than it is, never deeper.
+        # What reaches in from other pieces is cut, so that it looks less deep than it is, never
+        # deeper.
         distance, pixels = _of_box(region[row : row + height, col : col + width], exact)
         if distance >= largest:
             deepest = [*(deepest if distance == largest else []), pixels + np.array([row, col])]
@@ -45,7 +52,9 @@ def _of_box(region: np.ndarray, exact: bool) -> tuple[float, np.ndarray]:
     """As `farthest`, from all of the box at once."""
     box = cv2.copyMakeBorder(region, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     precise = exact and region.size < SMALL
-    transform = cv2.distanceTransform(box, cv2.DIST_L2, cv2.DIST_MASK_PRECISE if precise else cv2.DIST_MASK_5)
+    transform = cv2.distanceTransform(
+        box, cv2.DIST_L2, cv2.DIST_MASK_PRECISE if precise else cv2.DIST_MASK_5
+    )
     if exact and not precise:
         pixels, distances = _deepest(box, transform)
     else:
@@ -58,10 +67,12 @@ def _of_box(region: np.ndarray, exact: bool) -> tuple[float, np.ndarray]:
 
 
 def _deepest(box: np.ndarray, approximate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels N x 2 of a box, all of the deepest among them, in reading order, and their exact distances.
+    """Pixels N x 2 of a box, all of the deepest among them, in reading order, and their exact
+    distances.
 
-    Few pixels are deep enough by the approximation. Where they are many, one of each cell of k x k pixels is
-    measured first: a distance changes by no more than the way one goes, so most cells need no second look.
+    Few pixels are deep enough by the approximation. Where they are many, one of each cell of k x k
+    pixels is measured first: a distance changes by no more than the way one goes, so most cells
+    need no second look.
     """
     most = float(approximate.max())
     pixels = _where(approximate > most * LEAST / MOST)
@@ -71,7 +82,9 @@ def _deepest(box: np.ndarray, approximate: np.ndarray) -> tuple[np.ndarray, np.n
     near = box[top:bottom, left:right]
     # The nearest zero of a pixel of the region always touches the region.
     touching = cv2.dilate(near, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) != near
-    outline = KDTree(_where(touching) + np.array([top, left]), balanced_tree=False, compact_nodes=False)
+    outline = KDTree(
+        _where(touching) + np.array([top, left]), balanced_tree=False, compact_nodes=False
+    )
     for k in (16, 4):
         if len(pixels) > 64:
             cells = pixels[:, 0] // k * box.shape[1] + pixels[:, 1] // k

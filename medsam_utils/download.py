@@ -1,4 +1,5 @@
-"""Downloads that go on where they were cut, are verified before use, and never kept if they are wrong."""
+"""Downloads that go on where they were cut, are verified before use, and never kept if they are
+wrong."""
 
 from __future__ import annotations
 
@@ -29,13 +30,15 @@ class CutError(OSError):
 
 
 def download(url: str, path: Path, known_hash: str | None = None) -> Path:
-    """Return `path`, downloaded from `url` unless it is there with the right content; needs no network then.
+    """Return `path`, downloaded from `url` unless it is there with the right content; needs no
+    network then.
 
-    known_hash: sha256 of the content, or "algorithm:hash"; without it, whatever is there is taken as it is.
-    What a cut connection leaves stays in `<path>.part`, and the next call asks only for the rest.
-    Several processes may ask for one file: one downloads, the others wait.
+    known_hash: sha256 of the content, or "algorithm:hash"; without it, whatever is there is taken
+    as it is. What a cut connection leaves stays in `<path>.part`, and the next call asks only for
+    the rest. Several processes may ask for one file: one downloads, the others wait.
 
-    Raises BadInputError if the file cannot be had; WrongHashError if it has another hash, and is not kept.
+    Raises BadInputError if the file cannot be had; WrongHashError if it has another hash, and is
+    not kept.
     """
     if path.is_file() and (known_hash is None or pooch.hashes.hash_matches(str(path), known_hash)):
         return path
@@ -51,7 +54,9 @@ def download(url: str, path: Path, known_hash: str | None = None) -> Path:
             remedy += f" (what is there has the hash {there}, not {known_hash})"
         raise BadInputError(f"{url} could not be fetched ({error}): {remedy}") from error
     except ValueError as error:
-        raise WrongHashError(f"{url}: another file than expected, it is not kept ({error})") from error
+        raise WrongHashError(
+            f"{url}: another file than expected, it is not kept ({error})"
+        ) from error
     return path
 
 
@@ -59,8 +64,9 @@ def download(url: str, path: Path, known_hash: str | None = None) -> Path:
 class Resuming:
     """Downloader for pooch that continues a partial file, instead of beginning again.
 
-    part: where bytes are collected; it outlives a failed call. attempts: how many in a row may bring
-    nothing new; pause: seconds before the second, doubled each time. timeout: seconds without a byte.
+    part: where bytes are collected; it outlives a failed call. attempts: how many in a row may
+    bring nothing new; pause: seconds before the second, doubled each time. timeout: seconds without
+    a byte.
 
     Raises OSError, with what happened and what is kept, once the attempts are used up, or at once
     where another one cannot help (404, full disk).
@@ -71,7 +77,9 @@ class Resuming:
     pause: float = 1.0
     timeout: float = 30.0
 
-    def __call__(self, url: str, output_file: str, owner: object, check_only: bool = False) -> bool | None:
+    def __call__(
+        self, url: str, output_file: str, owner: object, check_only: bool = False
+    ) -> bool | None:
         """Download `url` to `output_file`; check_only: only return whether the server has it."""
         if check_only:
             return requests.head(url, timeout=self.timeout, allow_redirects=True).ok
@@ -85,8 +93,14 @@ class Resuming:
                 # A long file over a poor connection is cut many times: only standing still counts.
                 failures = 1 if self._size() > before else failures + 1
                 if failures >= self.attempts:
-                    kept = f"; {self._size()} bytes are kept and not asked for again" if self._size() else ""
-                    raise OSError(f"{error}, {failures} attempts brought nothing new{kept}") from error
+                    kept = (
+                        f"; {self._size()} bytes are kept and not asked for again"
+                        if self._size()
+                        else ""
+                    )
+                    raise OSError(
+                        f"{error}, {failures} attempts brought nothing new{kept}"
+                    ) from error
                 time.sleep(self.pause * 2 ** (failures - 1))
         os.replace(self.part, output_file)
         self._validator.unlink(missing_ok=True)
@@ -114,7 +128,9 @@ class Resuming:
                 return  # Nothing is missing: only the end of the last call was.
             if status == 416 or (status == 206 and _first_byte(response) != have):
                 self.part.unlink(missing_ok=True)
-                raise CutError("the server's file has another length than the part that is kept: begun again")
+                raise CutError(
+                    "the server's file has another length than the part that is kept: begun again"
+                )
             if status == 429 or status >= 500:
                 raise CutError(f"the server answers {status} {response.reason}")
             if status >= 400:
@@ -125,7 +141,9 @@ class Resuming:
             total = have + int(rest) if rest else None
             free = shutil.disk_usage(self.part.parent).free
             if rest and int(rest) > free:
-                raise OSError(f"{int(rest) / 1e9:.1f} GB to come, the disk has {free / 1e9:.1f} GB left")
+                raise OSError(
+                    f"{int(rest) / 1e9:.1f} GB to come, the disk has {free / 1e9:.1f} GB left"
+                )
             self._validator.unlink(missing_ok=True)
             try:
                 with self.part.open("ab" if have else "wb") as file:
@@ -133,9 +151,15 @@ class Resuming:
                         self._validator.write_text(version)
                     name = self.part.name.removesuffix(".part")
                     with tqdm(
-                        desc=name, total=total, initial=have, unit="B", unit_scale=True, disable=None
+                        desc=name,
+                        total=total,
+                        initial=have,
+                        unit="B",
+                        unit_scale=True,
+                        disable=None,
                     ) as bar:
-                        # The raw stream: bytes as they lie on the server, even if it calls them compressed.
+                        # The raw stream: bytes as they lie on the server, even if it calls them
+                        # compressed.
                         for chunk in response.raw.stream(CHUNK, decode_content=False):
                             file.write(chunk)
                             bar.update(len(chunk))

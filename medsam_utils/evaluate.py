@@ -30,7 +30,9 @@ from .workers import on_one_thread, run
 
 BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
 BATCH_ON_GPU = 32  # more, as the next images are read and encoded while these are clicked on
-TABLES = 100  # rows of so many tasks wait as they are: a small table takes a hundred times what it holds
+TABLES = (
+    100  # rows of so many tasks wait as they are: a small table takes a hundred times what it holds
+)
 
 
 def evaluate(
@@ -43,18 +45,19 @@ def evaluate(
     max_cases: int | None = None,
     shard: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
-    """Rows of a dataset under a model and a protocol, one per (object, click): see `results.ROW_TYPES`.
+    """Rows of a dataset under a model and a protocol, one per (object, click): see
+    `results.ROW_TYPES`.
 
-    clicks: how many are simulated for each object. store: folder from which finished cases are read and
-    to which new ones are added; without it everything is computed. executor: any
+    clicks: how many are simulated for each object. store: folder from which finished cases are read
+    and to which new ones are added; without it everything is computed. executor: any
     `concurrent.futures.Executor` to compute on (see `workers.executor_for`), None for this process.
-    max_cases: at most so many, spread evenly over the dataset's order. shard: (k, n) with k from 0 to
-    n - 1, the k-th of n parts of the cases; parts computed anywhere into one store are one run.
+    max_cases: at most so many, spread evenly over the dataset's order. shard: (k, n) with k from 0
+    to n - 1, the k-th of n parts of the cases; parts computed anywhere into one store are one run.
     The rows depend on data, model and protocol alone, never on order, workers or interruptions.
-    `rows.attrs["excluded"]` lists the cases left out, each with its reason; `rows.attrs["record"]` tells
-    when, where and how long, stage by stage, summed over the workers.
-    Raises BadInputError if no case of the dataset can be used, if there is no such shard, or if the protocol
-    allows no further click.
+    `rows.attrs["excluded"]` lists the cases left out, each with its reason; `rows.attrs["record"]`
+    tells when, where and how long, stage by stage, summed over the workers. Raises BadInputError if
+    no case of the dataset can be used, if there is no such shard, or if the protocol allows no
+    further click.
     """
     refuse_further_clicks(protocol, clicks)
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -77,7 +80,9 @@ def evaluate(
         results = run(batch, batches, executor)
     else:
         results = on_one_thread(in_turn(missing, *task, ahead=True))
-    fingerprint_of = {reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()}
+    fingerprint_of = {
+        reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()
+    }
     progress = tqdm(
         total=len(missing), desc=f"{dataset.name}, {model.name}", unit="case", disable=not missing
     )
@@ -87,7 +92,11 @@ def evaluate(
             seconds.update(of_worker["seconds"])
             memory.append(of_worker["peak_memory"])
             if kept:
-                kept.append(rows.assign(fingerprint=rows["case_id"].map(fingerprint_of.get).astype("string")))
+                kept.append(
+                    rows.assign(
+                        fingerprint=rows["case_id"].map(fingerprint_of.get).astype("string")
+                    )
+                )
             tables.append(rows)
             if len(tables) == TABLES:
                 packed.append(pd.concat(tables, ignore_index=True).to_parquet(index=False))
@@ -125,7 +134,8 @@ def evaluate(
 
 
 def under(dataset: Dataset, protocol: Protocol) -> Dataset:
-    """The dataset as the protocol reads it: mask threshold, and intensities where it overrules the entry."""
+    """The dataset as the protocol reads it: mask threshold, and intensities where it overrules the
+    entry."""
     dataset = replace(dataset, mask_threshold=protocol.mask_threshold)
     if protocol.intensity == "max":
         dataset = replace(dataset, intensity=MaxScaling(), class_intensity={})
@@ -139,8 +149,11 @@ def spread(references: Sequence[CaseReference], limit: int | None) -> list[CaseR
     return [references[i] for i in np.linspace(0, len(references) - 1, limit).round().astype(int)]
 
 
-def _part(references: Sequence[CaseReference], shard: tuple[int, int] | None) -> list[CaseReference]:
-    """The k-th of n parts, neighbours together, so that the slices of a volume are read by one process."""
+def _part(
+    references: Sequence[CaseReference], shard: tuple[int, int] | None
+) -> list[CaseReference]:
+    """The k-th of n parts, neighbours together, so that the slices of a volume are read by one
+    process."""
     if shard is None:
         return list(references)
     k, n = shard
@@ -149,7 +162,9 @@ def _part(references: Sequence[CaseReference], shard: tuple[int, int] | None) ->
     return list(references[len(references) * k // n : len(references) * (k + 1) // n])
 
 
-def _in_order(rows: pd.DataFrame, references: Sequence[CaseReference], dataset: Dataset) -> pd.DataFrame:
+def _in_order(
+    rows: pd.DataFrame, references: Sequence[CaseReference], dataset: Dataset
+) -> pd.DataFrame:
     """Rows sorted by case, task and click as the dataset lists them, whatever order they came in."""
     case_order = {reference.case_id: i for i, reference in enumerate(references)}
     task_order = {task: i for i, task in enumerate(dataset.tasks.values())}
@@ -160,4 +175,6 @@ def _in_order(rows: pd.DataFrame, references: Sequence[CaseReference], dataset: 
             "click": rows["click"],
         }
     )
-    return rows.loc[keys.sort_values(["case", "task", "click"]).index, list(ROW_TYPES)].reset_index(drop=True)
+    return rows.loc[keys.sort_values(["case", "task", "click"]).index, list(ROW_TYPES)].reset_index(
+        drop=True
+    )

@@ -41,18 +41,23 @@ def case_fingerprints(
         return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
     keys = {r: json.dumps([common, r.case_id, state(tuple(dataset.files(r)))]) for r in references}
-    return {reference: hashlib.sha256(key.encode()).hexdigest()[:32] for reference, key in keys.items()}
+    return {
+        reference: hashlib.sha256(key.encode()).hexdigest()[:32] for reference, key in keys.items()
+    }
 
 
 def model_files(model: type) -> list[Path]:
-    """Source of a model's class, and of all modules of `models` that it predicts with, however far away."""
+    """Source of a model's class, and of all modules of `models` that it predicts with, however far
+    away."""
     prefix = f"{__package__}.models."
     found, waiting = {prefix + "checkpoints", prefix + "devices"}, {model.__module__}
     irrelevant = set(found)
     while waiting:
         name = waiting.pop()
         found.add(name)
-        origins = {getattr(value, "__module__", None) or "" for value in vars(sys.modules[name]).values()}
+        origins = {
+            getattr(value, "__module__", None) or "" for value in vars(sys.modules[name]).values()
+        }
         waiting |= {origin for origin in origins if origin.startswith(prefix)} - found
     return [Path(sys.modules[name].__file__) for name in sorted(found - irrelevant)]
 

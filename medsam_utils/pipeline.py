@@ -1,4 +1,5 @@
-"""Cases to rows, without a store: reading, encoding and clicking side by side, on whatever computes them."""
+"""Cases to rows, without a store: reading, encoding and clicking side by side, on whatever computes
+them."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ Result = tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]  # see `in_tu
 
 def batch(references: Sequence[CaseReference], *task: Any) -> Result:
     """What `in_turn` gives of some cases, in one; a task of a worker."""
-    rows, excluded, done, took = zip(*in_turn(references, *task, ahead=together(task[1])), strict=True)
+    rows, excluded, done, took = zip(
+        *in_turn(references, *task, ahead=together(task[1])), strict=True
+    )
     left_out = [case for of_some in excluded for case in of_some]
     seconds = sum((of_some["seconds"] for of_some in took), Counter())
     resources = {"seconds": seconds, "peak_memory": took[-1]["peak_memory"]}
@@ -40,11 +43,12 @@ def in_turn(
     clicks: int,
     ahead: bool,
 ) -> Iterator[Result]:
-    """Rows of one case after the other, or of TOGETHER at a time where the model answers several together.
+    """Rows of one case after the other, or of TOGETHER at a time where the model answers several
+    together.
 
-    With them: the cases left out, how many cases that makes, and what it took: seconds by stage, and the peak
-    memory of the process in MiB. ahead: whether the next cases are read and encoded meanwhile, so that their
-    stages do not add up to the time that has passed.
+    With them: the cases left out, how many cases that makes, and what it took: seconds by stage,
+    and the peak memory of the process in MiB. ahead: whether the next cases are read and encoded
+    meanwhile, so that their stages do not add up to the time that has passed.
     """
     watch, noted = Stopwatch(), Counter()
     timed = Timed(model, watch)
@@ -72,7 +76,12 @@ def in_turn(
         rows, predicted = as_rows(records), watch.seconds["predict"] - before
         watch.seconds["clicks and scores"] += time.perf_counter() - start - predicted
         until_now = watch.seconds.copy()
-        yield rows, excluded, len(group), {"seconds": until_now - noted, "peak_memory": peak_memory()}
+        yield (
+            rows,
+            excluded,
+            len(group),
+            {"seconds": until_now - noted, "peak_memory": peak_memory()},
+        )
         noted = until_now
 
 
@@ -84,7 +93,8 @@ def _encoded(
     watch: Stopwatch,
     ahead: bool,
 ) -> Iterator[list[tuple[CaseReference, list[Object] | BadCaseError]]]:
-    """Cases with their encoded objects, or why one cannot be used, in groups that the model answers together.
+    """Cases with their encoded objects, or why one cannot be used, in groups that the model answers
+    together.
 
     ahead: the next ones are read in one thread and encoded in another meanwhile.
     """
@@ -93,7 +103,9 @@ def _encoded(
         with watch("load"):
             try:
                 views = dataset.views(reference)
-                objects = [target for view in views for target in objects_of(view, dataset.tasks, protocol)]
+                objects = [
+                    target for view in views for target in objects_of(view, dataset.tasks, protocol)
+                ]
             except BadCaseError as error:
                 return reference, error
         least = protocol.min_object_pixels

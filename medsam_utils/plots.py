@@ -20,7 +20,10 @@ from PIL import Image
 COLOURS = ["#0082c8", "#d55e00", "#009e73", "#cc79a7", "#8a8a8a"]
 MARKERS = "osD^vPX"  # not as many as colours, so that colour and marker together repeat late
 TRUTH, PREDICTION = "#00c853", "#ff3b30"
-MISSED, EXTRA = "#2b8cff", "#ff9f0a"  # false negative and false positive: blue and orange, not red and green
+MISSED, EXTRA = (
+    "#2b8cff",
+    "#ff9f0a",
+)  # false negative and false positive: blue and orange, not red and green
 INK = "#010203"  # stands for the colour of the surrounding text, light or dark; `svg` puts it in
 STYLE = {
     "font.size": 10,
@@ -62,7 +65,9 @@ def curves(axes: Axes, means: pd.DataFrame) -> None:
     """
     for i, (model, curve) in enumerate(means.groupby("model", sort=False)):
         colour = COLOURS[i % len(COLOURS)]
-        axes.fill_between(curve["click"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(
+            curve["click"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0
+        )
         axes.plot(
             curve["click"],
             curve["iou"],
@@ -96,15 +101,20 @@ def published_curves(axes: Axes, published: pd.DataFrame) -> None:
 def lines(
     axes: Axes, table: pd.DataFrame, names: Sequence[str], dashed: bool = False, x: str = "click"
 ) -> None:
-    """Lines of any number, mean IoU against clicks or another column, with their names below the axes.
+    """Lines of any number, mean IoU against clicks or another column, with their names below the
+    axes.
 
-    table: columns line, x and iou. Those of `names` that are in it are drawn, each in the colour and with the
-    marker of its place there. dashed: for the study's values.
+    table: columns line, x and iou. Those of `names` that are in it are drawn, each in the colour
+    and with the marker of its place there. dashed: for the study's values.
     """
     for i, name in enumerate(names):
         curve = table[table["line"] == name]
         if len(curve):
-            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ms": 5}
+            style = {
+                "color": COLOURS[i % len(COLOURS)],
+                "marker": MARKERS[i % len(MARKERS)],
+                "ms": 5,
+            }
             style |= {"linestyle": "--", "mfc": "none"} if dashed else {}
             axes.plot(curve[x], curve["iou"], label=name, clip_on=False, **style)
     if x == "click":
@@ -114,9 +124,14 @@ def lines(
 
 
 def by_task(
-    axes: Axes, means: pd.DataFrame, tasks: Sequence[str], names: Sequence[str], hollow: bool = False
+    axes: Axes,
+    means: pd.DataFrame,
+    tasks: Sequence[str],
+    names: Sequence[str],
+    hollow: bool = False,
 ) -> None:
-    """One point for each task and line, with its 95 % interval where it has one; tasks from the top down.
+    """One point for each task and line, with its 95 % interval where it has one; tasks from the top
+    down.
 
     means: columns task, line, iou, low and high. Each of `names` has its place's colour and marker.
     hollow: for the study's values, as in `published_curves`.
@@ -128,7 +143,13 @@ def by_task(
             style = {"color": INK, "marker": "s^"[i % 2], "mfc": "none"}
         reach = (of_line["iou"] - of_line["low"], of_line["high"] - of_line["iou"])
         axes.errorbar(
-            of_line["iou"], range(len(tasks)), xerr=reach, label=name, ms=6, linestyle="none", **style
+            of_line["iou"],
+            range(len(tasks)),
+            xerr=reach,
+            label=name,
+            ms=6,
+            linestyle="none",
+            **style,
         )
     axes.set(xlim=(0, 1), ylim=(len(tasks) - 0.5, -0.5), yticks=range(len(tasks)), xlabel="IoU")
     axes.set_yticklabels(tasks)
@@ -136,13 +157,17 @@ def by_task(
 
 
 def reliability(axes: Axes, bins: pd.DataFrame) -> None:
-    """Mean true IoU of each bin of predicted IoU, with its 95 % interval, and the diagonal where both agree.
+    """Mean true IoU of each bin of predicted IoU, with its 95 % interval, and the diagonal where
+    both agree.
 
-    bins: of one model, as `confidence.calibration` gives them. The more masks, the larger the point.
+    bins: of one model, as `confidence.calibration` gives them. The more masks, the larger the
+    point.
     """
     axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1)
     reach = (bins["iou"] - bins["low"], bins["high"] - bins["iou"])
-    axes.errorbar(bins["predicted_iou"], bins["iou"], yerr=reach, color=COLOURS[0], linestyle="none")
+    axes.errorbar(
+        bins["predicted_iou"], bins["iou"], yerr=reach, color=COLOURS[0], linestyle="none"
+    )
     sizes = 15 + 150 * bins["masks"] / bins["masks"].sum()
     axes.scatter(bins["predicted_iou"], bins["iou"], s=sizes, color=COLOURS[0], clip_on=False)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted IoU", ylabel="true IoU", aspect="equal")
@@ -151,7 +176,8 @@ def reliability(axes: Axes, bins: pd.DataFrame) -> None:
 def differences(
     axes: Axes, table: pd.DataFrame, tasks: Sequence[str], models: Sequence[str], reach: float
 ) -> None:
-    """Differences of IoU by task, with their 95 % interval where they have one; a colour for each model.
+    """Differences of IoU by task, with their 95 % interval where they have one; a colour for each
+    model.
 
     table: columns task, model, difference, difference low, difference high. reach: where the axis
     ends, on both sides.
@@ -162,7 +188,13 @@ def differences(
         places = np.arange(len(tasks)) + 0.5 * ((i + 0.5) / len(models) - 0.5)
         mean, low, high = (of_model[f"difference{end}"] for end in ("", " low", " high"))
         ends = (mean - low, high - mean)
-        style = {"color": COLOURS[i], "marker": MARKERS[i], "label": model, "ms": 5, "linestyle": "none"}
+        style = {
+            "color": COLOURS[i],
+            "marker": MARKERS[i],
+            "label": model,
+            "ms": 5,
+            "linestyle": "none",
+        }
         axes.errorbar(mean, places, xerr=ends, **style)
     axes.set(xlim=(-reach, reach), ylim=(len(tasks) - 0.5, -0.5), yticks=range(len(tasks)))
     axes.set_xlabel("change of IoU")
@@ -173,7 +205,11 @@ def differences(
 def _clicks_and_iou(axes: Axes, clicks: int) -> None:
     """Same axes on every curve of the book, so that panels can be compared by eye."""
     axes.set(
-        xlim=(0.5, clicks + 0.5), ylim=(0, 1), xticks=range(1, clicks + 1), xlabel="clicks", ylabel="IoU"
+        xlim=(0.5, clicks + 0.5),
+        ylim=(0, 1),
+        xticks=range(1, clicks + 1),
+        xlabel="clicks",
+        ylabel="IoU",
     )
     axes.legend(loc="best", frameon=False, labelcolor=INK)
 
@@ -189,10 +225,10 @@ def example(
 ) -> None:
     """An image with the truth's contour in green, the prediction's in red dashes, clicks as dots.
 
-    image: uint8, H x W x 3. truth, prediction: bool, H x W, or None. clicks: objects with row, col and
-    positive; positive ones are green, negative ones red, as in the study's figures 2 and 3. numbered:
-    write the number of each click beside it. side: pixels of the longest side that the page shows; a larger
-    image is reduced.
+    image: uint8, H x W x 3. truth, prediction: bool, H x W, or None. clicks: objects with row, col
+    and positive; positive ones are green, negative ones red, as in the study's figures 2 and 3.
+    numbered: write the number of each click beside it. side: pixels of the longest side that the
+    page shows; a larger image is reduced.
     """
     step = max(1, -(-max(image.shape[:2]) // side))
     rows, cols = image.shape[:2]
@@ -211,23 +247,33 @@ def example(
         axes.plot(click.col, click.row, "o", ms=7, mfc=colour, mec="white", mew=1.2)
         if numbered:
             offset = {"xytext": (5, 3), "textcoords": "offset points"}
-            axes.annotate(str(number), (click.col, click.row), color="white", weight="bold", **offset)
+            axes.annotate(
+                str(number), (click.col, click.row), color="white", weight="bold", **offset
+            )
     axes.set(xlim=(-0.5, cols - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")
     axes.axis("off")
 
 
 def distance_map(axes: Axes, region: np.ndarray, click) -> None:
-    """Distance of every pixel of a region to its boundary, dark to bright, and the click at the largest one.
+    """Distance of every pixel of a region to its boundary, dark to bright, and the click at the
+    largest one.
 
     region: bool, H x W. The image's edge counts as boundary.
     """
-    distances = cv2.distanceTransform(np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    colours = matplotlib.colormaps["viridis"](distances[1:-1, 1:-1] / max(distances.max(), 1), bytes=True)
-    example(axes, np.where(region[..., None], colours[..., :3], 20).astype(np.uint8), clicks=[click])
+    distances = cv2.distanceTransform(
+        np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+    )
+    colours = matplotlib.colormaps["viridis"](
+        distances[1:-1, 1:-1] / max(distances.max(), 1), bytes=True
+    )
+    example(
+        axes, np.where(region[..., None], colours[..., :3], 20).astype(np.uint8), clicks=[click]
+    )
 
 
 def with_error(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """The image with its error region painted: blue where object was missed, orange where too much was taken.
+    """The image with its error region painted: blue where object was missed, orange where too much
+    was taken.
 
     image: uint8, H x W x 3. truth, prediction: bool, H x W. Returns uint8, H x W x 3.
     """
@@ -248,14 +294,19 @@ def svg(figure: Figure, alt: str) -> str:
         raise ValueError("a figure needs an alternative text: say what it shows, with its numbers")
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = text.replace("'DejaVu Sans'", "system-ui")
     # the style's selector is *, so it would style the whole page
     text = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[a-z]+[A-Za-z]*_\d+"', "", text)  # would stand twice on a page with two figures
-    # a contour has thousands of points, to a millionth of a point: a hundredth is finer than any screen
+    text = re.sub(
+        r' id="[a-z]+[A-Za-z]*_\d+"', "", text
+    )  # would stand twice on a page with two figures
+    # a contour has thousands of points, to a millionth of a point: a hundredth is finer than any
+    # screen
     text = re.sub(r' d="[^"]+"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     text = re.sub(r"data:image/png;base64,([^\"]+)", _as_jpeg, text)
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', text)

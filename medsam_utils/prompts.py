@@ -1,7 +1,8 @@
-"""What a model is told of an object first, and how it is asked: clicks, boxes, its own earlier mask.
+"""What a model is told of an object first, and how it is asked: clicks, boxes, its own earlier
+mask.
 
-Source of the five modes with points and boxes: Mazurowski et al., Medical Image Analysis 89 (2023) 102918,
-and the evaluation code that its authors released.
+Source of the five modes with points and boxes: Mazurowski et al., Medical Image Analysis 89 (2023)
+102918, and the evaluation code that its authors released.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from .models import Model, Prediction, together
 
 @dataclass(eq=False)
 class Prompt:
-    """What a model is told in one question: clicks, a box or none, an earlier answer's logits or none.
+    """What a model is told in one question: clicks, a box or none, an earlier answer's logits or
+    none.
 
-    box: int, (first row, first col, last row, last col), inclusive. logits: float32 h x w, as the model gave.
+    box: int, (first row, first col, last row, last col), inclusive. logits: float32 h x w, as the
+    model gave.
     """
 
     clicks: list[Click] = field(default_factory=list)
@@ -33,7 +36,8 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Answer:
-    """Candidate masks of one object; where several questions were asked, their candidates united one by one.
+    """Candidate masks of one object; where several questions were asked, their candidates united
+    one by one.
 
     parts: a prediction and the place in it, for each question.
     """
@@ -43,11 +47,16 @@ class Answer:
     def masks(self) -> list[BoxedMask]:
         """Every candidate on the image's grid."""
         candidates = range(self.parts[0][0].logits.shape[1])
-        return [united([p.boxed_mask(i, candidate) for p, i in self.parts]) for candidate in candidates]
+        return [
+            united([p.boxed_mask(i, candidate) for p, i in self.parts]) for candidate in candidates
+        ]
 
     def predicted_iou(self) -> list[float]:
-        """The model's own estimate for every candidate: the mean over the questions, NaN if it makes none."""
-        return np.mean([prediction.predicted_iou[i] for prediction, i in self.parts], axis=0).tolist()
+        """The model's own estimate for every candidate: the mean over the questions, NaN if it
+        makes none."""
+        return np.mean(
+            [prediction.predicted_iou[i] for prediction, i in self.parts], axis=0
+        ).tolist()
 
     def logits(self, candidate: int) -> np.ndarray:
         """A candidate's low-resolution logits, float32 h x w; of the first question."""
@@ -63,14 +72,24 @@ MODES = {
     "boxes_3_largest": (3, "box"),
     "box_all": (None, "box"),
 }
-"""Value of `Protocol.prompt` -> how many of the largest regions, None for all as one; what each is given."""
+"""Value of `Protocol.prompt` -> how many of the largest regions, None for all as one; what each is
+given."""
 
-PUBLISHED = {1: "point_largest", 2: "points_3_largest", 3: "box_largest", 4: "boxes_3_largest", 5: "box_all"}
+PUBLISHED = {
+    1: "point_largest",
+    2: "points_3_largest",
+    3: "box_largest",
+    4: "boxes_3_largest",
+    5: "box_all",
+}
 """Number of a mode in the study's released table -> value of `Protocol.prompt`."""
 
 
 def first_prompts(
-    truth: BoxedMask, protocol: Protocol, rng: np.random.Generator, foreground: np.ndarray | None = None
+    truth: BoxedMask,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    foreground: np.ndarray | None = None,
 ) -> list[Prompt]:
     """The questions with which an object begins: all its points in one, a box in each.
 
@@ -89,8 +108,8 @@ def first_prompts(
 def ask(model: Model, questions: Sequence[tuple[Any, Sequence[Prompt]]]) -> list[Answer]:
     """Answers for B objects, each with its image's embedding and one or several prompts.
 
-    All have boxes or none has, likewise logits. Prompts with equally many clicks are one call of the model,
-    for each image, or for all images where the model answers several together.
+    All have boxes or none has, likewise logits. Prompts with equally many clicks are one call of
+    the model, for each image, or for all images where the model answers several together.
     """
     prompts = [(owner, prompt) for owner, (_, asked) in enumerate(questions) for prompt in asked]
     parts: list[list[tuple[Prediction, int]]] = [[] for _ in questions]
@@ -106,9 +125,14 @@ def ask(model: Model, questions: Sequence[tuple[Any, Sequence[Prompt]]]) -> list
             for kind, attribute in (("boxes", "box"), ("logits", "logits"))
             if getattr(given[0], attribute) is not None
         }
-        clicks, embeddings = [prompt.clicks for prompt in given], [questions[owner][0] for owner in owners]
+        clicks, embeddings = (
+            [prompt.clicks for prompt in given],
+            [questions[owner][0] for owner in owners],
+        )
         if at_once:
-            answers = [(answer, 0) for answer in model.predict_together(embeddings, clicks, **others)]
+            answers = [
+                (answer, 0) for answer in model.predict_together(embeddings, clicks, **others)
+            ]
         else:
             prediction = model.predict(embeddings[0], clicks, **others)
             answers = [(prediction, i) for i in range(len(owners))]
@@ -118,7 +142,8 @@ def ask(model: Model, questions: Sequence[tuple[Any, Sequence[Prompt]]]) -> list
 
 
 def regions(mask: BoxedMask, count: int) -> list[BoxedMask]:
-    """The largest connected regions of a mask, at most `count`; diagonal neighbours belong together."""
+    """The largest connected regions of a mask, at most `count`; diagonal neighbours belong
+    together."""
     found, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.inside, connectivity=8)
     order = 1 + np.argsort(-statistics[1:found, cv2.CC_STAT_AREA], kind="stable")
     parts = [np.uint8(labels == label) for label in order[:count]]
@@ -132,8 +157,11 @@ def box_round(mask: BoxedMask) -> np.ndarray:
     return np.concatenate([corner, corner + mask.inside.shape - 1])
 
 
-def jittered(box: np.ndarray, noise: float, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A box whose four sides were moved by normal noise, as SAM's own training did; inside the image.
+def jittered(
+    box: np.ndarray, noise: float, rng: np.random.Generator, shape: tuple[int, int]
+) -> np.ndarray:
+    """A box whose four sides were moved by normal noise, as SAM's own training did; inside the
+    image.
 
     noise: standard deviation as a share of the box's height (first and last row) or width (cols).
     shape: the image's (rows, cols). Sides that pass each other change places.
@@ -146,4 +174,8 @@ def jittered(box: np.ndarray, noise: float, rng: np.random.Generator, shape: tup
 
 def united(masks: Sequence[BoxedMask]) -> BoxedMask:
     """Pixels that are foreground in any of the masks."""
-    return masks[0] if len(masks) == 1 else BoxedMask.of(np.logical_or.reduce([m.mask() for m in masks]))
+    return (
+        masks[0]
+        if len(masks) == 1
+        else BoxedMask.of(np.logical_or.reduce([m.mask() for m in masks]))
+    )

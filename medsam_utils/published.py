@@ -1,4 +1,5 @@
-"""The study's released numbers, read in this one place, and the gate that holds our own against them."""
+"""The study's released numbers, read in this one place, and the gate that holds our own against
+them."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ COUNTERPARTS = {"sam_vit_h": "SAM", "ritm_h32": "RITM"}
 def _read(name: str) -> pd.DataFrame:
     path = FOLDER / name
     if not path.is_file():  # the package without its book
-        return pd.DataFrame(columns=["method", "task", "clicks", "iou", "mode", "mask_choice", "prompt"])
+        return pd.DataFrame(
+            columns=["method", "task", "clicks", "iou", "mode", "mask_choice", "prompt"]
+        )
     return pd.read_csv(path)
 
 
@@ -41,7 +44,9 @@ def iou_by_prompt_mode() -> pd.DataFrame:
     Tasks are spelled as in the table of clicks.
     """
     table = _read("iou_by_prompt_mode.csv")[["task", "mode", "mask_choice", "prompt", "iou"]]
-    return table.replace({"task": {"MRI-Spine: SP": "MRI-Spine: SC", "CT-Hepaticvessel": "CT-Hepatovessel"}})
+    return table.replace(
+        {"task": {"MRI-Spine: SP": "MRI-Spine: SC", "CT-Hepaticvessel": "CT-Hepatovessel"}}
+    )
 
 
 def of_task(task: str) -> pd.DataFrame:
@@ -63,13 +68,14 @@ def tasks_ahead(first: str = "SAM", second: str = "RITM") -> pd.Series:
 
 
 def gate(rows: pd.DataFrame, study: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Our values against the published ones: per task, model and click, and whether the interval holds them.
+    """Our values against the published ones: per task, model and click, and whether the interval
+    holds them.
 
-    rows: of one protocol. study: the published values, as `iou_by_click` has them, which are taken without
-    it. Columns: those of `statistics.mean_curves`, published, difference (ours minus
-    published) and verdict: "inside" or "outside" our 95 % interval, "no interval" with too few patients,
-    "not published" for a task or a model that the study's tables do not have. Demo rows are compared with
-    nothing: their verdict is "demo", published and difference are NaN.
+    rows: of one protocol. study: the published values, as `iou_by_click` has them, which are taken
+    without it. Columns: those of `statistics.mean_curves`, published, difference (ours minus
+    published) and verdict: "inside" or "outside" our 95 % interval, "no interval" with too few
+    patients, "not published" for a task or a model that the study's tables do not have. Demo rows
+    are compared with nothing: their verdict is "demo", published and difference are NaN.
     """
     means = mean_curves(rows)
     means["method"] = means["model"].map(COUNTERPARTS)

@@ -43,11 +43,11 @@ ROW_TYPES = {
 }
 """Columns of the rows and their types, one row per (object, click).
 
-area_share, components: of the true object: its part of the image's pixels, 0..1, and the number of its
-regions (diagonal neighbours belong together). row, col: the click in pixels, -1 where there was none because
-the mask was already perfect. distance, ties: as in `clicks.Click`. mask_index: the candidate that counted.
-iou, dice: of that candidate against the truth. *_0 to *_2: every candidate's predicted and true IoU, NaN if
-it has fewer.
+area_share, components: of the true object: its part of the image's pixels, 0..1, and the number of
+its regions (diagonal neighbours belong together). row, col: the click in pixels, -1 where there was
+none because the mask was already perfect. distance, ties: as in `clicks.Click`. mask_index: the
+candidate that counted. iou, dice: of that candidate against the truth. *_0 to *_2: every
+candidate's predicted and true IoU, NaN if it has fewer.
 """
 
 
@@ -59,14 +59,17 @@ def as_rows(records: list[dict[str, Any]]) -> pd.DataFrame:
 class Store:
     """Rows of one dataset, model and protocol, kept by case fingerprint below a folder.
 
-    Rows are added inside `with store:` and are on disk at the latest FLUSH_SECONDS later, or when the
-    block is left, also by an error. A part is written under a temporary name and renamed, so a killed
-    run leaves whole parts only. Several processes may append at once; a case stored twice is read once.
+    Rows are added inside `with store:` and are on disk at the latest FLUSH_SECONDS later, or when
+    the block is left, also by an error. A part is written under a temporary name and renamed, so a
+    killed run leaves whole parts only. Several processes may append at once; a case stored twice is
+    read once.
     """
 
     def __init__(self, folder: str | Path, dataset: str, model: str, protocol: str) -> None:
         """`folder` is the store of all runs; this run's parts lie in folder/dataset/model/protocol."""
-        self.folder = Path(folder, *(quote(part, safe=" ,=()") for part in (dataset, model, protocol)))
+        self.folder = Path(
+            folder, *(quote(part, safe=" ,=()") for part in (dataset, model, protocol))
+        )
         self._pending: list[pd.DataFrame] = []
         self._flushed = time.monotonic()
 
@@ -77,12 +80,15 @@ class Store:
         self._flush()
 
     def read(self, fingerprints: Collection[str]) -> pd.DataFrame:
-        """Stored rows of these case fingerprints, with their column `fingerprint`, in no particular order."""
+        """Stored rows of these case fingerprints, with their column `fingerprint`, in no particular
+        order."""
         parts = [pd.read_parquet(path) for path in sorted(self.folder.glob("part-*.parquet"))]
         if not parts:
             return as_rows([]).assign(fingerprint=pd.Series(dtype="string"))
         rows = pd.concat(parts, ignore_index=True)
-        return rows[rows["fingerprint"].isin(fingerprints)].drop_duplicates(["fingerprint", "task", "click"])
+        return rows[rows["fingerprint"].isin(fingerprints)].drop_duplicates(
+            ["fingerprint", "task", "click"]
+        )
 
     def append(self, rows: pd.DataFrame) -> None:
         """Add all rows of finished cases, with their column `fingerprint`."""

@@ -15,7 +15,14 @@ from typing import Any
 
 from .models import Model, Prediction, together
 
-PACKAGES = ("medsam-utils", "torch", "segment-anything", "numpy", "opencv-python-headless", "pillow")
+PACKAGES = (
+    "medsam-utils",
+    "torch",
+    "segment-anything",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+)
 
 
 class Stopwatch:
@@ -44,7 +51,8 @@ class Stopwatch:
 class Timed:
     """A model whose verbs are timed as the stages encode and predict.
 
-    On a GPU, where a call returns before it is done, encoding is waited for in the first prediction.
+    On a GPU, where a call returns before it is done, encoding is waited for in the first
+    prediction.
     """
 
     def __init__(self, model: Model, watch: Stopwatch) -> None:
@@ -78,7 +86,9 @@ class Timed:
 
 def peak_memory() -> int | None:
     """Most memory that this process has held so far, in MiB; None where the system does not tell."""
-    status = Path("/proc/self/status")  # Linux, where getrusage counts what the starting process held, too
+    status = Path(
+        "/proc/self/status"
+    )  # Linux, where getrusage counts what the starting process held, too
     if status.exists() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
         return int(peak[1]) >> 10
     try:

@@ -1,4 +1,5 @@
-"""Algorithm 1: the objects of a case, or of several, are clicked together, and every click gives a record."""
+"""Algorithm 1: the objects of a case, or of several, are clicked together, and every click gives a
+record."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ from .prompts import Answer, Prompt, ask, first_prompts
 class Object:
     """One object while its clicks are simulated.
 
-    case, embedding: the image that it is in, and what the model made of it. prompts: what the model is told
-    of the object, one or, for a mode that asks part by part, several. click: that of the last turn, if there
-    was one (of several, the first). scores: what the rows say of the prediction; logits: its own, at low
-    resolution.
+    case, embedding: the image that it is in, and what the model made of it. prompts: what the model
+    is told of the object, one or, for a mode that asks part by part, several. click: that of the
+    last turn, if there was one (of several, the first). scores: what the rows say of the
+    prediction; logits: its own, at low resolution.
     """
 
     task: str
@@ -75,7 +76,8 @@ def turns(
     clicks: int,
     embedding: object | None = None,
 ) -> Iterator[tuple[int, Object]]:
-    """As `simulate`, but yields the number of the turn, from 1, and the object itself, as it is then."""
+    """As `simulate`, but yields the number of the turn, from 1, and the object itself, as it is
+    then."""
     refuse_further_clicks(protocol, clicks)
     objects = objects_of(case, tasks, protocol)
     if objects:
@@ -95,7 +97,8 @@ def refuse_further_clicks(protocol: Protocol, clicks: int) -> None:
 
 
 def objects_of(case: Case, tasks: dict[str, str], protocol: Protocol) -> list[Object]:
-    """The objects of a case that are not smaller than the protocol's minimum; no image is encoded yet."""
+    """The objects of a case that are not smaller than the protocol's minimum; no image is encoded
+    yet."""
     truths = {name: BoxedMask.of(mask) for name, mask in case.masks.items()}
     large = (name for name, truth in truths.items() if truth.area >= protocol.min_object_pixels)
     return [Object(tasks[name], truths[name], case) for name in large]
@@ -113,7 +116,9 @@ def clicked(
                 target.prompts = first_prompts(target.truth, protocol, rng, case.foreground)
                 target.click = next(iter(target.prompts[0].clicks), None)
             else:
-                target.click = next_click(target.truth, target.prediction, protocol, rng, case.foreground)
+                target.click = next_click(
+                    target.truth, target.prediction, protocol, rng, case.foreground
+                )
                 target.prompts[0].clicks.extend([target.click] if target.click else [])
         prompted = [target for target in objects if n == 1 or target.click]
         answers = ask(model, [(target.embedding, target.prompts) for target in prompted])
@@ -136,7 +141,9 @@ def replay(
     """
     told = rows["protocol"].iloc[0] if "protocol" in rows else ""
     if "prompt=" in told or "feedback=" in told:
-        raise ValueError("rows hold clicks, but neither boxes nor masks: run `turns` on the case instead")
+        raise ValueError(
+            "rows hold clicks, but neither boxes nor masks: run `turns` on the case instead"
+        )
     given = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
     prompts = [Click(*values) for values in given[list(_NO_CLICK)].itertuples(index=False)]
     encoded = model.encode(case.image) if embedding is None else embedding

@@ -15,8 +15,8 @@ FEWEST = 5  # patients; with fewer, no interval covers what it says
 def iou_by_click(rows: pd.DataFrame) -> pd.DataFrame:
     """IoU of every object after every click: one row per object, one column per click (1, 2, ...).
 
-    The index holds task, model, level, case_id and patient_id. An object whose prediction became perfect
-    has no error left to click on; its IoU is carried forward to the remaining clicks.
+    The index holds task, model, level, case_id and patient_id. An object whose prediction became
+    perfect has no error left to click on; its IoU is carried forward to the remaining clicks.
 
     >>> rows = pd.DataFrame({"task": "T", "model": "m", "level": "demo", "case_id": "a", "patient_id": "p",
     ...                      "click": [1, 2], "iou": [0.5, 1.0]})
@@ -25,12 +25,15 @@ def iou_by_click(rows: pd.DataFrame) -> pd.DataFrame:
     [[0.5, 1.0, 1.0], [0.2, 0.2, 0.4]]
     """
     ious = rows.set_index([*GROUP, "case_id", "patient_id", "click"])["iou"]
-    table = ious.unstack("click", sort=False)  # tasks and models keep the order in which they were given
+    table = ious.unstack(
+        "click", sort=False
+    )  # tasks and models keep the order in which they were given
     return table[sorted(table.columns)].ffill(axis="columns")
 
 
 def by_object(rows: pd.DataFrame, clicks: Sequence[int] | None = None) -> pd.DataFrame:
-    """`iou_by_click` as a line per object and click: task, model, level, case_id, patient_id, click, iou.
+    """`iou_by_click` as a line per object and click: task, model, level, case_id, patient_id,
+    click, iou.
 
     clicks: those that are wanted, of which the run may lack some; None for all.
     """
@@ -44,15 +47,18 @@ def clustered_means(
 ) -> np.ndarray:
     """Means of `repeats` bootstrap samples that draw whole clusters (patients) with replacement.
 
-    values: objects x clicks; NaN is left out. clusters: one label per object, because objects of one
-    patient are not independent. Returns repeats x clicks. One cluster gives the mean itself, again and again.
+    values: objects x clicks; NaN is left out. clusters: one label per object, because objects of
+    one patient are not independent. Returns repeats x clicks. One cluster gives the mean itself,
+    again and again.
 
     >>> clustered_means(np.array([[0.2], [0.4]]), np.array(["p", "p"]), repeats=2).round(2).tolist()
     [[0.3], [0.3]]
     """
     totals, counts = _of_clusters(values, clusters)
     draws = _draws(len(totals), repeats, seed)
-    with np.errstate(invalid="ignore"):  # a sample may hold no known value: 0 / 0 is NaN, left out below
+    with np.errstate(
+        invalid="ignore"
+    ):  # a sample may hold no known value: 0 / 0 is NaN, left out below
         return (draws @ totals) / (draws @ counts)
 
 
@@ -68,7 +74,9 @@ def _of_clusters(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, 
 
 def _draws(clusters: int, repeats: int, seed: int) -> np.ndarray:
     """How often each cluster is in each bootstrap sample: repeats x clusters."""
-    return np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), repeats)
+    return np.random.default_rng(seed).multinomial(
+        clusters, np.full(clusters, 1 / clusters), repeats
+    )
 
 
 def interval(
@@ -80,15 +88,15 @@ def interval(
 ) -> np.ndarray:
     """Lower and upper end of the patient-clustered 95 % bootstrap interval of the mean: 2 x clicks.
 
-    values, clusters: as in `clustered_means`. within: the least and the largest value that there can be; the
-    interval is cut there. NaN with fewer than FEWEST patients.
+    values, clusters: as in `clustered_means`. within: the least and the largest value that there
+    can be; the interval is cut there. NaN with fewer than FEWEST patients.
 
-    Bootstrap-t (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12): each sample's
-    mean is measured in its own standard error, that of a ratio of sums over patients. Simulated with 1 to 20
-    objects a patient, it covers 93 to 97 % from 10 patients on and 91 to 97 % below (percentiles of the means
-    need 40 patients for that); up to 98.5 % if patients are few and their IoUs spread over all of 0..1. If
-    15 % of the patients fail altogether, a small sample may hold none of them: 78 to 92 % with 10 patients,
-    95 to 98 % with 25.
+    Bootstrap-t (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12): each
+    sample's mean is measured in its own standard error, that of a ratio of sums over patients.
+    Simulated with 1 to 20 objects a patient, it covers 93 to 97 % from 10 patients on and 91 to 97
+    % below (percentiles of the means need 40 patients for that); up to 98.5 % if patients are few
+    and their IoUs spread over all of 0..1. If 15 % of the patients fail altogether, a small sample
+    may hold none of them: 78 to 92 % with 10 patients, 95 to 98 % with 25.
 
     >>> interval(np.array([[0.2], [0.4]]), np.array(["p", "p"])).tolist()
     [[nan], [nan]]
@@ -109,8 +117,9 @@ def interval(
         squares += shifts**2 * (draws @ counts**2)
         errors = np.sqrt(squares.clip(min=0)) / drawn
     error = np.sqrt((residuals**2).sum(axis=0)) / counts.sum(axis=0)
-    # A sample that drew patients who are nearly alike has next to no error, and its shift would count without
-    # limit. Not less than a quarter of the whole error keeps the coverage and spares much width.
+    # A sample that drew patients who are nearly alike has next to no error, and its shift would
+    # count without limit. Not less than a quarter of the whole error keeps the coverage and spares
+    # much width.
     scaled = shifts / np.maximum(errors, np.maximum(error / 4, 1e-12))
     scaled = np.nanpercentile(scaled, [97.5, 2.5], axis=0)
     ends[:, enough] = np.clip(means - scaled * error, *within)
@@ -126,9 +135,10 @@ def means(
 ) -> pd.DataFrame:
     """Mean of a column over the lines of each group, with its 95 % interval.
 
-    table: a line per object, with its patient_id. by: columns that tell the groups apart; they keep their
-    order. beside: columns of which the mean alone is wanted. within: as for `interval`. Columns: those of
-    `by`, value, low, high, objects, patients, and those of `beside`. Lines without a value are left out.
+    table: a line per object, with its patient_id. by: columns that tell the groups apart; they keep
+    their order. beside: columns of which the mean alone is wanted. within: as for `interval`.
+    Columns: those of `by`, value, low, high, objects, patients, and those of `beside`. Lines
+    without a value are left out.
 
     >>> table = pd.DataFrame({"way": list("aab"), "iou": [0.25, 0.75, 1.0], "patient_id": list("pqp")})
     >>> means(table, ["way"])[["way", "iou", "objects", "patients"]].values.tolist()
@@ -137,8 +147,14 @@ def means(
     lines = []
     for key, of_group in table.groupby(list(by), sort=False):
         known = of_group[of_group[value].notna()]
-        low, high = interval(known[[value]].to_numpy(), known["patient_id"].to_numpy(), within=within)[:, 0]
-        line = dict(zip(by, key, strict=True)) | {value: known[value].mean(), "low": low, "high": high}
+        low, high = interval(
+            known[[value]].to_numpy(), known["patient_id"].to_numpy(), within=within
+        )[:, 0]
+        line = dict(zip(by, key, strict=True)) | {
+            value: known[value].mean(),
+            "low": low,
+            "high": high,
+        }
         line |= {"objects": len(known), "patients": known["patient_id"].nunique()}
         lines.append(line | of_group[list(beside)].mean().to_dict())
     return pd.DataFrame(lines)
@@ -147,8 +163,8 @@ def means(
 def mean_curves(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean IoU over the images of each task after each click, with its 95 % interval.
 
-    Columns: task, model, level, click, iou, low, high, objects, patients. A mean never crosses tasks, models
-    or levels. An undefined IoU (both masks empty) is left out.
+    Columns: task, model, level, click, iou, low, high, objects, patients. A mean never crosses
+    tasks, models or levels. An undefined IoU (both masks empty) is left out.
     """
     curves = []
     for key, table in iou_by_click(rows).groupby(GROUP, sort=False):
@@ -165,10 +181,14 @@ def patients_of(table: pd.DataFrame) -> np.ndarray:
     return table.index.get_level_values("patient_id").to_numpy()
 
 
-def by_size(rows: pd.DataFrame, edges: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)) -> pd.DataFrame:
-    """Mean curves by the part of the image that the object covers: columns of `mean_curves` and `size`.
+def by_size(
+    rows: pd.DataFrame, edges: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+) -> pd.DataFrame:
+    """Mean curves by the part of the image that the object covers: columns of `mean_curves` and
+    `size`.
 
-    edges: shares of the image, 0..1, at which one bin ends and the next begins (it holds its upper end).
+    edges: shares of the image, 0..1, at which one bin ends and the next begins (it holds its upper
+    end).
 
     >>> rows = pd.DataFrame({"task": "T", "model": "m", "level": "demo", "case_id": list("abc"),
     ...     "patient_id": list("abc"), "click": 1, "iou": [0.1, 0.5, 0.7], "area_share": [0.001, 0.05, 0.1]})
@@ -181,11 +201,14 @@ def by_size(rows: pd.DataFrame, edges: tuple[float, ...] = (0.003, 0.01, 0.03, 0
         *(f"{a} to {b} %" for a, b in pairwise(percent)),
         f"above {percent[-1]} %",
     ]
-    return _curves_by(rows, pd.cut(rows["area_share"], [0, *edges, 1], labels=labels).rename("size"))
+    return _curves_by(
+        rows, pd.cut(rows["area_share"], [0, *edges, 1], labels=labels).rename("size")
+    )
 
 
 def by_components(rows: pd.DataFrame, most: int = 4) -> pd.DataFrame:
-    """Mean curves by the number of the object's connected regions: columns of `mean_curves` and `components`.
+    """Mean curves by the number of the object's connected regions: columns of `mean_curves` and
+    `components`.
 
     most: objects of so many regions or more are taken together.
     """
@@ -216,7 +239,8 @@ def clicks_to(ious: np.ndarray, target: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def noc(ious: np.ndarray, target: float) -> tuple[float, float]:
-    """Mean of `clicks_to`, and the share of objects that never reach the target; only readable together.
+    """Mean of `clicks_to`, and the share of objects that never reach the target; only readable
+    together.
 
     >>> noc(np.array([[0.5, 0.8, 0.7], [0.1, 0.2, 0.3]]), target=0.8)
     (2.5, 0.5)
@@ -232,8 +256,8 @@ def noc(ious: np.ndarray, target: float) -> tuple[float, float]:
 def reach(rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)) -> pd.DataFrame:
     """Clicks of every object to each target IoU: a line per object and target.
 
-    Columns: task, model, level, case_id, patient_id, target, clicks and missed, as `clicks_to` counts them.
-    Objects whose IoU is undefined are left out.
+    Columns: task, model, level, case_id, patient_id, target, clicks and missed, as `clicks_to`
+    counts them. Objects whose IoU is undefined are left out.
     """
     table = iou_by_click(rows).dropna(how="all")
     parts = []
@@ -245,18 +269,22 @@ def reach(rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)) -> pd
 
 
 def noc_table(rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)) -> pd.DataFrame:
-    """Number of clicks to each target IoU, with its 95 % interval and the share that never gets there.
+    """Number of clicks to each target IoU, with its 95 % interval and the share that never gets
+    there.
 
-    Columns: task, model, level, target, noc, low, high, objects, patients and missed (0..1). Objects whose
-    IoU is undefined are left out.
+    Columns: task, model, level, target, noc, low, high, objects, patients and missed (0..1).
+    Objects whose IoU is undefined are left out.
     """
     most = rows["click"].max()
     table = means(reach(rows, targets), [*GROUP, "target"], "clicks", ["missed"], within=(1, most))
     return table.rename(columns={"clicks": "noc"})
 
 
-def summary(rows: pd.DataFrame, clicks: tuple[int, ...] = (1, 3, 5, 9), target: float = 0.8) -> pd.DataFrame:
-    """One line per task and model: cases, patients, objects, mean IoU at some clicks, NoC and its miss share.
+def summary(
+    rows: pd.DataFrame, clicks: tuple[int, ...] = (1, 3, 5, 9), target: float = 0.8
+) -> pd.DataFrame:
+    """One line per task and model: cases, patients, objects, mean IoU at some clicks, NoC and its
+    miss share.
 
     Columns: task, model, level, cases, patients, objects, one `IoU@k` for each click that was made,
     `NoC@80` and `missed` (0..1) for target 0.8.
@@ -268,16 +296,21 @@ def summary(rows: pd.DataFrame, clicks: tuple[int, ...] = (1, 3, 5, 9), target: 
         line["patients"] = table.index.get_level_values("patient_id").nunique()
         line["objects"] = len(table)
         line |= {f"IoU@{click}": table[click].mean() for click in clicks if click in table}
-        line[f"NoC@{target * 100:.0f}"], line["missed"] = noc(table.dropna(how="all").to_numpy(), target)
+        line[f"NoC@{target * 100:.0f}"], line["missed"] = noc(
+            table.dropna(how="all").to_numpy(), target
+        )
         lines.append(line)
     return pd.DataFrame(lines)
 
 
-def at_percentiles(rows: pd.DataFrame, percentiles: tuple[int, ...] = (25, 50, 75)) -> dict[int, tuple]:
-    """The object that lies at each percentile of the IoU after one click: percentile -> (case_id, IoU).
+def at_percentiles(
+    rows: pd.DataFrame, percentiles: tuple[int, ...] = (25, 50, 75)
+) -> dict[int, tuple]:
+    """The object that lies at each percentile of the IoU after one click: percentile -> (case_id,
+    IoU).
 
-    rows: of one task and one model. Nearest rank, so each is a real object; ties go in the order of the
-    case names. Objects whose IoU is undefined are left out.
+    rows: of one task and one model. Nearest rank, so each is a real object; ties go in the order of
+    the case names. Objects whose IoU is undefined are left out.
 
     >>> rows = pd.DataFrame({"case_id": list("abc"), "click": 1, "iou": [0.9, 0.1, 0.5]})
     >>> at_percentiles(rows)
@@ -289,4 +322,6 @@ def at_percentiles(rows: pd.DataFrame, percentiles: tuple[int, ...] = (25, 50, 7
     if first.empty:
         return {}
     positions = {p: int((len(first) - 1) * p / 100 + 0.5) for p in percentiles}
-    return {p: (first["case_id"].iloc[i], float(first["iou"].iloc[i])) for p, i in positions.items()}
+    return {
+        p: (first["case_id"].iloc[i], float(first["iou"].iloc[i])) for p, i in positions.items()
+    }

@@ -1,4 +1,5 @@
-"""Where the tasks of a run are computed: this process, several, or a Dask cluster; none of them is lost."""
+"""Where the tasks of a run are computed: this process, several, or a Dask cluster; none of them is
+lost."""
 
 from __future__ import annotations
 
@@ -26,13 +27,16 @@ import cv2
 
 from .case import BadInputError
 
-IN_FLIGHT = 256  # tasks that wait or run at a time, enough for so many workers; no more are held in memory
+IN_FLIGHT = (
+    256  # tasks that wait or run at a time, enough for so many workers; no more are held in memory
+)
 ATTEMPTS = 3  # how often a task is handed out whose worker died
 
 
 @contextmanager
 def executor_for(workers: int = 0, scheduler: str = "") -> Iterator[Executor | None]:
-    """What `evaluate` takes as executor: None for this process, `workers` processes, or a Dask cluster.
+    """What `evaluate` takes as executor: None for this process, `workers` processes, or a Dask
+    cluster.
 
     scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786"; it overrules `workers`.
     Raises BadInputError if there is no scheduler at the address, or Dask is not installed.
@@ -41,11 +45,15 @@ def executor_for(workers: int = 0, scheduler: str = "") -> Iterator[Executor | N
         try:
             from distributed import Client
         except ImportError as error:
-            raise BadInputError(f'scheduler {scheduler!r} needs Dask: install "dask[distributed]"') from error
+            raise BadInputError(
+                f'scheduler {scheduler!r} needs Dask: install "dask[distributed]"'
+            ) from error
         try:
             client = Client(scheduler, timeout=30)
         except (OSError, ValueError) as error:
-            raise BadInputError(f"no Dask scheduler answers at {scheduler!r} ({error}): start one") from error
+            raise BadInputError(
+                f"no Dask scheduler answers at {scheduler!r} ({error}): start one"
+            ) from error
         with client:
             yield client.get_executor(pure=False)
     elif workers:
@@ -82,7 +90,8 @@ class Processes(Executor):
 
 
 def single_threaded() -> None:
-    """Let torch and OpenCV use one thread in this process, since its neighbours use the other cores."""
+    """Let torch and OpenCV use one thread in this process, since its neighbours use the other
+    cores."""
     _set_threads(1, 1)
 
 
@@ -108,9 +117,9 @@ def _set_threads(of_torch: int, of_opencv: int) -> None:
 def keep_freed_memory() -> None:
     """Let this process keep up to 256 MiB of freed memory, where its C library is glibc.
 
-    Else what torch frees goes back to the system, to be fetched again page by page for the next layer: with
-    glibc's own settings that is a quarter more time for six objects, and half more with those that Dask
-    starts its workers with, MALLOC_TRIM_THRESHOLD_=65536.
+    Else what torch frees goes back to the system, to be fetched again page by page for the next
+    layer: with glibc's own settings that is a quarter more time for six objects, and half more with
+    those that Dask starts its workers with, MALLOC_TRIM_THRESHOLD_=65536.
     """
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
@@ -167,4 +176,6 @@ def _results(function: Callable, tasks: Iterator[tuple], executor: Executor) -> 
 
 def _lost(error: BaseException) -> bool:
     """Whether a worker is gone; Dask, whose error is known by its name, need not be installed."""
-    return isinstance(error, BrokenExecutor | CancelledError) or type(error).__name__ == "KilledWorker"
+    return (
+        isinstance(error, BrokenExecutor | CancelledError) or type(error).__name__ == "KilledWorker"
+    )

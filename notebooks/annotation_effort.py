@@ -14,8 +14,8 @@
 # (annotation-effort)=
 # # Annotation with a model in the loop
 #
-# How much of a person's work do clicks save, where a mask is wanted that is good enough, against drawing its
-# outline by hand?
+# How much of a person's work do clicks save, where a mask is wanted that is good enough, against
+# drawing its outline by hand?
 
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
@@ -43,9 +43,9 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from medsam_utils import plots
-from medsam_utils.pages import figures, page
-from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import datasets_of, evaluate_subjects, given
+from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages.record import made_by
+from medsam_utils.book.pages.runs import datasets_of, evaluate_subjects, given
 from medsam_utils.statistics import GROUP, means, reach
 
 parameters = given(globals())
@@ -54,11 +54,14 @@ parameters = given(globals())
 subjects = datasets_of(datasets, folder, data)
 others = ("datasets", "folder", "data", "first_click", "correction", "drawing")
 runs = evaluate_subjects(subjects, **{k: v for k, v in parameters.items() if k not in others})
-objects = reach(runs.rows)  # clicks of every object to 0.80, 0.85 and 0.90, and whether they suffice
+objects = reach(
+    runs.rows
+)  # clicks of every object to 0.80, 0.85 and 0.90, and whether they suffice
 
 
 def effort(objects, correction, drawing):
-    """Seconds of a mean object by task, model and target; one that never gets there is drawn after all."""
+    """Seconds of a mean object by task, model and target; one that never gets there is drawn after
+    all."""
     seconds = first_click + correction * (objects["clicks"] - 1) + drawing * objects["missed"]
     ends = (first_click, first_click + correction * (clicks - 1) + drawing)
     objects = objects.assign(seconds=seconds)
@@ -90,14 +93,14 @@ for level, of_level in table[table["target"] == target].groupby("level", sort=Fa
     display(answer)
 
 # %% [markdown]
-# The study names interactive annotation as the first way of using such a model: it proposes a mask, a person
-# corrects it by clicks. What that saves depends on three things: how many clicks a mask takes until it is
-# good enough, how often it never is, and what a click and an outline cost.
+# The study names interactive annotation as the first way of using such a model: it proposes a mask,
+# a person corrects it by clicks. What that saves depends on three things: how many clicks a mask
+# takes until it is good enough, how often it never is, and what a click and an outline cost.
 #
 # ## Seconds an object
 #
-# For each task and each IoU that is asked for. To the left of the dashed line clicking is cheaper than
-# drawing. Bars are 95 % intervals from resampled patients, where there are five or more.
+# For each task and each IoU that is asked for. To the left of the dashed line clicking is cheaper
+# than drawing. Bars are 95 % intervals from resampled patients, where there are five or more.
 
 # %% tags=["hide-input"]
 names = list(table["model"].unique())
@@ -122,10 +125,10 @@ figures.panels(shown, ["to", "level"], "Points of seconds an object, task by tas
 # %% [markdown]
 # ## The numbers
 #
-# "clicks" is the mean number until the IoU first reaches the target, and "missed" the share of objects that
-# never do; they cost all their clicks and then the drawing. "saved" is the part of the drawing's time that
-# is spared, below 0 where clicking costs more. "break-even" needs no price of a click: it is what a click
-# may take on average before drawing is the cheaper way.
+# "clicks" is the mean number until the IoU first reaches the target, and "missed" the share of
+# objects that never do; they cost all their clicks and then the drawing. "saved" is the part of the
+# drawing's time that is spared, below 0 where clicking costs more. "break-even" needs no price of a
+# click: it is what a click may take on average before drawing is the cheaper way.
 
 # %% tags=["hide-input"]
 HTML(page.folded(table.rename(columns={"break_even": "break-even, s a click"})))
@@ -137,7 +140,10 @@ HTML(page.folded(table.rename(columns={"break_even": "break-even, s a click"})))
 
 # %% tags=["hide-input"]
 lines = []
-prices = (drawing / 4, drawing / 2, drawing, drawing * 2), (correction / 2, correction, correction * 2)
+prices = (
+    (drawing / 4, drawing / 2, drawing, drawing * 2),
+    (correction / 2, correction, correction * 2),
+)
 for outline, price in product(*prices):
     other = effort(objects[objects["target"] == target], price, outline)
     for (level, model), of_model in other.groupby(["level", "model"], sort=False):
@@ -149,28 +155,31 @@ HTML(page.folded(pd.DataFrame(lines), most=24))
 # %% [markdown]
 # ## How
 #
-# The rows are those of the datasets' own chapters, so nothing is computed anew. The prices are parameters of
-# this notebook:
+# The rows are those of the datasets' own chapters, so nothing is computed anew. The prices are
+# parameters of this notebook:
 #
-# - **Outline by hand, 79.2 s**: the 22 hours per 1,000 objects that {cite:t}`lin2014` report for outlines of
-#   everyday objects, drawn by lay people. {cite:t}`bearman2016` name 54 to 79 s from several studies.
-# - **First click, 2.4 s**: the median that {cite:t}`bearman2016` measured for the first click on an object.
-# - **Further clicks, 5 s**: an assumption. A person has to look at the mask and find its worst error first;
-#   no measured value of it is used here, which is why the break-even and the table of other prices stand
-#   beside it.
+# - **Outline by hand, 79.2 s**: the 22 hours per 1,000 objects that {cite:t}`lin2014` report for
+#   outlines of everyday objects, drawn by lay people. {cite:t}`bearman2016` name 54 to 79 s from
+#   several studies.
+# - **First click, 2.4 s**: the median that {cite:t}`bearman2016` measured for the first click on an
+#   object.
+# - **Further clicks, 5 s**: an assumption. A person has to look at the mask and find its worst
+#   error first; no measured value of it is used here, which is why the break-even and the table of
+#   other prices stand beside it.
 #
-# To try it by hand, `make explore` opens the [explorer](#the-explorer) in JupyterLab:
-# clicks and boxes, masks that are accepted one by one, and sessions that are saved and taken up again.
+# To try it by hand, `make explore` opens the [explorer](#the-explorer) in JupyterLab: clicks and
+# boxes, masks that are accepted one by one, and sessions that are saved and taken up again.
 #
 # ## Limits
 #
-# - The simulated user sees the truth and stops at the first click that reaches the target. A person does
-#   not know the IoU: they stop too early or too late.
-# - The prices are those of photographs and lay people. A radiologist outlines a tumour more slowly, or
-#   rejects a mask for reasons that IoU does not see. Put in your own times.
-# - Waiting for the model is not counted: encoding an image takes seconds without a GPU, once an image.
-# - A mask of IoU 0.80 may need repair before it serves; an outline by hand is not of IoU 1 either, because
-#   two readers disagree.
+# - The simulated user sees the truth and stops at the first click that reaches the target. A person
+#   does not know the IoU: they stop too early or too late.
+# - The prices are those of photographs and lay people. A radiologist outlines a tumour more slowly,
+#   or rejects a mask for reasons that IoU does not see. Put in your own times.
+# - Waiting for the model is not counted: encoding an image takes seconds without a GPU, once an
+#   image.
+# - A mask of IoU 0.80 may need repair before it serves; an outline by hand is not of IoU 1 either,
+#   because two readers disagree.
 
 # %% [markdown]
 # ## How this page was made

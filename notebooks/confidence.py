@@ -33,9 +33,9 @@ store = "results"  # folder of stored rows: what is there is not computed again
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils.pages import confidence, page
-from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import evaluate_datasets, given
+from medsam_utils.book.pages import confidence, page
+from medsam_utils.book.pages.record import made_by
+from medsam_utils.book.pages.runs import evaluate_datasets, given
 
 parameters = given(globals())
 runs = evaluate_datasets(**parameters)
@@ -45,8 +45,8 @@ display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), conf
 # %% [markdown]
 # ## By size
 #
-# Size is the share of the image's pixels that the object covers. An error of one pixel along the border costs
-# a small object more IoU than a large one.
+# Size is the share of the image's pixels that the object covers. An error of one pixel along the
+# border costs a small object more IoU than a large one.
 
 # %% tags=["hide-input"]
 confidence.by_object_size(rows)
@@ -54,9 +54,9 @@ confidence.by_object_size(rows)
 # %% [markdown]
 # ## Does the model know?
 #
-# With each mask SAM gives its own guess of the IoU. Masks are put into ten bins by it; a point is a bin's
-# mean, and larger if the bin holds more masks. On the dotted line predicted and true IoU are equal; below it
-# the model is too sure.
+# With each mask SAM gives its own guess of the IoU. Masks are put into ten bins by it; a point is a
+# bin's mean, and larger if the bin holds more masks. On the dotted line predicted and true IoU are
+# equal; below it the model is too sure.
 
 # %% tags=["hide-input"]
 confidence.confidence(rows)
@@ -64,17 +64,17 @@ confidence.confidence(rows)
 # %% [markdown]
 # ## Which of its masks?
 #
-# SAM answers with three candidate masks. The study takes the one of the highest predicted IoU; its released
-# code takes the first; an oracle would take the best, with the truth in hand. The clicks of the three curves
-# are the same, those of this run, so only after the first click are they what a run under that choice would
-# give.
+# SAM answers with three candidate masks. The study takes the one of the highest predicted IoU; its
+# released code takes the first; an oracle would take the best, with the truth in hand. The clicks
+# of the three curves are the same, those of this run, so only after the first click are they what a
+# run under that choice would give.
 
 # %% tags=["hide-input"]
 confidence.choices(rows)
 
 # %% [markdown]
-# After one click, task by task: the mean IoU of each choice, and the **regret** of the most confident mask,
-# which is how much better the best one was, with its 95 % interval.
+# After one click, task by task: the mean IoU of each choice, and the **regret** of the most
+# confident mask, which is how much better the best one was, with its 95 % interval.
 
 # %% tags=["hide-input"]
 confidence.regrets(rows)
@@ -82,15 +82,15 @@ confidence.regrets(rows)
 # %% [markdown]
 # ## How
 #
-# The rows are those of the datasets' own chapters; they tell the size of every true object, and the predicted
-# and the true IoU of every candidate mask. A curve is the mean over the tasks that have such objects, every
-# task weighing the same.
+# The rows are those of the datasets' own chapters; they tell the size of every true object, and the
+# predicted and the true IoU of every candidate mask. A curve is the mean over the tasks that have
+# such objects, every task weighing the same.
 
 # %% [markdown]
 # ## Limits
 #
-# - Bins hold objects of different tasks: small objects are often lesions, large ones organs. A difference
-#   between two bins is not the effect of size alone.
+# - Bins hold objects of different tasks: small objects are often lesions, large ones organs. A
+#   difference between two bins is not the effect of size alone.
 # - A bin with few objects says little; their number stands in the caption.
 # - The predicted IoU was learnt on other images, and nothing here was adjusted to it.
 

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # One dataset, simulated clicks
 #
-# How well does a promptable model segment the objects of this dataset, and how much does each further click
-# help?
+# How well does a promptable model segment the objects of this dataset, and how much does each
+# further click help?
 
 # %% tags=["parameters"]
 dataset = "us_breast"  # a name of medsam_utils.DATASETS
@@ -38,11 +38,12 @@ in_page = ""  # folder for what lets the page itself answer a reader's clicks; e
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import explorer, load_dataset, load_folder
-from medsam_utils.pages import figures, page
-from medsam_utils.pages.passport import passport
-from medsam_utils.pages.record import excluded, made_by
-from medsam_utils.pages.runs import evaluate_subjects, given
+from medsam_utils import load_dataset, load_folder
+from medsam_utils.book import explorer
+from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages.passport import passport
+from medsam_utils.book.pages.record import excluded, made_by
+from medsam_utils.book.pages.runs import evaluate_subjects, given
 
 parameters = given(globals())
 subject = load_folder(folder, name=title or None) if folder else load_dataset(dataset, data or None)
@@ -54,8 +55,8 @@ display(page.banner([subject], runs.models, runs.notes), page.answer(rows), pass
 # %% [markdown]
 # ## IoU against clicks
 #
-# Mean over the images of a task after each simulated click. The study's curve, where it has this task,
-# stands apart and dashed.
+# Mean over the images of a task after each simulated click. The study's curve, where it has this
+# task, stands apart and dashed.
 
 # %% tags=["hide-input"]
 figures.curves(rows)
@@ -63,8 +64,8 @@ figures.curves(rows)
 # %% [markdown]
 # ## What an IoU looks like
 #
-# The images at the 25th, 50th and 75th percentile of IoU after one click. Green line: the truth. Red
-# dashes: the prediction. Green dot: the click.
+# The images at the 25th, 50th and 75th percentile of IoU after one click. Green line: the truth.
+# Red dashes: the prediction. Green dot: the click.
 
 # %% tags=["hide-input"]
 figures.examples(subject, runs.models, rows)
@@ -72,9 +73,9 @@ figures.examples(subject, runs.models, rows)
 # %% [markdown]
 # ## Single cases, click by click
 #
-# The worst, quartile and best cases by the first model's IoU after one click. Move the slider to follow the
-# clicks; every model has its own, because each click answers that model's error. Where there is a button for
-# it, SAM answers your own clicks too, in your browser.
+# The worst, quartile and best cases by the first model's IoU after one click. Move the slider to
+# follow the clicks; every model has its own, because each click answers that model's error. Where
+# there is a button for it, SAM answers your own clicks too, in your browser.
 
 # %% tags=["hide-input"]
 explorer.static(subject, runs.models, rows, runs.protocol, in_page=in_page or None)
@@ -82,10 +83,11 @@ explorer.static(subject, runs.models, rows, runs.protocol, in_page=in_page or No
 # %% [markdown]
 # ## The numbers
 #
-# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first reaches
+# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first
+# reaches
 # 0.80; an object that never gets there counts as the number of clicks that were made, and the share of such
-# objects stands in brackets. The level says where a line comes from: a demo, measured on your data, or
-# the published study.
+# objects stands in brackets. The level says where a line comes from: a demo, measured on your data,
+# or the published study.
 
 # %% tags=["hide-input"]
 page.results_table(rows)
@@ -94,10 +96,10 @@ page.results_table(rows)
 # ## How
 #
 # A simulated user clicks the pixel of the object that is deepest inside it; the model answers with
-# candidate masks, and the one that it is most sure of counts. Every further click goes to the deepest pixel
-# of what is still wrong, and says whether that pixel belongs to the object. This is [Algorithm 1 of the
-# study](#the-protocol). A dataset with several classes is several tasks, each with one binary object per
-# image.
+# candidate masks, and the one that it is most sure of counts. Every further click goes to the
+# deepest pixel of what is still wrong, and says whether that pixel belongs to the object. This is
+# [Algorithm 1 of the study](#the-protocol). A dataset with several classes is several tasks, each
+# with one binary object per image.
 
 # %% [markdown]
 # ### Left out
@@ -108,13 +110,14 @@ excluded(subject, runs.tables)
 # %% [markdown]
 # ## Limits
 #
-# - The clicks are simulated with the truth in hand. A person clicks less exactly, and sees the image.
-# - The mean is over images. Slices of one patient resemble each other, so the intervals resample patients;
-#   with few patients they are wide, with fewer than five there is none.
-# - The study's preparation of its images (slices, contrast) was not published, so even on the same dataset
-#   a difference to the published curve has more than one possible cause.
-# - IoU punishes a missed pixel of a small object more than one of a large object; compare tasks with that
-#   in mind.
+# - The clicks are simulated with the truth in hand. A person clicks less exactly, and sees the
+#   image.
+# - The mean is over images. Slices of one patient resemble each other, so the intervals resample
+#   patients; with few patients they are wide, with fewer than five there is none.
+# - The study's preparation of its images (slices, contrast) was not published, so even on the same
+#   dataset a difference to the published curve has more than one possible cause.
+# - IoU punishes a missed pixel of a small object more than one of a large object; compare tasks
+#   with that in mind.
 
 # %% [markdown]
 # ## How this page was made

@@ -24,28 +24,29 @@ read_up_to = 300  # masks are read, and objects counted, in datasets of at most 
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils.pages import catalogue
+from medsam_utils.book.pages import catalogue
 
 names = catalogue.names_of(datasets)
 counted = catalogue.counts(names, data or None, read_up_to)
 display(catalogue.banner(counted), catalogue.answer(counted))
 
 # %% [markdown]
-# The study takes its images from public collections of five modalities. Each comes in its own layout: PNG
-# files with a mask beside them, volumes in NIfTI, series of DICOM files with drawn contours. This book reads
-# them **as they are distributed**: you unpack the archive and name its folder; nothing is converted or
-# renamed.
+# The study takes its images from public collections of five modalities. Each comes in its own
+# layout: PNG files with a mask beside them, volumes in NIfTI, series of DICOM files with drawn
+# contours. This book reads them **as they are distributed**: you unpack the archive and name its
+# folder; nothing is converted or renamed.
 
 # %% tags=["hide-input"]
 catalogue.table(counted)
 
 # %% [markdown]
-# Below a dataset's title stand its name in this book and its classes. "Images in the study" is the number in
-# the study's Table 1; a dash marks what is not in it, mostly what came with its later version.
-# "Here" tells whether the real files were found (measured) or phantoms stand in (demo), and the three columns
-# after it count them. The study did not publish which slices of a volume it took, so our counts of volumes'
-# slices differ from its own; what we count is said in the last column. A dataset is fetched by `make
-# fetch NAME=...` where neither an account nor a form is asked for.
+# Below a dataset's title stand its name in this book and its classes. "Images in the study" is the
+# number in the study's Table 1; a dash marks what is not in it, mostly what came with its later
+# version. "Here" tells whether the real files were found (measured) or phantoms stand in (demo),
+# and the three columns after it count them. The study did not publish which slices of a volume it
+# took, so our counts of volumes' slices differ from its own; what we count is said in the last
+# column. A dataset is fetched by `make fetch NAME=...` where neither an account nor a form is asked
+# for.
 #
 # ## Passports
 #
@@ -57,20 +58,22 @@ catalogue.passports(names)
 # %% [markdown]
 # ## Phantoms
 #
-# Where the files are not there, a program writes phantoms in the same layout, down to the awkward parts
-# (spaces in names, palettes, reversed slices), and the same reader reads them: speckle and shadows for
-# ultrasound, summed shadows of bones for X-rays, a coil's uneven brightness for MRI. They are drawn from a
-# fixed seed, so everyone has the same ones. `make phantoms TO=folder` writes them where you can look at them.
+# Where the files are not there, a program writes phantoms in the same layout, down to the awkward
+# parts (spaces in names, palettes, reversed slices), and the same reader reads them: speckle and
+# shadows for ultrasound, summed shadows of bones for X-rays, a coil's uneven brightness for MRI.
+# They are drawn from a fixed seed, so everyone has the same ones. `make phantoms TO=folder` writes
+# them where you can look at them.
 #
 # ## From raw values to what a model sees
 #
-# A model receives 8-bit RGB. Images that are 8-bit stay as they are; others are stretched. The rule belongs
-# to the dataset's entry and is listed at the end of its page, under "Settings of the runs". The study divides
-# every image by its maximum instead, which `protocol="released-code"` does too.
+# A model receives 8-bit RGB. Images that are 8-bit stay as they are; others are stretched. The rule
+# belongs to the dataset's entry and is listed at the end of its page, under "Settings of the runs".
+# The study divides every image by its maximum instead, which `protocol="released-code"` does too.
 #
 # (the-published-numbers)=
 # ## The published numbers
 #
-# `book/published/iou_by_clicks.csv` holds five methods, 28 tasks and 1 to 9 clicks: 1,260 values that the
-# authors released beside their evaluation code (`mazurowski-lab/segment-anything-medical-evaluation`, commit
-# 2775b73), here with one value a line. They appear on the pages as dashed lines on axes of their own.
+# `book/published/iou_by_clicks.csv` holds five methods, 28 tasks and 1 to 9 clicks: 1,260 values
+# that the authors released beside their evaluation code
+# (`mazurowski-lab/segment-anything-medical-evaluation`, commit 2775b73), here with one value a
+# line. They appear on the pages as dashed lines on axes of their own.

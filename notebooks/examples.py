@@ -33,19 +33,22 @@ store = "results"  # folder of stored rows: what is there is not computed again
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils.pages import examples, page
-from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import evaluate_datasets, given
+from medsam_utils.book.pages import examples, page
+from medsam_utils.book.pages.record import made_by
+from medsam_utils.book.pages.runs import evaluate_datasets, given
 
 parameters = given(globals())
 runs = evaluate_datasets(**parameters)
-display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), examples.answer(runs.rows))
+display(
+    page.banner(list(runs.datasets.values()), runs.models, runs.notes), examples.answer(runs.rows)
+)
 
 # %% [markdown]
-# The study's figures 2 and 3 show, for each dataset, the images at the 25th, 50th and 75th percentile of
-# SAM's IoU after one click. These are the same choices from this run, for every task and model: a quarter of
-# the images is worse than the first picture, half are worse than the second, a quarter is better than the
-# third. Each model has its own percentiles, so its pictures may be of other images.
+# The study's figures 2 and 3 show, for each dataset, the images at the 25th, 50th and 75th
+# percentile of SAM's IoU after one click. These are the same choices from this run, for every task
+# and model: a quarter of the images is worse than the first picture, half are worse than the
+# second, a quarter is better than the third. Each model has its own percentiles, so its pictures
+# may be of other images.
 #
 # Green line: the truth. Red dashes: the prediction. Green dot: the click.
 
@@ -55,14 +58,15 @@ examples.side_by_side(runs)
 # %% [markdown]
 # ## How
 #
-# The rows are those of the datasets' own chapters, which show the same images larger, name the cases, and let
-# you follow all clicks. An image is chosen by its rank alone; of equal IoUs, by the name of the case. The
-# masks are drawn again from the stored clicks.
+# The rows are those of the datasets' own chapters, which show the same images larger, name the
+# cases, and let you follow all clicks. An image is chosen by its rank alone; of equal IoUs, by the
+# name of the case. The masks are drawn again from the stored clicks.
 #
 # ## Limits
 #
 # - Three images show no distribution: the curves and intervals of the chapters do.
-# - What lies below the 25th percentile is not shown here. A dataset's own chapter has its worst case.
+# - What lies below the 25th percentile is not shown here. A dataset's own chapter has its worst
+#   case.
 # - With few images neighbouring percentiles can be the same image.
 
 # %% [markdown]

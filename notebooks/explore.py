@@ -13,8 +13,9 @@
 # %% [markdown]
 # # Click on a case
 #
-# What does a model make of your own clicks and boxes, and how do they compare with the simulated ones? `make
-# explore` opens this notebook in JupyterLab: run its cells. What you accept can be saved as an annotation.
+# What does a model make of your own clicks and boxes, and how do they compare with the simulated
+# ones? `make explore` opens this notebook in JupyterLab: run its cells. What you accept can be
+# saved as an annotation.
 
 # %% tags=["parameters"]
 datasets = "us_breast mri_heart"  # names of medsam_utils.DATASETS, with spaces between
@@ -30,9 +31,9 @@ device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 from IPython.display import display
 
 from medsam_utils import load_dataset, load_model
+from medsam_utils.book.explorer.live import Explorer
+from medsam_utils.book.pages.runs import usable_device
 from medsam_utils.clicks import PROTOCOLS
-from medsam_utils.explorer.live import Explorer
-from medsam_utils.pages.runs import usable_device
 
 usable_device, notes = usable_device(device)
 loaded = {
@@ -44,22 +45,26 @@ explorer = Explorer(subjects, loaded, protocol=PROTOCOLS[protocol])
 display(explorer)
 
 # %% [markdown]
-# - **Click**: inside the object. **Right click** or **shift click**: outside. On a touch screen the button
+# - **Click**: inside the object. **Right click** or **shift click**: outside. On a touch screen the
+#   button
 #   *next: +* changes which of the two a touch is. All models are given the same clicks.
 # - **Box**: press *box* and drag. A model that takes no box says so, and answers the clicks alone.
-# - *Algorithm 1's next click* below a model clicks where that model is most wrong. *Algorithm 1* lets it
-#   click alone, and the slider shows its first so many clicks; each model then has its own.
-# - *Algorithm 1's clicks* shows the simulated clicks as rings beside yours, and the IoU after as many.
-# - **Candidate**: a number in a model's table makes that mask count instead of the most confident one.
+# - *Algorithm 1's next click* below a model clicks where that model is most wrong. *Algorithm 1*
+#   lets it click alone, and the slider shows its first so many clicks; each model then has its own.
+# - *Algorithm 1's clicks* shows the simulated clicks as rings beside yours, and the IoU after as
+#   many.
+# - **Candidate**: a number in a model's table makes that mask count instead of the most confident
+#   one.
 #
-# To **annotate**, write what the object is called into *Class* and press *accept* below the best mask; each
-# class of an image or slice has clicks of its own, which are there again when you come back. *save* writes
-# into the folder: `session.json` with every click, box and choice, from which *resume* goes on; the accepted
-# masks as NIfTI (a file per volume and class, on the grid of the source), PNG and COCO JSON. Files of others
-# are not replaced unless you say so. Of a patient nothing is written but the case's name.
+# To **annotate**, write what the object is called into *Class* and press *accept* below the best
+# mask; each class of an image or slice has clicks of its own, which are there again when you come
+# back. *save* writes into the folder: `session.json` with every click, box and choice, from which
+# *resume* goes on; the accepted masks as NIfTI (a file per volume and class, on the grid of the
+# source), PNG and COCO JSON. Files of others are not replaced unless you say so. Of a patient
+# nothing is written but the case's name.
 #
-# The same in Python: `explorer.state` is all that is chosen now, `explorer.session` all that was done;
-# `explorer.accept("sam_small")`, `explorer.undo()`, `explorer.save("annotations")`,
+# The same in Python: `explorer.state` is all that is chosen now, `explorer.session` all that was
+# done; `explorer.accept("sam_small")`, `explorer.undo()`, `explorer.save("annotations")`,
 # `explorer.resume("annotations")`.
 
 # %%

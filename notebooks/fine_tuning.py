@@ -14,8 +14,8 @@
 # (fine-tuning)=
 # # A model of one's own
 #
-# SAM never learned from medical images. Does it get better on a dataset when its mask decoder learns from a
-# few patients of it, and what does it lose elsewhere?
+# SAM never learned from medical images. Does it get better on a dataset when its mask decoder
+# learns from a few patients of it, and what does it lose elsewhere?
 
 # %% tags=["parameters"]
 dataset = "us_kidney"  # a name of medsam_utils.DATASETS: to learn from, and to hold patients out of
@@ -50,13 +50,13 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from medsam_utils import evaluate, load_dataset, load_folder, plots
+from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages.record import made_by
+from medsam_utils.book.pages.runs import answers, given, load_first, together
 from medsam_utils.comparison import CHANGE, against
-from medsam_utils.fine_tuning import examples, fine_tune, split_by_patient
-from medsam_utils.pages import figures, page
-from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import answers, given, load_first, together
 from medsam_utils.statistics import by_object
-from medsam_utils.training import write
+from medsam_utils.workflows.fine_tuning import examples, fine_tune, split_by_patient
+from medsam_utils.workflows.training import write
 
 parameters = given(globals())
 
@@ -82,12 +82,14 @@ after = answers(rows_of, subjects, "sam", str(path), **loading)
 
 # %% tags=["hide-input"]
 def gains(before, after, here, held_out):
-    """IoU before and after, and the paired difference: of held-out patients, of the others, and elsewhere.
+    """IoU before and after, and the paired difference: of held-out patients, of the others, and
+    elsewhere.
 
     here: tasks that were learnt. held_out: their patients that were not learnt from.
     """
     both = [
-        by_object(rows, (1, clicks)).assign(way=way) for way, rows in (("before", before), ("after", after))
+        by_object(rows, (1, clicks)).assign(way=way)
+        for way, rows in (("before", before), ("after", after))
     ]
     both = pd.concat(both)
     side = np.where(both["patient_id"].isin(held_out), "held out", "learnt from")
@@ -117,20 +119,27 @@ display(page.banner(subjects, of_both, notes + before.notes), page.sentence(*par
 # %% [markdown]
 # ## Learning
 #
-# Patients are divided at random, and all images of a patient go to the same side. In each step some objects
-# of one side are clicked as Algorithm 1 does, and the mask decoder learns from its error after every click.
-# What it has learnt is a checkpoint like any other: `load_model("sam", checkpoint=path)` reads it, every
-# notebook takes it as `checkpoint` with `models="sam"`, and so it was read for this page.
+# Patients are divided at random, and all images of a patient go to the same side. In each step some
+# objects of one side are clicked as Algorithm 1 does, and the mask decoder learns from its error
+# after every click. What it has learnt is a checkpoint like any other: `load_model("sam",
+# checkpoint=path)` reads it, every notebook takes it as `checkpoint` with `models="sam"`, and so it
+# was read for this page.
 
 # %% tags=["hide-input"]
 sides = [len({reference.patient_id for reference in side}) for side in (learn, held)]
-facts = f"Learnt from {len(learnt)} objects of {sides[0]} patients; {sides[1]} patients were held out."
+facts = (
+    f"Learnt from {len(learnt)} objects of {sides[0]} patients; {sides[1]} patients were held out."
+)
 display(HTML(f"<p>{facts} The weights: <code>{path}</code>.</p>"))
 
 lines = pd.DataFrame(history)[[0, 1, clicks_learnt]].set_axis(
     ["loss", "first click", "last click"], axis="columns"
 )
-lines = lines.melt(var_name="line", ignore_index=False).reset_index(names="step").assign(level=subject.level)
+lines = (
+    lines.melt(var_name="line", ignore_index=False)
+    .reset_index(names="step")
+    .assign(level=subject.level)
+)
 lines["of"] = np.where(lines["line"] == "loss", "loss", "IoU on what it learns from")
 
 
@@ -158,9 +167,9 @@ shown = both[(both["dataset"] == subject.name) & both["patient_id"].isin(patient
 figures.curves(shown)
 
 # %% [markdown]
-# Beside them the patients that it learnt from, where a larger gain is what it has merely remembered, and
-# other datasets, which it may have forgotten how to segment. Differences are paired, object by object, with
-# 95 % intervals that resample patients.
+# Beside them the patients that it learnt from, where a larger gain is what it has merely
+# remembered, and other datasets, which it may have forgotten how to segment. Differences are
+# paired, object by object, with 95 % intervals that resample patients.
 
 # %% tags=["hide-input"]
 texts = [page.with_interval(*change, "+.3f") for change in table[CHANGE].to_numpy()]
@@ -169,8 +178,8 @@ page.numbers_table(table.drop(columns=CHANGE[1:]).assign(difference=texts))
 # %% [markdown]
 # ## What it looks like
 #
-# Held-out images at the 25th, 50th and 75th percentile of IoU after one click, before and after. Green line:
-# the truth. Red dashes: the prediction. Green dot: the click.
+# Held-out images at the 25th, 50th and 75th percentile of IoU after one click, before and after.
+# Green line: the truth. Red dashes: the prediction. Green dot: the click.
 
 # %% tags=["hide-input"]
 figures.examples(subject, of_both, shown)
@@ -178,21 +187,22 @@ figures.examples(subject, of_both, shown)
 # %% [markdown]
 # ## How
 #
-# The image encoder stays as it is, so every image is encoded once and its embedding is kept; with adapters
-# (`rank`) a product of two thin matrices is learnt beside each attention's query, key and value weights and
-# added to them at the end. The loss is that of SAM's own training: 20 parts focal loss and one part dice loss
-# of the best of the three masks, and the squared error of the predicted IoU. The learning rate was chosen on
-# phantoms of `us_ovarian`, not on those of this page.
+# The image encoder stays as it is, so every image is encoded once and its embedding is kept; with
+# adapters (`rank`) a product of two thin matrices is learnt beside each attention's query, key and
+# value weights and added to them at the end. The loss is that of SAM's own training: 20 parts focal
+# loss and one part dice loss of the best of the three masks, and the squared error of the predicted
+# IoU. The learning rate was chosen on phantoms of `us_ovarian`, not on those of this page.
 
 # %% [markdown]
 # ## Limits
 #
-# - Phantoms of one dataset are drawn by one program, so that few of them teach much about the others. Real
-#   patients differ more: expect less.
-# - One division of the patients was made, with one seed. Another gives another number; the interval tells how
-#   far the held-out patients alone let it vary.
-# - In a folder of your own without subfolders, every image counts as a patient of its own. Give each patient
-#   a subfolder, or images of one patient come to stand on both sides and the gain is too high.
+# - Phantoms of one dataset are drawn by one program, so that few of them teach much about the
+#   others. Real patients differ more: expect less.
+# - One division of the patients was made, with one seed. Another gives another number; the interval
+#   tells how far the held-out patients alone let it vary.
+# - In a folder of your own without subfolders, every image counts as a patient of its own. Give
+#   each patient a subfolder, or images of one patient come to stand on both sides and the gain is
+#   too high.
 # - The clicks learnt from are those that it is tested with. A person clicks otherwise.
 
 # %% [markdown]

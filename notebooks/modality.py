@@ -32,20 +32,22 @@ store = "results"  # folder of stored rows: what is there is not computed again
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils.pages import overview, page
-from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import evaluate_datasets, given
+from medsam_utils.book.pages import overview, page
+from medsam_utils.book.pages.record import made_by
+from medsam_utils.book.pages.runs import evaluate_datasets, given
 
 parameters = given(globals())
 runs = evaluate_datasets(**parameters)
-display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), overview.answer(runs.rows))
+display(
+    page.banner(list(runs.datasets.values()), runs.models, runs.notes), overview.answer(runs.rows)
+)
 overview.about(list(runs.datasets.values()))
 
 # %% [markdown]
 # ## IoU against clicks, task by task
 #
-# A line per task, a figure per model. The study's curves of the same tasks stand apart and dashed. Each
-# dataset's own chapter shows its tasks one by one, with intervals, and with images.
+# A line per task, a figure per model. The study's curves of the same tasks stand apart and dashed.
+# Each dataset's own chapter shows its tasks one by one, with intervals, and with images.
 
 # %% tags=["hide-input"]
 overview.curves(runs.rows)
@@ -53,9 +55,9 @@ overview.curves(runs.rows)
 # %% [markdown]
 # ## The numbers
 #
-# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first reaches 0.80;
-# an object that never gets there counts as the number of clicks that were made, and the share of such
-# objects stands in brackets. A heading sorts the table by its column.
+# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first
+# reaches 0.80; an object that never gets there counts as the number of clicks that were made, and
+# the share of such objects stands in brackets. A heading sorts the table by its column.
 
 # %% tags=["hide-input"]
 page.results_table(runs.rows)
@@ -69,11 +71,12 @@ page.results_table(runs.rows)
 # %% [markdown]
 # ## Limits
 #
-# - Tasks differ in more than their modality: objects are large or small, one region or several, and were
-#   outlined by different people. A difference between two tasks is not the effect of one of these.
+# - Tasks differ in more than their modality: objects are large or small, one region or several, and
+#   were outlined by different people. A difference between two tasks is not the effect of one of
+#   these.
 # - Small objects lose more IoU by the same error at the border.
-# - What holds of [one dataset](#the-datasets) holds here too: slices, contrast and clicks are simulated or
-#   chosen by rules.
+# - What holds of [one dataset](#the-datasets) holds here too: slices, contrast and clicks are
+#   simulated or chosen by rules.
 
 # %% [markdown]
 # ## How this page was made

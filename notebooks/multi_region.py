@@ -32,23 +32,25 @@ store = "results"  # folder of stored rows: what is there is not computed again
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils.pages import page, regions
-from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import evaluate_datasets, given
+from medsam_utils.book.pages import page, regions
+from medsam_utils.book.pages.record import made_by
+from medsam_utils.book.pages.runs import evaluate_datasets, given
 
 parameters = given(globals())
 runs = evaluate_datasets(**parameters)
-display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), regions.answer(runs.rows))
+display(
+    page.banner(list(runs.datasets.values()), runs.models, runs.notes), regions.answer(runs.rows)
+)
 
 # %% [markdown]
-# The study found that with one click SAM tends to answer with one connected region, where an object such as
-# a pair of lungs has several; that further clicks bring in the others; and that too many clicks can damage a
-# mask that was good (its figure 5). Here the same is counted, object by object.
+# The study found that with one click SAM tends to answer with one connected region, where an object
+# such as a pair of lungs has several; that further clicks bring in the others; and that too many
+# clicks can damage a mask that was good (its figure 5). Here the same is counted, object by object.
 #
 # ## IoU against clicks
 #
-# Of the objects with two or more regions alone. A region is a connected part of the true mask; pixels that
-# touch at a corner belong together.
+# Of the objects with two or more regions alone. A region is a connected part of the true mask;
+# pixels that touch at a corner belong together.
 
 # %% tags=["hide-input"]
 regions.curves(runs.rows)
@@ -56,10 +58,10 @@ regions.curves(runs.rows)
 # %% [markdown]
 # ## Where clicks help, and where they hurt
 #
-# For each dataset the object that gains most from its first click to its best one, and the one that loses
-# most from its best click to its last, if that is more than 0.05. Green line: the truth. Red dashes: the
-# prediction. Numbered dots: the clicks, green for positive and red for negative. These are the extremes,
-# chosen by the truth; the table below counts how common they are.
+# For each dataset the object that gains most from its first click to its best one, and the one that
+# loses most from its best click to its last, if that is more than 0.05. Green line: the truth. Red
+# dashes: the prediction. Numbered dots: the clicks, green for positive and red for negative. These
+# are the extremes, chosen by the truth; the table below counts how common they are.
 
 # %% tags=["hide-input"]
 regions.examples(runs, next(iter(runs.models)))
@@ -67,8 +69,8 @@ regions.examples(runs, next(iter(runs.models)))
 # %% [markdown]
 # ## The numbers
 #
-# Objects of two or more regions alone. "Loss since best" is how far the mean object ends below its own best
-# IoU. "Hurt" is the share of objects that end more than 0.05 below it.
+# Objects of two or more regions alone. "Loss since best" is how far the mean object ends below its
+# own best IoU. "Hurt" is the share of objects that end more than 0.05 below it.
 
 # %% tags=["hide-input"]
 regions.table(runs.rows)
@@ -76,17 +78,18 @@ regions.table(runs.rows)
 # %% [markdown]
 # ## How
 #
-# The rows are those of the datasets' own chapters. Regions are counted in the true mask of each object when
-# it is evaluated, and stored with its rows. The masks of the examples are drawn again from the stored
-# clicks.
+# The rows are those of the datasets' own chapters. Regions are counted in the true mask of each
+# object when it is evaluated, and stored with its rows. The masks of the examples are drawn again
+# from the stored clicks.
 #
 # ## Limits
 #
-# - An object's best click is chosen with the truth in hand. Whoever segments does not know when to stop, so
-#   the best IoU is no result that could be had; and the best of nine noisy values lies above their mean even
-#   where clicks do no harm.
-# - Objects of several regions differ from the others in more than that: they may be smaller, or cut by the
-#   slice where the organ branches. So their curves are no measure of what the regions alone do.
+# - An object's best click is chosen with the truth in hand. Whoever segments does not know when to
+#   stop, so the best IoU is no result that could be had; and the best of nine noisy values lies
+#   above their mean even where clicks do no harm.
+# - Objects of several regions differ from the others in more than that: they may be smaller, or cut
+#   by the slice where the organ branches. So their curves are no measure of what the regions alone
+#   do.
 # - A single stray pixel counts as a region. What the annotators left is not cleaned.
 
 # %% [markdown]

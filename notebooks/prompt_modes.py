@@ -14,7 +14,8 @@
 # (prompt-modes)=
 # # A point, several points, a box
 #
-# Which prompt is worth most: one point, a point in each region, or a box? And what do clicks add to a box?
+# Which prompt is worth most: one point, a point in each region, or a box? And what do clicks add to
+# a box?
 
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest mri_spine"  # names of medsam_utils.DATASETS, with spaces between
@@ -42,12 +43,12 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from medsam_utils import PAPER, plots, published
+from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages.record import made_by
+from medsam_utils.book.pages.runs import datasets_of, evaluate_subjects, given
 from medsam_utils.comparison import against
 from medsam_utils.confidence import mask_choices
 from medsam_utils.models import WITHOUT_BOXES
-from medsam_utils.pages import figures, page
-from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import datasets_of, evaluate_subjects, given
 from medsam_utils.prompts import MODES, PUBLISHED
 from medsam_utils.simulation import turns
 from medsam_utils.statistics import by_object, mean_curves
@@ -56,7 +57,16 @@ parameters = given(globals())
 
 # %% tags=["hide-input"]
 subjects = datasets_of(datasets, folder, data)
-computed_with = ["checkpoint", "max_cases", "device", "dtype", "embeddings", "workers", "scheduler", "store"]
+computed_with = [
+    "checkpoint",
+    "max_cases",
+    "device",
+    "dtype",
+    "embeddings",
+    "workers",
+    "scheduler",
+    "store",
+]
 computing = {k: v for k, v in parameters.items() if k in computed_with}
 titles = {
     "clicks": "1 point, deepest in the object",
@@ -69,7 +79,9 @@ titles = {
 
 
 def run(turns=1, **fields):
-    return evaluate_subjects(subjects, models, protocol=replace(PAPER, **fields), clicks=turns, **computing)
+    return evaluate_subjects(
+        subjects, models, protocol=replace(PAPER, **fields), clicks=turns, **computing
+    )
 
 
 modes = {mode: run(prompt=mode) for mode in MODES}
@@ -81,7 +93,11 @@ study = study.assign(mode=study["mode"].map(PUBLISHED), model="SAM", level="publ
 found = pd.concat([mask_choices(one.rows).assign(mode=mode) for mode, one in modes.items()])
 found = pd.concat([study, found])
 keys = ["level", "model", "mode", "choice"]
-table = found.groupby(keys, sort=False).agg(iou=("iou", "mean"), tasks=("task", "nunique")).reset_index()
+table = (
+    found.groupby(keys, sort=False)
+    .agg(iou=("iou", "mean"), tasks=("task", "nunique"))
+    .reset_index()
+)
 
 counted = np.where(
     table["level"] == "published", "first", "most_confident"
@@ -101,32 +117,41 @@ display(page.banner(subjects, first.models, notes), page.sentence(*parts))
 # %% [markdown]
 # ## Five modes, three choices
 #
-# The study's figure of five modes from its released numbers: hollow points, of another model on other images.
-# Filled points are this run's. *First* takes the first of the three masks, *most confident* the one with the
-# highest predicted IoU, and *oracle* the best one, chosen with the truth in hand. Every task weighs the same.
+# The study's figure of five modes from its released numbers: hollow points, of another model on
+# other images. Filled points are this run's. *First* takes the first of the three masks, *most
+# confident* the one with the highest predicted IoU, and *oracle* the best one, chosen with the
+# truth in hand. Every task weighs the same.
 
 
 # %% tags=["hide-input"]
 def draw(axes, means):
     """A point for each mode and choice; hollow for the study's."""
-    names, shown = list(means["choice"].unique()), [mode for mode in titles if mode in set(means["mode"])]
-    points = means.rename(columns={"mode": "task", "choice": "line"}).assign(low=np.nan, high=np.nan)
+    names, shown = (
+        list(means["choice"].unique()),
+        [mode for mode in titles if mode in set(means["mode"])],
+    )
+    points = means.rename(columns={"mode": "task", "choice": "line"}).assign(
+        low=np.nan, high=np.nan
+    )
     plots.by_task(axes, points, shown, names, hollow=means["level"].iloc[0] == "published")
     axes.set_yticklabels([titles[mode] for mode in shown])
     wide = means.pivot(index="mode", columns="choice", values="iou").loc[shown, names]
     return "; ".join(
-        f"{titles[mode]} " + ", ".join(f"{iou:.2f} ({name.replace('_', ' ')})" for name, iou in line.items())
+        f"{titles[mode]} "
+        + ", ".join(f"{iou:.2f} ({name.replace('_', ' ')})" for name, iou in line.items())
         for mode, line in wide.iterrows()
     )
 
 
 counts = table["tasks"].map(lambda count: page.plural(count, "task"))
 shown = table.assign(model=table["model"] + ", " + counts)
-figures.panels(shown, ["model", "level"], "Points of mean IoU for each prompt mode", draw, (4.6, 3), 380)
+figures.panels(
+    shown, ["model", "level"], "Points of mean IoU for each prompt mode", draw, (4.6, 3), 380
+)
 
 # %% [markdown]
-# The object of the first dataset that has the most regions: green what the model is told and the truth, red
-# dashes what it answers.
+# The object of the first dataset that has the most regions: green what the model is told and the
+# truth, red dashes what it answers.
 
 # %% tags=["hide-input"]
 rows = first.of(subjects[0].name)[next(iter(first.models))]
@@ -140,8 +165,12 @@ for mode, one in modes.items():
     clicks_made = [click for prompt in target.prompts for click in prompt.clicks]
     drawing, axes = plots.new_picture(case.image)
     plots.example(axes, case.image, case.masks[name], target.prediction.mask(), clicks_made)
-    for top, left, bottom, right in (prompt.box for prompt in target.prompts if prompt.box is not None):
-        axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=plots.TRUTH)
+    for top, left, bottom, right in (
+        prompt.box for prompt in target.prompts if prompt.box is not None
+    ):
+        axes.plot(
+            [left, right, right, left, left], [top, top, bottom, bottom, top], color=plots.TRUTH
+        )
     caption = f"{titles[mode]}: IoU {target.scores['iou']:.2f}"
     pictures.append(figures.figure(plots.svg(drawing, f"{case_id}, {caption}"), caption, 200))
 HTML(figures.row(pictures))
@@ -149,14 +178,17 @@ HTML(figures.row(pictures))
 # %% [markdown]
 # ## In pairs
 #
-# Each mode's IoU minus that of one point in the largest region, object by object, with 95 % intervals
-# (patients resampled). Objects of a single region have the same box in all three modes of boxes.
+# Each mode's IoU minus that of one point in the largest region, object by object, with 95 %
+# intervals (patients resampled). Objects of a single region have the same box in all three modes of
+# boxes.
 
 
 # %% tags=["hide-input"]
 def differences(runs, base):
     """IoU of each mode minus that of `base`, per task and model."""
-    objects = pd.concat([by_object(one.rows, (1, 3, 9)).assign(mode=mode) for mode, one in runs.items()])
+    objects = pd.concat(
+        [by_object(one.rows, (1, 3, 9)).assign(mode=mode) for mode, one in runs.items()]
+    )
     table = against(objects, base, ["task", "model", "level", "click"], way="mode")
     return page.differences_table(table[table["mode"] != base], "mode")
 
@@ -166,8 +198,8 @@ differences(modes, "point_largest")
 # %% [markdown]
 # ## The gate
 #
-# Where the run is of the study's model (`sam_vit_h`) on real images, each value is held against the published
-# one. Demo runs are compared with nothing.
+# Where the run is of the study's model (`sam_vit_h`) on real images, each value is held against the
+# published one. Demo runs are compared with nothing.
 
 # %% tags=["hide-input"]
 study = study.rename(columns={"model": "method"}).assign(click=1)
@@ -184,8 +216,9 @@ HTML(page.folded(held[["mode", "choice", *held.columns.drop(["mode", "choice"])]
 # %% [markdown]
 # ## A box first, then clicks; and the mask fed back
 #
-# What comes first counts as click 1: a click, or a box round the whole object. Every further click goes to
-# the deepest pixel of the error, as in [Algorithm 1](#the-protocol), and the box is given again with it.
+# What comes first counts as click 1: a click, or a box round the whole object. Every further click
+# goes to the deepest pixel of the error, as in [Algorithm 1](#the-protocol), and the box is given
+# again with it.
 # *Fed back*: the model also receives the low-resolution logits of the mask that is being corrected.
 
 # %% tags=["hide-input"]
@@ -195,7 +228,9 @@ ways = {
     "box, then clicks": run(clicks, prompt="box_all"),
     "box, then clicks, mask fed back": run(clicks, prompt="box_all", feedback=True),
 }
-curves = pd.concat([mean_curves(one.rows).assign(line=name) for name, one in ways.items() if one.tables])
+curves = pd.concat(
+    [mean_curves(one.rows).assign(line=name) for name, one in ways.items() if one.tables]
+)
 curves = curves.groupby(["level", "model", "line", "click"], sort=False)["iou"].mean().reset_index()
 
 
@@ -214,21 +249,25 @@ differences(ways, "clicks")
 # %% [markdown]
 # ## A box that is off
 #
-# Nobody draws a perfect box. Here each of its sides is moved by normal noise, drawn once per object; SAM was
-# trained with a standard deviation of 0.1. Mean over the tasks, every task weighing the same; and below it
-# the IoU with the noisy box minus the IoU with the tight one.
+# Nobody draws a perfect box. Here each of its sides is moved by normal noise, drawn once per
+# object; SAM was trained with a standard deviation of 0.1. Mean over the tasks, every task weighing
+# the same; and below it the IoU with the noisy box minus the IoU with the tight one.
 
 # %% tags=["hide-input"]
 noisy = {f"noise {sd}": run(prompt="box_all", box_noise=float(sd)) for sd in noise.split()}
 boxes = {"noise 0": modes["box_all"], **noisy}
-curves = pd.concat([mean_curves(one.rows).assign(sd=float(name.split()[1])) for name, one in boxes.items()])
+curves = pd.concat(
+    [mean_curves(one.rows).assign(sd=float(name.split()[1])) for name, one in boxes.items()]
+)
 curves = curves.groupby(["level", "model", "sd"], sort=False)["iou"].mean().reset_index()
 
 
 def draw(axes, table):
     """A line for each model."""
     plots.lines(axes, table.assign(line=table["model"]), list(table["model"].unique()), x="sd")
-    axes.set(ylim=(0, 1), xlabel="standard deviation of a side, as a share of the box", ylabel="IoU")
+    axes.set(
+        ylim=(0, 1), xlabel="standard deviation of a side, as a share of the box", ylabel="IoU"
+    )
     return f"From a tight box to noise of {table['sd'].max():g}: {figures.ends(table, 'model')}"
 
 
@@ -240,22 +279,25 @@ differences(boxes, "noise 0")
 # %% [markdown]
 # ## How
 #
-# Regions are connected also by corners, the largest first. A point is the deepest pixel of its region, a box
-# the smallest that holds its region. Points in several regions go into one question; boxes round several
-# regions are asked one by one, and the masks of equal rank are united before one is chosen. The rows lie in
-# the same store as those of the datasets' own chapters, each mode under a protocol of its own.
+# Regions are connected also by corners, the largest first. A point is the deepest pixel of its
+# region, a box the smallest that holds its region. Points in several regions go into one question;
+# boxes round several regions are asked one by one, and the masks of equal rank are united before
+# one is chosen. The rows lie in the same store as those of the datasets' own chapters, each mode
+# under a protocol of its own.
 
 # %% [markdown]
 # ## Limits
 #
-# - The embedded `sam_small` never saw a box in its training: the two vectors that mark the corners of a box
-#   are untrained. Its numbers with boxes show that the loop works, and nothing of what boxes are worth. It
-#   did learn from clicks and from its own mask fed back. GrabCut was made for boxes, but takes no mask.
-# - All prompts are made from the truth. A person's point or box is less exact, and a box costs more effort
-#   than a click, although both count as one here.
-# - The released code draws its points with an approximate distance and one global generator, ours with the
-#   exact one and a seed for each object, so single points differ.
-# - The oracle needs the truth: no one can use it, it says what a better choice among the masks could gain.
+# - The embedded `sam_small` never saw a box in its training: the two vectors that mark the corners
+#   of a box are untrained. Its numbers with boxes show that the loop works, and nothing of what
+#   boxes are worth. It did learn from clicks and from its own mask fed back. GrabCut was made for
+#   boxes, but takes no mask.
+# - All prompts are made from the truth. A person's point or box is less exact, and a box costs more
+#   effort than a click, although both count as one here.
+# - The released code draws its points with an approximate distance and one global generator, ours
+#   with the exact one and a seed for each object, so single points differ.
+# - The oracle needs the truth: no one can use it, it says what a better choice among the masks
+#   could gain.
 
 # %% [markdown]
 # ## How this page was made

@@ -26,10 +26,10 @@ data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 
 # %% tags=["hide-input"]
 from medsam_utils import PAPER, RELEASED_CODE, load_dataset, load_model, next_click
+from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages.protocol import table as protocol_table
+from medsam_utils.book.pages.runs import usable_device
 from medsam_utils.clicks import click_rng
-from medsam_utils.pages import figures, page
-from medsam_utils.pages.protocol import table as protocol_table
-from medsam_utils.pages.runs import usable_device
 
 subject = load_dataset(dataset, data or None)
 worked = subject.load(subject.list().references[case])
@@ -44,26 +44,26 @@ page.banner([subject], {model: answering}, notes)
 #
 # Given an image, one binary object in it (the truth) and a number of clicks N:
 #
-# 1. Of the object's pixels, click the one that is farthest from everything that is not the object. If
-#    several are equally far, draw one of them. This click is positive: it says "this belongs to the
-#    object".
-# 2. Show the model all clicks so far. It answers with candidate masks and how sure it is of each; the one
-#    that it is most sure of counts.
-# 3. The error region is where mask and truth disagree. Click the pixel of it that is farthest from its
-#    boundary. The click is positive if the pixel belongs to the object, negative if not.
+# 1. Of the object's pixels, click the one that is farthest from everything that is not the object.
+#    If several are equally far, draw one of them. This click is positive: it says "this belongs to
+#    the object".
+# 2. Show the model all clicks so far. It answers with candidate masks and how sure it is of each;
+#    the one that it is most sure of counts.
+# 3. The error region is where mask and truth disagree. Click the pixel of it that is farthest from
+#    its boundary. The click is positive if the pixel belongs to the object, negative if not.
 # 4. Back to 2, until N clicks are made. The IoU of mask and truth is noted after every click.
 #
-# The edge of the image counts as boundary. A dataset with several classes is several tasks, each with its
-# own binary object. Where nothing is wrong any more, there is nothing to click: this project then stops and
-# carries the IoU forward.
+# The edge of the image counts as boundary. A dataset with several classes is several tasks, each
+# with its own binary object. Where nothing is wrong any more, there is nothing to click: this
+# project then stops and carries the IoU forward.
 #
 # ## One case
 #
-# Each row is one click, read from left to right (on a narrow screen from top to bottom). First the image
-# with what is wrong so far, blue where the object is missed, orange where too much is taken. Then the
-# distance of every wrong pixel to the boundary of its region, bright is far; the click goes to the brightest
-# pixel. Last the mask that the model answers with (red dashes), the truth (green line), and all clicks so
-# far; green dots are positive, red ones negative.
+# Each row is one click, read from left to right (on a narrow screen from top to bottom). First the
+# image with what is wrong so far, blue where the object is missed, orange where too much is taken.
+# Then the distance of every wrong pixel to the boundary of its region, bright is far; the click
+# goes to the brightest pixel. Last the mask that the model answers with (red dashes), the truth
+# (green line), and all clicks so far; green dots are positive, red ones negative.
 
 # %% tags=["hide-input"]
 embedding = answering.encode(worked.image)
@@ -82,9 +82,9 @@ figures.steps(worked.image, truth, steps)
 # %% [markdown]
 # ## What the two presets say
 #
-# The rule is a value, `Protocol`, and every decision in it is a field. `PAPER` is Algorithm 1 as it is
-# written; `RELEASED_CODE` is what the authors' published scripts do. The lines in which the two differ are
-# marked. Because each difference is one field, one of them at a time can be switched:
+# The rule is a value, `Protocol`, and every decision in it is a field. `PAPER` is Algorithm 1 as it
+# is written; `RELEASED_CODE` is what the authors' published scripts do. The lines in which the two
+# differ are marked. Because each difference is one field, one of them at a time can be switched:
 # `dataclasses.replace(PAPER, label="foreground")`.
 
 # %% tags=["hide-input"]
@@ -93,31 +93,32 @@ protocol_table({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE})
 # %% [markdown]
 # ## How the released code differs, and what that does
 #
-# The study's authors published their scripts. Read line by line, they do not do quite what the algorithm
-# says.
+# The study's authors published their scripts. Read line by line, they do not do quite what the
+# algorithm says.
 #
-# 1. **Label of a click.** Algorithm: positive inside *this object*. Code: positive on *any labelled pixel*
-#    of the image. In tasks with several classes a mask that spills into the neighbouring class is then
-#    rewarded instead of corrected. This concerns 10 of the 28 published tasks; on these, and only on these,
-#    SAM's published mean falls after the fourth click. That the rule is the cause has not been tested.
-# 2. **Which mask counts.** Algorithm: the one that the model is most sure of. Code: the first of its three,
-#    always. So another mask is scored.
-# 3. **Distance.** Algorithm: exact. Code: OpenCV's 5 × 5 approximation, up to 1.9 % off. On drawn shapes, 85
-#    of 400, another set of pixels then comes out as the deepest.
-# 4. **Ties.** Both draw one. The code draws from one generator for the whole run, over files in the order
-#    in which the disk lists them, so a click depends on every click before it and cannot be replayed. Here
-#    the draw is seeded by dataset, case, task and click.
-# 5. **Nothing wrong any more.** Algorithm: silent. Code: clicks a random pixel of the whole image, so a
-#    perfect mask can get worse.
-# 6. **Oracle.** A variant of the code takes the best of the three masks by true IoU and clicks on from
-#    there. That is greedy and no upper bound: on the chest X-rays it is behind the plain rule after two
-#    clicks (published: 0.757 against 0.815).
+# 1. **Label of a click.** Algorithm: positive inside *this object*. Code: positive on *any labelled
+#    pixel* of the image. In tasks with several classes a mask that spills into the neighbouring
+#    class is then rewarded instead of corrected. This concerns 10 of the 28 published tasks; on
+#    these, and only on these, SAM's published mean falls after the fourth click. That the rule is
+#    the cause has not been tested.
+# 2. **Which mask counts.** Algorithm: the one that the model is most sure of. Code: the first of
+#    its three, always. So another mask is scored.
+# 3. **Distance.** Algorithm: exact. Code: OpenCV's 5 × 5 approximation, up to 1.9 % off. On drawn
+#    shapes, 85 of 400, another set of pixels then comes out as the deepest.
+# 4. **Ties.** Both draw one. The code draws from one generator for the whole run, over files in the
+#    order in which the disk lists them, so a click depends on every click before it and cannot be
+#    replayed. Here the draw is seeded by dataset, case, task and click.
+# 5. **Nothing wrong any more.** Algorithm: silent. Code: clicks a random pixel of the whole image,
+#    so a perfect mask can get worse.
+# 6. **Oracle.** A variant of the code takes the best of the three masks by true IoU and clicks on
+#    from there. That is greedy and no upper bound: on the chest X-rays it is behind the plain rule
+#    after two clicks (published: 0.757 against 0.815).
 # 7. **Small objects.** Empty images and empty classes are skipped, nothing else. The same here.
-# 8. **Contrast.** Code: every image is divided by its maximum, and a 16-bit file is cut to white before
-#    that. How slices were made from volumes is unpublished.
-# 9. **Soft masks.** Code: of a mask with values 0 to 255 only 255 survives, so soft edges become background
-#    and the object smaller.
+# 8. **Contrast.** Code: every image is divided by its maximum, and a 16-bit file is cut to white
+#    before that. How slices were made from volumes is unpublished.
+# 9. **Soft masks.** Code: of a mask with values 0 to 255 only 255 survives, so soft edges become
+#    background and the object smaller.
 #
-# All of these but the order of files in point 4 are fields of `Protocol`. The distance, the number of pixels
-# that tied and the label of every click are stored with its row, so a run can tell afterwards how often each
-# of them decided something.
+# All of these but the order of files in point 4 are fields of `Protocol`. The distance, the number
+# of pixels that tied and the label of every click are stored with its row, so a run can tell
+# afterwards how often each of them decided something.

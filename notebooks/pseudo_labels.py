@@ -14,8 +14,8 @@
 # (pseudo-labels)=
 # # Helping another model: pseudo-labels
 #
-# A U-Net that learnt from few masks labels the other images itself. Do these labels get better when SAM draws
-# them anew, prompted by them, and does a network that learns from them?
+# A U-Net that learnt from few masks labels the other images itself. Do these labels get better when
+# SAM draws them anew, prompted by them, and does a network that learns from them?
 
 # %% tags=["parameters"]
 dataset = "us_breast"  # a name of medsam_utils.DATASETS
@@ -45,13 +45,13 @@ from torch import nn
 from torch.nn import functional
 
 from medsam_utils import PAPER, load_dataset, load_folder, plots
+from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages.record import command, excluded
+from medsam_utils.book.pages.runs import given, load_cases, load_first
 from medsam_utils.comparison import against, scores
-from medsam_utils.fine_tuning import split_by_patient
-from medsam_utils.pages import figures, page
-from medsam_utils.pages.record import command, excluded
-from medsam_utils.pages.runs import given, load_cases, load_first
 from medsam_utils.simulation import turns
 from medsam_utils.statistics import means
+from medsam_utils.workflows.fine_tuning import split_by_patient
 
 parameters = given(globals())
 
@@ -60,7 +60,8 @@ parameters = given(globals())
 class UNet(nn.Module):
     """U-Net (Ronneberger et al. 2015) of one channel in and out, with group normalisation.
 
-    channels: of each level, from the finest. Takes B x 1 x h x w, h and w multiples of 8, and gives logits.
+    channels: of each level, from the finest. Takes B x 1 x h x w, h and w multiples of 8, and gives
+    logits.
     """
 
     def __init__(self, channels=(8, 16, 32, 32)):
@@ -72,7 +73,9 @@ class UNet(nn.Module):
     @staticmethod
     def block(inside, out):
         convolutions = (nn.Conv2d(n, out, 3, padding=1) for n in (inside, out))
-        return nn.Sequential(*(part for c in convolutions for part in (c, nn.GroupNorm(8, out), nn.ReLU())))
+        return nn.Sequential(
+            *(part for c in convolutions for part in (c, nn.GroupNorm(8, out), nn.ReLU()))
+        )
 
     def forward(self, values):
         skipped = [self.down[0](values)]
@@ -87,7 +90,8 @@ class UNet(nn.Module):
 
 # %% tags=["hide-input"]
 def changed(images, targets):
-    """Images and targets, B x 1 x h x w, each turned, flipped, moved, scaled, and made lighter or darker."""
+    """Images and targets, B x 1 x h x w, each turned, flipped, moved, scaled, and made lighter or
+    darker."""
     count = len(images)
     angle, scale = 0.6 * (torch.rand(count) - 0.5), 0.85 + 0.3 * torch.rand(count)
     flip = 2.0 * torch.randint(0, 2, (count,)) - 1
@@ -95,7 +99,9 @@ def changed(images, targets):
     row, col = 0.3 * (torch.rand(count, 2).T - 0.5)
     matrix = torch.stack([flip * cosine, -sine, row, flip * sine, cosine, col], 1).view(-1, 2, 3)
     grid = functional.affine_grid(matrix, images.shape, align_corners=False)
-    sample = partial(functional.grid_sample, grid=grid, padding_mode="reflection", align_corners=False)
+    sample = partial(
+        functional.grid_sample, grid=grid, padding_mode="reflection", align_corners=False
+    )
     gain, offset = torch.rand(2, count, 1, 1, 1)
     return sample(images) * (0.8 + 0.4 * gain) + 0.2 * (offset - 0.5), sample(targets)
 
@@ -171,7 +177,9 @@ labels = drawn | {"true masks (oracle)": truths["unlabelled"]}
 both = cases["labelled"] + cases["unlabelled"]
 networks = {"labelled cases alone": alone}
 networks |= {way: train(both, truths["labelled"] + of_way) for way, of_way in labels.items()}
-tested = {way: [predict(network, case) for case in cases["test"]] for way, network in networks.items()}
+tested = {
+    way: [predict(network, case) for case in cases["test"]] for way, network in networks.items()
+}
 
 # %% tags=["hide-input"]
 rows, tables = {}, {}
@@ -207,7 +215,9 @@ def draw(axes, table):
     plots.by_task(axes, table, ways, ["IoU", "Dice"])
     axes.set_xlabel("IoU, Dice")
     wide = table.pivot(index="task", columns="line", values="iou").loc[ways]
-    return "; ".join(f"{way}: IoU {line.IoU:.2f}, Dice {line.Dice:.2f}" for way, line in wide.iterrows())
+    return "; ".join(
+        f"{way}: IoU {line.IoU:.2f}, Dice {line.Dice:.2f}" for way, line in wide.iterrows()
+    )
 
 
 figures.panels(
@@ -217,9 +227,9 @@ figures.panels(
 # %% [markdown]
 # ## The labels
 #
-# Of the images whose masks were hidden. The network's mask stands for the truth when the prompt is placed,
-# and the model's most confident mask takes its place. Differences are to the network's own masks, paired
-# case by case, with 95 % intervals that resample patients.
+# Of the images whose masks were hidden. The network's mask stands for the truth when the prompt is
+# placed, and the model's most confident mask takes its place. Differences are to the network's own
+# masks, paired case by case, with 95 % intervals that resample patients.
 
 # %% tags=["hide-input"]
 shown = tables["labels"].reset_index().drop(columns="task")
@@ -228,9 +238,9 @@ page.numbers_table(page.with_intervals(shown, shown["way"].iloc[0]))
 # %% [markdown]
 # ## The networks
 #
-# Each learnt from nothing, for equally many steps: from the labelled cases alone, or from these and all
-# other images with one kind of label. The oracle's labels are the true masks, what better labels could
-# give at most. All are tested on the same held-out patients, without any prompt.
+# Each learnt from nothing, for equally many steps: from the labelled cases alone, or from these and
+# all other images with one kind of label. The oracle's labels are the true masks, what better
+# labels could give at most. All are tested on the same held-out patients, without any prompt.
 
 # %% tags=["hide-input"]
 sizes = ", ".join(
@@ -246,21 +256,21 @@ excluded(subject, {model.name: rows["networks"]})
 # %% [markdown]
 # ## How
 #
-# This is a round of what the study proposes as help for another model: masks of a segmentation model on
-# unlabelled images prompt SAM, and what it answers is learnt from. The U-Net is small and sees the image at a
-# reduced size, so that the page takes half a minute.
+# This is a round of what the study proposes as help for another model: masks of a segmentation
+# model on unlabelled images prompt SAM, and what it answers is learnt from. The U-Net is small and
+# sees the image at a reduced size, so that the page takes half a minute.
 
 # %% [markdown]
 # ## Limits
 #
-# - One division of patients and one seed. The intervals hold what the held-out patients let vary, not what
-#   another division or another start of the learning would.
-# - A label that SAM draws can be another structure than the one meant, and nobody looks at it here. Where the
-#   object has several regions, one click gives one of them.
-# - The networks are small and learn for few steps. Where even the oracle's labels do not help, this is what
-#   holds the network back, and not the labels: take more `steps`.
-# - `sam_small` never learned from boxes; for a model that did, try `prompt="box_all"`. What a detector's
-#   boxes are worth when they are off is on the page about [prompts](#prompt-modes).
+# - One division of patients and one seed. The intervals hold what the held-out patients let vary,
+#   not what another division or another start of the learning would.
+# - A label that SAM draws can be another structure than the one meant, and nobody looks at it here.
+#   Where the object has several regions, one click gives one of them.
+# - The networks are small and learn for few steps. Where even the oracle's labels do not help, this
+#   is what holds the network back, and not the labels: take more `steps`.
+# - `sam_small` never learned from boxes; for a model that did, try `prompt="box_all"`. What a
+#   detector's boxes are worth when they are off is on the page about [prompts](#prompt-modes).
 
 # %% [markdown]
 # ## How this page was made

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # What it costs
 #
-# How long does an evaluation take, beside the study's released code and beside the model alone, and how does
-# that grow with images, objects, clicks, cases and workers?
+# How long does an evaluation take, beside the study's released code and beside the model alone, and
+# how does that grow with images, objects, clicks, cases and workers?
 
 # %% tags=["parameters"]
 measured = "benchmarks/measured"  # folder of the tables that `make bench` writes
@@ -22,9 +22,9 @@ measured = "benchmarks/measured"  # folder of the tables that `make bench` write
 # %% tags=["hide-input"]
 from IPython.display import HTML, display
 
-from medsam_utils.pages import speed
-from medsam_utils.pages.record import command
-from medsam_utils.pages.runs import given
+from medsam_utils.book.pages import speed
+from medsam_utils.book.pages.record import command
+from medsam_utils.book.pages.runs import given
 
 parameters = given(globals())
 speed.answer(measured)
@@ -33,11 +33,11 @@ speed.answer(measured)
 # ## By image size and number of objects
 #
 # **Released** is the study's released loop as [the protocol](#the-protocol) describes it, in our words: one
-# object at a time, three masks at full size, everything kept to the end. **Plain** is Algorithm 1 as a first
-# script would have it, around the same `SamPredictor`. **Bare** is segment-anything's encoder once and its
-# decoder for all objects at every click, and nothing else: no click, no mask, no IoU. Where **ours / bare**
-# is below 1, our decoder does the same sums with less work than the original one: what the image alone
-# decides is computed once.
+# object at a time, three masks at full size, everything kept to the end. **Plain** is Algorithm 1
+# as a first script would have it, around the same `SamPredictor`. **Bare** is segment-anything's
+# encoder once and its decoder for all objects at every click, and nothing else: no click, no mask,
+# no IoU. Where **ours / bare** is below 1, our decoder does the same sums with less work than the
+# original one: what the image alone decides is computed once.
 
 # %% tags=["hide-input"]
 display(speed.ratios(measured), speed.tables(measured, "loop_by_size"))
@@ -51,8 +51,9 @@ speed.tables(measured, "loop_by_clicks")
 # %% [markdown]
 # ## By number of cases, and on workers
 #
-# Each number of cases is run by a process of its own, so that its peak memory is its own. The workers are up
-# and have loaded the model before the clock starts; the rows of all of them are compared byte by byte.
+# Each number of cases is run by a process of its own, so that its peak memory is its own. The
+# workers are up and have loaded the model before the clock starts; the rows of all of them are
+# compared byte by byte.
 
 # %% tags=["hide-input"]
 speed.tables(measured, "cases", "workers")
@@ -60,9 +61,9 @@ speed.tables(measured, "cases", "workers")
 # %% [markdown]
 # ## The price of being fast
 #
-# The fast loop sums in another order than `SamPredictor`, and a pixel near the mask's border can tip over:
-# how often does that lead to another click? And what does a second protocol on the same images cost when the
-# encoded images were kept?
+# The fast loop sums in another order than `SamPredictor`, and a pixel near the mask's border can
+# tip over: how often does that lead to another click? And what does a second protocol on the same
+# images cost when the encoded images were kept?
 
 # %% tags=["hide-input"]
 speed.tables(measured, "agreement", "embeddings")
@@ -70,17 +71,17 @@ speed.tables(measured, "agreement", "embeddings")
 # %% [markdown]
 # ## A click in a page, and in JupyterLab
 #
-# Where a page of this book answers a reader's own clicks, SAM's decoder runs in the browser. The image is
-# encoded beforehand; what the image alone decides of the decoder is computed at the first click. Weights of
-# `vit_b` that were never trained stand in for the released ones, here and in the table above: they cost the
-# same, but for drawing, since their masks are ragged.
+# Where a page of this book answers a reader's own clicks, SAM's decoder runs in the browser. The
+# image is encoded beforehand; what the image alone decides of the decoder is computed at the first
+# click. Weights of `vit_b` that were never trained stand in for the released ones, here and in the
+# table above: they cost the same, but for drawing, since their masks are ragged.
 
 # %% tags=["hide-input"]
 speed.tables(measured, "in_page")
 
 # %% [markdown]
-# In JupyterLab the kernel answers a click, and the image was encoded at the first one. A large picture is
-# zoomed and moved there at full size.
+# In JupyterLab the kernel answers a click, and the image was encoded at the first one. A large
+# picture is zoomed and moved there at full size.
 
 # %% tags=["hide-input"]
 speed.tables(measured, "live", "fluency")
@@ -88,22 +89,23 @@ speed.tables(measured, "live", "fluency")
 # %% [markdown]
 # ## How
 #
-# The loop's tables and the one of workers are medians of runs that took turns; those of cases, of the
-# agreement and of stored embeddings are single runs. Each loop has a process of its own and one thread, in
-# processor time. Cases, workers and clicks are in wall time. Of the first two, this process reads and
-# encodes the next image in threads while it clicks on one, each worker has one thread, and the released loop
-# as many as torch takes. Clicks are medians over those after the first. The first line of each table says
-# when and on what. Measure on your machine with `make bench` and build the book again. What the evaluation
-# does to be fast: an image is encoded once; all its objects are decoded together; only those pixels of a
-# mask are computed that can be foreground; exact distances are measured where an approximation says that the
-# deepest pixel can be, and in the error region alone.
+# The loop's tables and the one of workers are medians of runs that took turns; those of cases, of
+# the agreement and of stored embeddings are single runs. Each loop has a process of its own and one
+# thread, in processor time. Cases, workers and clicks are in wall time. Of the first two, this
+# process reads and encodes the next image in threads while it clicks on one, each worker has one
+# thread, and the released loop as many as torch takes. Clicks are medians over those after the
+# first. The first line of each table says when and on what. Measure on your machine with `make
+# bench` and build the book again. What the evaluation does to be fast: an image is encoded once;
+# all its objects are decoded together; only those pixels of a mask are computed that can be
+# foreground; exact distances are measured where an approximation says that the deepest pixel can
+# be, and in the error region alone.
 #
 # ## Limits
 #
-# - Ratios carry from one machine to the next better than times, and neither carries far. Trust no ratio
-#   below about 1.3.
-# - `sam_small` is a small network, so what is not the model weighs most. With SAM ViT-H on a CPU the encoder
-#   is nearly all of the time, and every loop that encodes once is nearly as fast.
+# - Ratios carry from one machine to the next better than times, and neither carries far. Trust no
+#   ratio below about 1.3.
+# - `sam_small` is a small network, so what is not the model weighs most. With SAM ViT-H on a CPU
+#   the encoder is nearly all of the time, and every loop that encodes once is nearly as fast.
 # - Nothing here was measured on a GPU.
 
 # %% [markdown]

@@ -14,8 +14,8 @@
 # (through-the-volume)=
 # # Through the volume
 #
-# SAM sees one slice at a time. When it has an object in one slice, can its own mask prompt the next slice,
-# and so on to both ends, and how many clicks does that save?
+# SAM sees one slice at a time. When it has an object in one slice, can its own mask prompt the next
+# slice, and so on to both ends, and how many clicks does that save?
 
 # %% tags=["parameters"]
 datasets = "mri_prostate mri_heart ct_spleen"  # names of datasets of volumes, with spaces between
@@ -23,9 +23,7 @@ folder = ""  # your own data instead: a folder with images/ and masks/ of volume
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "sam_small"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
-ways = (
-    "mask, box, click, box and click, click and mask"  # what of a slice's mask prompts the next, with commas
-)
+ways = "mask, box, click, box and click, click and mask"  # what of a slice's mask prompts the next, with commas
 stop = "area"  # where the object is taken to end: never, predicted IoU, area or both
 least_iou = 0.5  # a predicted IoU below it ends the object
 most_change = 2.0  # a change of area by more than this factor ends the object
@@ -47,15 +45,15 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from medsam_utils import plots
+from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages.record import made_by
+from medsam_utils.book.pages.runs import answers, datasets_of, given
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError
 from medsam_utils.comparison import CHANGE, against
 from medsam_utils.metrics import dice
-from medsam_utils.pages import figures, page
-from medsam_utils.pages.record import made_by
-from medsam_utils.pages.runs import answers, datasets_of, given
-from medsam_utils.propagation import Carry, carried, clicked, stacks, starts
 from medsam_utils.run_record import versions
+from medsam_utils.workflows.propagation import Carry, carried, clicked, stacks, starts
 
 parameters = given(globals())
 
@@ -73,7 +71,8 @@ EVERY = "every slice"  # the way that carries nothing: Algorithm 1 in each slice
 
 # %% tags=["hide-input"]
 def segmented(stack, model, protocol):
-    """An object of a volume in every way: way, stop rule, round, slices prompted, clicks spent, and masks."""
+    """An object of a volume in every way: way, stop rule, round, slices prompted, clicks spent, and
+    masks."""
     encoded = [model.encode(case.image) for case in stack.cases]
     answered = clicked(stack, model, encoded, protocol, clicks)
     areas = [truth.area for truth in stack.truths]
@@ -95,14 +94,23 @@ def evaluate(dataset, model, protocol):
     of_run = {"dataset": dataset.name, "level": dataset.level, "protocol": protocol.name}
     of_run |= {"model": model.name, "weights": model.weights}
     for stack in stacks(dataset, beyond, max_volumes):
-        of_stack = {"task": stack.task, "volume": stack.volume, "patient_id": stack.cases[0].patient_id}
+        of_stack = {
+            "task": stack.task,
+            "volume": stack.volume,
+            "patient_id": stack.cases[0].patient_id,
+        }
         of_stack["slices"] = sum(truth.area > 0 for truth in stack.truths)
         for *facts, masks in segmented(stack, model, protocol):
             facts = zip(("way", "stop", "round", "prompted", "spent"), facts, strict=True)
             lines.append(of_run | of_stack | dict(facts) | stack.scores(masks))
     rows = pd.DataFrame(lines)
     volumes, seconds = rows["volume"].nunique(), round(time.perf_counter() - clock, 3)
-    settings = {"dataset": dataset.settings(), "model": model.settings(), "clicks": clicks, "beyond": beyond}
+    settings = {
+        "dataset": dataset.settings(),
+        "model": model.settings(),
+        "clicks": clicks,
+        "beyond": beyond,
+    }
     settings |= {"rounds": rounds, "carries": list(map(repr, carries.values()))}
     rows.attrs["record"] = {
         "device": str(getattr(model, "device", "cpu")),
@@ -120,7 +128,8 @@ rows = runs.rows
 
 # %% tags=["hide-input"]
 def summary(rows):
-    """Mean Dice of every way, stop rule and round of a model, and minus that of the best with one slice."""
+    """Mean Dice of every way, stop rule and round of a model, and minus that of the best with one
+    slice."""
     rows = rows.assign(case_id=rows["dataset"] + "/" + rows["task"] + "/" + rows["volume"])
     rows["patient_id"] = rows["dataset"] + "/" + rows["patient_id"]
     rows["key"] = list(zip(rows["way"], rows["stop"], rows["round"], strict=True))
@@ -150,9 +159,9 @@ display(page.banner(subjects, runs.models, runs.notes), page.sentence(*parts))
 # %% [markdown]
 # ## Dice against clicks spent
 #
-# The dashed line clicks in every slice, once, twice and so on. The others click in the slice where the object
-# is largest and carry the mask on; then also in the middle of both halves, then in the middle of every gap
-# that is left. Dice is of the whole volume, as one object.
+# The dashed line clicks in every slice, once, twice and so on. The others click in the slice where
+# the object is largest and carry the mask on; then also in the middle of both halves, then in the
+# middle of every gap that is left. Dice is of the whole volume, as one object.
 
 
 # %% tags=["hide-input"]
@@ -162,9 +171,16 @@ def draw(axes, table):
         style = {"color": plots.COLOURS[(i - 1) % 5], "marker": plots.MARKERS[i % 7], "ms": 5}
         style |= {"color": plots.INK, "linestyle": "--"} if way == EVERY else {}
         axes.plot(line["spent"], line["dice"], label=way, **style)
-    axes.set(ylim=(0, 1), xlim=(0, None), xlabel="clicks in the whole volume", ylabel="Dice of the volume")
+    axes.set(
+        ylim=(0, 1),
+        xlim=(0, None),
+        xlabel="clicks in the whole volume",
+        ylabel="Dice of the volume",
+    )
     axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, labelcolor=plots.INK)
-    points = table.assign(text=[f"{y:.2f} with {x:.1f}" for x, y in table[["spent", "dice"]].to_numpy()])
+    points = table.assign(
+        text=[f"{y:.2f} with {x:.1f}" for x, y in table[["spent", "dice"]].to_numpy()]
+    )
     texts = points.groupby("way", sort=False)["text"].agg(", ".join)
     return "; ".join(f"{way} {text} clicks" for way, text in texts.items())
 
@@ -172,7 +188,12 @@ def draw(axes, table):
 shown = pd.concat(tables)
 shown = shown[shown["stop"].isin([stop, ""])]
 figures.panels(
-    shown, ["model", "level"], "Line plot of Dice against clicks in the volume", draw, (5.2, 3.6), 420
+    shown,
+    ["model", "level"],
+    "Line plot of Dice against clicks in the volume",
+    draw,
+    (5.2, 3.6),
+    420,
 )
 
 # %% [markdown]
@@ -180,9 +201,9 @@ figures.panels(
 #
 # *Mask* gives the next slice the last one's low-resolution logits, *box* the box round its mask, *click* the
 # pixel that is deepest inside. With one slice prompted, under four rules: the object ends where the
-# predicted IoU is low, where the area jumps, where either happens, or only where the mask is empty (never).
-# HD95 and the mean surface distance are in mm. Brackets hold 95 % intervals, patients resampled; differences
-# are paired, volume by volume.
+# predicted IoU is low, where the area jumps, where either happens, or only where the mask is empty
+# (never). HD95 and the mean surface distance are in mm. Brackets hold 95 % intervals, patients
+# resampled; differences are paired, volume by volume.
 
 # %% tags=["hide-input"]
 shown = pd.concat(tables)
@@ -198,12 +219,15 @@ page.numbers_table(shown[[*columns, "Dice, minus the best carried", "HD95, mm", 
 # %% [markdown]
 # ## One volume, slice by slice
 #
-# The volume whose Dice is the median under the way that does best. Green line: the truth. Red dashes: the
-# mask.
+# The volume whose Dice is the median under the way that does best. Green line: the truth. Red
+# dashes: the mask.
 
 # %% tags=["hide-input"]
 best = tables[0][tables[0]["best"]].iloc[0]
-same = rows[["model", "level", "way", "stop", "round"]] == best[["model", "level", "way", "stop", "round"]]
+same = (
+    rows[["model", "level", "way", "stop", "round"]]
+    == best[["model", "level", "way", "stop", "round"]]
+)
 of_best = rows[same.all(axis=1)].sort_values("dice")
 record = of_best.iloc[len(of_best) // 2]
 carry, model = carries[best["way"], best["stop"]], runs.models[best["model"]]
@@ -230,22 +254,24 @@ HTML(figures.group(f"{title}: Dice of the volume {record['dice']:.2f}", pictures
 # %% [markdown]
 # ## How
 #
-# In a slice that is prompted, Algorithm 1 places its clicks. The mask that SAM is most sure of then prompts
-# the slices on both sides, whose masks prompt the next, up to the stop rule; between two prompted slices each
-# goes half of the way. Slices past the ends of the object take part, so a mask that runs on costs Dice. SAM
-# itself is unchanged and knows nothing of depth.
+# In a slice that is prompted, Algorithm 1 places its clicks. The mask that SAM is most sure of then
+# prompts the slices on both sides, whose masks prompt the next, up to the stop rule; between two
+# prompted slices each goes half of the way. Slices past the ends of the object take part, so a mask
+# that runs on costs Dice. SAM itself is unchanged and knows nothing of depth.
 
 # %% [markdown]
 # ## Limits
 #
-# - The simulated user knows where the object is largest and where it ends. A person has to look for that.
-# - The way that is named first is the best of those that were tried, on the same volumes: on new ones it may
-#   lose a little.
+# - The simulated user knows where the object is largest and where it ends. A person has to look for
+#   that.
+# - The way that is named first is the best of those that were tried, on the same volumes: on new
+#   ones it may lose a little.
 # - Few slices past each end are looked at (`beyond` in the parameters); without a stop rule a mask
 #   could run on further.
-# - The embedded `sam_small` never learned from boxes or from a mask without clicks, so that those ways fail
-#   here says nothing about the released SAM.
-# - Models that were trained on videos, such as SAM 2, carry a memory instead of a prompt. They are not here.
+# - The embedded `sam_small` never learned from boxes or from a mask without clicks, so that those
+#   ways fail here says nothing about the released SAM.
+# - Models that were trained on videos, such as SAM 2, carry a memory instead of a prompt. They are
+#   not here.
 
 # %% [markdown]
 # ## How this page was made

@@ -46,14 +46,14 @@ from IPython.display import HTML, display
 from torch.nn import functional
 
 from medsam_utils import PAPER, load_model, models, plots
+from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages.record import command
+from medsam_utils.book.pages.runs import given
 from medsam_utils.case import Case
-from medsam_utils.drawings import Drawings, draw
+from medsam_utils.demo.drawings import Drawings, draw
 from medsam_utils.models.sam_small import build_sam_small
-from medsam_utils.pages import figures, page
-from medsam_utils.pages.record import command
-from medsam_utils.pages.runs import given
 from medsam_utils.simulation import simulate
-from medsam_utils.training import Training, click_in, decode
+from medsam_utils.workflows.training import Training, click_in, decode
 
 parameters = given(globals())
 torch.set_num_threads(threads)
@@ -69,7 +69,8 @@ def drawing_of(seed, number):
 
 
 def iou_on_drawings(network, count, clicks=3):
-    """Mean IoU after each of Algorithm 1's clicks on drawings that no training has seen; one object each."""
+    """Mean IoU after each of Algorithm 1's clicks on drawings that no training has seen; one object
+    each."""
     model, values = load_model("sam_small", device=device), []
     model.network = copy.deepcopy(network).eval()
     for i in range(count):
@@ -84,7 +85,8 @@ def iou_on_drawings(network, count, clicks=3):
 untrained = iou_on_drawings(build_sam_small().to(device), unseen)
 shipped = iou_on_drawings(load_model("sam_small", device=device).network, unseen)
 counts = {
-    name: sum(p.numel() for p in part.parameters()) for name, part in build_sam_small().named_children()
+    name: sum(p.numel() for p in part.parameters())
+    for name, part in build_sam_small().named_children()
 }
 page.sentence(
     f"A program that draws is enough for a start: on {unseen} drawings that it never saw, the embedded "
@@ -96,37 +98,42 @@ page.sentence(
 # %% [markdown]
 # ## The drawings
 #
-# The embedded `sam_small` has never seen a medical image, nor any photograph, so what it does on medical
-# images is zero-shot, as in the study. It learns from procedural drawings (`medsam_utils/drawings.py`): a map
-# of labels, bent by a smooth warp, painted with grey values, spoilt as scanners spoil images. No drawing is
-# meant to be an organ; it is their variety that counts. Narrower drawings, separate ellipses on plain
-# texture, taught a first network next to nothing about real images.
+# The embedded `sam_small` has never seen a medical image, nor any photograph, so what it does on
+# medical images is zero-shot, as in the study. It learns from procedural drawings
+# (`medsam_utils/drawings.py`): a map of labels, bent by a smooth warp, painted with grey values,
+# spoilt as scanners spoil images. No drawing is meant to be an organ; it is their variety that
+# counts. Narrower drawings, separate ellipses on plain texture, taught a first network next to
+# nothing about real images.
 
 # %% tags=["hide-input"]
 shown = []
 for i in range(6):
     image, masks = drawing_of(seed, i)
     text = f"{len(masks)} object{'s' * (len(masks) > 1)}"
-    shown.append(figures.picture(image, text, masks[0], alt=f"Drawing {i} with a contour, ", width=130))
+    shown.append(
+        figures.picture(image, text, masks[0], alt=f"Drawing {i} with a contour, ", width=130)
+    )
 HTML(figures.row(shown))
 
 # %% [markdown]
 # ## The network
 #
 # Prompt encoder and mask decoder are segment-anything's own modules, narrow. The image encoder is
-# convolutional, with attention at its coarsest stage alone, for a longest side of 256 pixels. It runs in
-# segment-anything's `SamPredictor` like any other SAM.
+# convolutional, with attention at its coarsest stage alone, for a longest side of 256 pixels. It
+# runs in segment-anything's `SamPredictor` like any other SAM.
 
 # %% tags=["hide-input"]
 counts["together"] = sum(counts.values())
-page.numbers_table(pd.DataFrame({"part": counts.keys(), "parameters": [f"{n:,}" for n in counts.values()]}))
+page.numbers_table(
+    pd.DataFrame({"part": counts.keys(), "parameters": [f"{n:,}" for n in counts.values()]})
+)
 
 # %% [markdown]
 # ## Prompts
 #
-# Clicks are simulated on the 128 x 128 grid of the mask decoder: at the maximum of the distance transform as
-# in Algorithm 1, or in one of four cases anywhere in the region, because people do not click the exact
-# middle.
+# Clicks are simulated on the 128 x 128 grid of the mask decoder: at the maximum of the distance
+# transform as in Algorithm 1, or in one of four cases anywhere in the region, because people do not
+# click the exact middle.
 
 
 # %%
@@ -139,31 +146,39 @@ def add_clicks(points, labels, truths, predictions, count, rng):
         taken = []
         for _ in range(count):
             taken.append(click_in(region, rng, taken, reach=8))
-        new_points.append([[2 * col + rng.integers(2), 2 * row + rng.integers(2)] for row, col in taken])
+        new_points.append(
+            [[2 * col + rng.integers(2), 2 * row + rng.integers(2)] for row, col in taken]
+        )
         new_labels.append([truth[where] for where in taken])
     new_points = torch.tensor(np.array(new_points), dtype=torch.float32, device=device)
     new_labels = torch.tensor(np.array(new_labels), dtype=torch.float32, device=device)
     return torch.cat([points, new_points], 1), torch.cat([labels, new_labels], 1)
 
 
-# Clicks added in each round of a step: mostly one or two, now and then many, so that nine are no surprise.
+# Clicks added in each round of a step: mostly one or two, now and then many, so that nine are no
+# surprise.
 ROUNDS = [(1,), (1, 1), (1, 1), (1, 2), (1, 4), (1, 1, 1), (1, 2, 3), (1, 3, 4)]
 
 # %% [markdown]
 # ## Loss
 #
-# With the focal loss of SAM's own training a network of random weights stayed with empty masks, so it is
-# cross-entropy here. One click can mean several objects: of the three candidates the best one counts most.
+# With the focal loss of SAM's own training a network of random weights stayed with empty masks, so
+# it is cross-entropy here. One click can mean several objects: of the three candidates the best one
+# counts most.
 
 
 # %%
 def loss_of(logits, predicted_iou, target, ambiguous):
-    """Loss of three candidates B x 3 x h x w against the covered share of each pixel, B x 1 x h x w."""
+    """Loss of three candidates B x 3 x h x w against the covered share of each pixel, B x 1 x h x
+    w."""
     probability = logits.sigmoid()
     overlap = (probability * target).sum((2, 3))
     dice = 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
-    entropy = functional.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
-    # Objects are small: their own pixels count once more, or all masks stay empty for hundreds of steps.
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, target.expand_as(logits), reduction="none"
+    )
+    # Objects are small: their own pixels count once more, or all masks stay empty for hundreds of
+    # steps.
     inside = (entropy * target).sum((2, 3)) / target.sum((2, 3))
     per_candidate = dice + 2 * entropy.mean((2, 3)) + 0.3 * inside
     mask, truth = logits > 0, target > 0.5
@@ -176,8 +191,9 @@ def loss_of(logits, predicted_iou, target, ambiguous):
 def affinity_loss_of(embeddings, points, target):
     """Loss that makes the embedding alike inside an object and different outside.
 
-    The cell under the first click is compared with all cells by cosine. It is no part of the model: without
-    it the decoder draws disks round clicks for thousands of steps before the image begins to matter.
+    The cell under the first click is compared with all cells by cosine. It is no part of the model:
+    without it the decoder draws disks round clicks for thousands of steps before the image begins
+    to matter.
     """
     features = functional.normalize(embeddings.float(), dim=1)
     cells = (points[:, 0] / 8).long()
@@ -185,16 +201,18 @@ def affinity_loss_of(embeddings, points, target):
     logits = 10 * (torch.einsum("bchw,bc->bhw", features, clicked) - 0.5)
     inside = functional.avg_pool2d(target, 4)[:, 0]
     probability = logits.sigmoid()
-    dice = 1 - (2 * (probability * inside).sum((1, 2)) + 1) / ((probability + inside).sum((1, 2)) + 1)
+    dice = 1 - (2 * (probability * inside).sum((1, 2)) + 1) / (
+        (probability + inside).sum((1, 2)) + 1
+    )
     return dice.mean() + functional.binary_cross_entropy_with_logits(logits, inside)
 
 
 # %% [markdown]
 # ## Training
 #
-# Muon trains the matrices inside, AdamW all else, and the running average of the weights is what is kept
-# (`medsam_utils/training.py`). Drawings and clicks of a step depend only on the seed and the step, so a
-# resumed run does what an uninterrupted one would have done.
+# Muon trains the matrices inside, AdamW all else, and the running average of the weights is what is
+# kept (`medsam_utils/training.py`). Drawings and clicks of a step depend only on the seed and the
+# step, so a resumed run does what an uninterrupted one would have done.
 
 # %%
 torch.manual_seed(seed)
@@ -213,7 +231,11 @@ loader = torch.utils.data.DataLoader(
     num_workers=workers,
     drop_last=True,
 )
-mixed = torch.autocast(torch.device(device).type, torch.bfloat16) if bfloat16 else contextlib.nullcontext()
+mixed = (
+    torch.autocast(torch.device(device).type, torch.bfloat16)
+    if bfloat16
+    else contextlib.nullcontext()
+)
 for step, drawn in training.steps(loader, steps, minutes, fall, learning_rate, save_every):
     rng = np.random.default_rng([seed, step, 1])
     images = drawn["image"].to(device)[:, None].float().expand(-1, 3, -1, -1)
@@ -237,7 +259,9 @@ for step, drawn in training.steps(loader, steps, minutes, fall, learning_rate, s
             points, labels = add_clicks(points, labels, truths, predictions, count, rng)
             previous = previous if rng.random() < 0.25 else None
             logits, predicted_iou = decode(sam, embeddings, points, labels, previous)
-            loss, true_iou = loss_of(logits.float(), predicted_iou.float(), targets, points.shape[1] == 1)
+            loss, true_iou = loss_of(
+                logits.float(), predicted_iou.float(), targets, points.shape[1] == 1
+            )
             total = total + loss / len(rounds)
             best = predicted_iou.argmax(1, keepdim=True)
             ious.append(true_iou.gather(1, best).mean().item())
@@ -246,7 +270,8 @@ for step, drawn in training.steps(loader, steps, minutes, fall, learning_rate, s
         affinity = affinity_loss_of(embeddings, points, targets)
         total = total + affinity
     total.backward()
-    # noted of each step: loss, its affinity part, IoU of the most confident mask, first and last round
+    # noted of each step: loss, its affinity part, IoU of the most confident mask, first and last
+    # round
     training.history.append((total.item(), affinity.item(), ious[0], ious[-1]))
 
 # %% [markdown]
@@ -257,13 +282,15 @@ made = ", ".join(f"{loss:.2f}" for loss, *_ in training.history[-12:])
 text = f"Steps: {training.start} before, {len(training.history)} now; loss of the last: {made}."
 trained = iou_on_drawings(training.average, unseen)
 of_weights = {"random": untrained, "of this run": trained, "in the repository": shipped}
-table = pd.DataFrame(of_weights.values(), columns=[f"IoU@{click + 1}" for click in range(len(trained))])
+table = pd.DataFrame(
+    of_weights.values(), columns=[f"IoU@{click + 1}" for click in range(len(trained))]
+)
 table.insert(0, "weights", of_weights.keys())
 display(HTML(f"<p>{text}</p>"), page.numbers_table(table))
 
 # %% [markdown]
-# The weights in the repository while they were trained: mean IoU on 200 unseen drawings, measured when the
-# training was over.
+# The weights in the repository while they were trained: mean IoU on 200 unseen drawings, measured
+# when the training was over.
 
 # %% tags=["hide-input"]
 log = pd.read_csv(Path(models.__file__).parent / "weights/sam_small.csv")
@@ -276,7 +303,8 @@ def draw_log(axes, table):
     plots.lines(axes, table, ["1 click", "3 clicks"], x="steps")
     axes.set(xlabel="steps", ylabel="IoU", ylim=(0, 1))
     return "; ".join(
-        f"With {clicks} " + ", ".join(f"{at.iou:.2f} after {at.steps:,}" for at in line.itertuples())
+        f"With {clicks} "
+        + ", ".join(f"{at.iou:.2f} after {at.steps:,}" for at in line.itertuples())
         for clicks, line in table.groupby("line", sort=False)
     )
 
@@ -286,27 +314,28 @@ figures.panels(
 )
 
 # %% [markdown]
-# The weights in the repository come from 6,176 steps of 8 drawings, about four hours on a share of two
-# processor cores. The recipe grew on the way: Muon came after 800 steps, the affinity loss after 1,500, the
-# present start of the decoder's attention after 1,900, when prompt encoder and mask decoder began anew. The
-# learning rate fell to zero from step 2,880 to 3,600, then rose again. From step 4,400 thin and faint targets
-# became rarer (`_worth` in the drawings), the previous mask was fed back in a quarter of the later rounds,
-# and the predicted IoU weighed twice as much; from step 5,000 the learning rate fell to zero. So this
-# notebook trains such a model, not bit for bit the same one. `python notebooks/train_sam_small.py` does it
-# with the parameters above; a page of the book runs a few steps.
+# The weights in the repository come from 6,176 steps of 8 drawings, about four hours on a share of
+# two processor cores. The recipe grew on the way: Muon came after 800 steps, the affinity loss
+# after 1,500, the present start of the decoder's attention after 1,900, when prompt encoder and
+# mask decoder began anew. The learning rate fell to zero from step 2,880 to 3,600, then rose again.
+# From step 4,400 thin and faint targets became rarer (`_worth` in the drawings), the previous mask
+# was fed back in a quarter of the later rounds, and the predicted IoU weighed twice as much; from
+# step 5,000 the learning rate fell to zero. So this notebook trains such a model, not bit for bit
+# the same one. `python notebooks/train_sam_small.py` does it with the parameters above; a page of
+# the book runs a few steps.
 #
 # ## Limits
 #
-# - A drawing is no image of a patient: what the network does on drawings says little about what it does on
-#   those. The chapters on datasets tell the latter.
+# - A drawing is no image of a patient: what the network does on drawings says little about what it
+#   does on those. The chapters on datasets tell the latter.
 # - Thin structures and very small objects stay its weakness, as they are rare among the drawings.
 # - The recipe was changed during training, and no second run tells how much each change was worth.
 
 # %% [markdown]
 # ## How this page was made
 #
-# A page of the book keeps nothing. This command keeps weights and a checkpoint in the folder `training`; with
-# no parameters at all it trains to the end.
+# A page of the book keeps nothing. This command keeps weights and a checkpoint in the folder
+# `training`; with no parameters at all it trains to the end.
 
 # %% tags=["hide-input"]
 HTML(command("train_sam_small", parameters))

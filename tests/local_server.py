@@ -47,12 +47,15 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[SimpleNamespace]:
-    """A server whose files, answers and cuts (bytes after which a connection ends) the test decides."""
+    """A server whose files, answers and cuts (bytes after which a connection ends) the test
+    decides."""
     state = SimpleNamespace(files={}, requests=[], cuts=[], statuses=[], ranges=True)
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.state = state
     state.url = f"http://127.0.0.1:{http.server_port}"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread = threading.Thread(
+        target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    )
     thread.start()
     try:
         yield state

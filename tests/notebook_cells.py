@@ -16,7 +16,8 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 def run_cells(notebook: str, until: str = "", **parameters: Any) -> tuple[dict[str, Any], str]:
     """Execute a notebook with parameters: its names afterwards, and the text of all that it showed.
 
-    until: of the first cell that has this in it, which is the last that is executed; empty: of none.
+    until: of the first cell that has this in it, which is the last that is executed; empty: of
+    none.
     """
     first, *others = _code_cells(notebook)
     names: dict[str, Any] = {}
@@ -38,7 +39,11 @@ def run_cell(notebook: str, having: str, names: dict[str, Any]) -> str:
 
 
 def _code_cells(notebook: str) -> list[str]:
-    cells = [cell for cell in jupytext.read(NOTEBOOKS / f"{notebook}.py").cells if cell.cell_type == "code"]
+    cells = [
+        cell
+        for cell in jupytext.read(NOTEBOOKS / f"{notebook}.py").cells
+        if cell.cell_type == "code"
+    ]
     assert cells[0].metadata["tags"] == ["parameters"]
     return [cell.source for cell in cells]
 

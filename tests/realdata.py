@@ -1,6 +1,7 @@
 """Real image and mask pairs beside the repository, laid out as `load_folder` wants them.
 
-They are not part of the project: a checkout may lack them, and tests that need them are then skipped.
+They are not part of the project: a checkout may lack them, and tests that need them are then
+skipped.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def pairs(set_name: str | None = None) -> list[dict[str, str]]:
 def stage(set_name: str, folder: Path) -> Path:
     """Copy one set to `folder`/images and `folder`/masks, equal names, and return `folder`.
 
-    Files that `load_folder` reads are copied as they are. Masks by a colour rule are written as PNG,
-    second masks are united with the first, at the image's size.
+    Files that `load_folder` reads are copied as they are. Masks by a colour rule are written as
+    PNG, second masks are united with the first, at the image's size.
     """
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,10 @@ def stage(set_name: str, folder: Path) -> Path:
             # The image and its first mask have been resized since, the second mask has not.
             size = Image.open(image).size
             paths = sorted(mask.parent.glob(f"{image.stem}_mask*"))
-            masks = [Image.open(path).convert("L").resize(size, Image.Resampling.NEAREST) for path in paths]
+            masks = [
+                Image.open(path).convert("L").resize(size, Image.Resampling.NEAREST)
+                for path in paths
+            ]
             Image.fromarray((np.array(masks) > 127).any(axis=0)).save(f"{to}.png")
         else:
             shutil.copyfile(mask, f"{to}{suffix if suffix == '.nii.gz' else mask.suffix}")
@@ -102,7 +106,8 @@ def as_nifti(path: Path, to: Path) -> Path:
 
 
 def table(model_names: list[str]) -> pd.DataFrame:
-    """IoU after 1, 3 and 9 clicks of every set under `PAPER`, all pairs, and of eight flat sets together.
+    """IoU after 1, 3 and 9 clicks of every set under `PAPER`, all pairs, and of eight flat sets
+    together.
 
     calibration: mean absolute difference of predicted and true IoU over all clicks.
     """
@@ -115,11 +120,31 @@ def table(model_names: list[str]) -> pd.DataFrame:
             iou = rows.groupby("click")["iou"].mean()
             calibration = (rows["predicted_iou"] - rows["iou"]).abs().mean()
             objects, excluded = int((rows["click"] == 1).sum()), len(rows.attrs["excluded"])
-            line = [model.name, model.weights[:12], set_name, objects, excluded, *iou[[1, 3, 9]], calibration]
+            line = [
+                model.name,
+                model.weights[:12],
+                set_name,
+                objects,
+                excluded,
+                *iou[[1, 3, 9]],
+                calibration,
+            ]
             lines.append(line)
-    columns = ["model", "weights", "set", "objects", "excluded", "IoU@1", "IoU@3", "IoU@9", "calibration"]
+    columns = [
+        "model",
+        "weights",
+        "set",
+        "objects",
+        "excluded",
+        "IoU@1",
+        "IoU@3",
+        "IoU@9",
+        "calibration",
+    ]
     found = pd.DataFrame(lines, columns=columns)
-    scores = found[found["set"].isin(FLAT)].groupby(["model", "weights"], sort=False)[columns[5:]].mean()
+    scores = (
+        found[found["set"].isin(FLAT)].groupby(["model", "weights"], sort=False)[columns[5:]].mean()
+    )
     means = scores.reset_index().assign(set="mean of the eight")
     return pd.concat([found.astype({"objects": "Int64", "excluded": "Int64"}), means]).round(3)
 

@@ -13,24 +13,35 @@ from PIL import Image
 from test_explorer import HOSTILE, mask_of, write_folder
 
 from medsam_utils import DATASETS, load_dataset, load_folder
+from medsam_utils.book.explorer.annotation import Annotation, coco, nifti, png
+from medsam_utils.book.explorer.annotation_files import file_name, files_of, write_files
+from medsam_utils.book.explorer.live import Explorer
+from medsam_utils.book.explorer.run_lengths import from_run_lengths, run_lengths
 from medsam_utils.case import BadInputError
 from medsam_utils.datasets.dicom import read_series
 from medsam_utils.datasets.scans import Scan
 from medsam_utils.datasets.unlabelled import load_images
 from medsam_utils.datasets.volume_files import find_cut, read_volume
 from medsam_utils.datasets.volumes import Volumes
-from medsam_utils.explorer.annotation import Annotation, coco, nifti, png
-from medsam_utils.explorer.annotation_files import file_name, files_of, write_files
-from medsam_utils.explorer.live import Explorer
-from medsam_utils.explorer.run_lengths import from_run_lengths, run_lengths
 
 VOLUMES = [name for name, dataset in DATASETS.items() if isinstance(dataset.reader, Volumes)]
 
 
 def annotation(case, class_name, mask, clicks=((1, 2, 1),)):
-    prompts = {"model": "sam_small", "clicks": [list(c) for c in clicks], "box": None, "candidate": 0}
+    prompts = {
+        "model": "sam_small",
+        "clicks": [list(c) for c in clicks],
+        "box": None,
+        "candidate": 0,
+    }
     return Annotation(
-        "Title", "Task", case, class_name, **prompts, size=list(mask.shape), counts=run_lengths(mask)
+        "Title",
+        "Task",
+        case,
+        class_name,
+        **prompts,
+        size=list(mask.shape),
+        counts=run_lengths(mask),
     )
 
 
@@ -39,7 +50,8 @@ def opened(content: bytes):
 
 
 def by_volume(dataset, class_name):
-    """The truth of all slices of each volume as annotations: volume's images -> [(annotation, reference)]."""
+    """The truth of all slices of each volume as annotations: volume's images -> [(annotation,
+    reference)]."""
     volumes = {}
     for reference in dataset.list().references:
         mask = dataset.load(reference, class_name).masks[class_name]
@@ -56,7 +68,9 @@ def test_the_truth_of_every_slice_exported_is_the_datasets_own_label_file(name, 
     for members in by_volume(dataset, class_name):
         _, reference = members[0]
         labels = [nibabel.load(path) for path in reference.masks]
-        votes = [np.isin(np.asarray(label.dataobj), dataset.classes[class_name]) for label in labels]
+        votes = [
+            np.isin(np.asarray(label.dataobj), dataset.classes[class_name]) for label in labels
+        ]
         expected = np.sum(votes, axis=0) > len(votes) // 2
         image, source = opened(nifti(members, dataset)), nibabel.load(reference.images[0])
         assert image.shape == source.shape and image.get_data_dtype() == np.uint8
@@ -126,7 +140,9 @@ def test_a_mask_of_another_size_than_its_slice_is_refused(tmp_path):
 def test_coco_holds_masks_boxes_and_areas_by_image_and_class():
     mask = np.zeros((30, 40), bool)
     mask[3:9, 5:20] = mask[8:12, 5:7] = True
-    made = json.loads(json.dumps(coco([annotation("a", "cyst", mask), annotation("b", "blood", ~mask)])))
+    made = json.loads(
+        json.dumps(coco([annotation("a", "cyst", mask), annotation("b", "blood", ~mask)]))
+    )
     assert [c["name"] for c in made["categories"]] == ["blood", "cyst"]
     assert [(i["file_name"], i["height"], i["width"]) for i in made["images"]] == [
         ("a", 30, 40),
@@ -140,7 +156,9 @@ def test_coco_holds_masks_boxes_and_areas_by_image_and_class():
         96,
     )
     assert (second["image_id"], second["category_id"], second["area"]) == (2, 1, 1200 - 96)
-    assert np.array_equal(mask_of(first["segmentation"]["counts"], first["segmentation"]["size"]), mask)
+    assert np.array_equal(
+        mask_of(first["segmentation"]["counts"], first["segmentation"]["size"]), mask
+    )
     assert first["prompts"]["clicks"] == [[1, 2, 1]]
 
 
@@ -157,8 +175,22 @@ def test_damaged_run_lengths_are_refused(text):
 
 
 def test_file_names_are_safe_and_never_the_same(tmp_path):
-    nasty = [*HOSTILE, "../../etc/passwd", "a/b", "a\\b", "a__b", "..", "", "CON", "x" * 300, "é", "e\u0301"]
-    names = [file_name("Set", part, "lesion") for part in nasty] + [file_name("Set", "a", "b__lesion")]
+    nasty = [
+        *HOSTILE,
+        "../../etc/passwd",
+        "a/b",
+        "a\\b",
+        "a__b",
+        "..",
+        "",
+        "CON",
+        "x" * 300,
+        "é",
+        "e\u0301",
+    ]
+    names = [file_name("Set", part, "lesion") for part in nasty] + [
+        file_name("Set", "a", "b__lesion")
+    ]
     assert len({name.casefold() for name in names}) == len(names)
     for name in names:
         assert name.isascii() and len(name) < 200 and not set(name) & set("/\\:*?\"<>|' ")
@@ -171,7 +203,9 @@ def test_names_that_differ_in_case_alone_are_refused_not_lost(tmp_path):
     dataset = load_folder(write_folder(tmp_path, ["a"]))
     (reference,) = dataset.list().references
     session = {
-        "annotations": [vars(annotation("a", name, np.ones((60, 48), bool))) for name in ("Cyst", "cyst")]
+        "annotations": [
+            vars(annotation("a", name, np.ones((60, 48), bool))) for name in ("Cyst", "cyst")
+        ]
     }
     with pytest.raises(BadInputError, match="upper and lower case"):
         files_of(session, lambda title, case: (dataset, reference), ["png"])
@@ -182,7 +216,9 @@ def test_names_that_differ_in_case_alone_are_refused_not_lost(tmp_path):
 
 @pytest.fixture
 def hostile(tmp_path):
-    return load_folder(write_folder(tmp_path / "own", HOSTILE, spill=4), name='</script>"My \' study"')
+    return load_folder(
+        write_folder(tmp_path / "own", HOSTILE, spill=4), name='</script>"My \' study"'
+    )
 
 
 def annotated(dataset):
@@ -205,8 +241,16 @@ def test_a_session_comes_back_exactly_and_undo_goes_on_from_there(hostile, tmp_p
     before = {path: path.read_bytes() for path in paths}
     assert again.save(tmp_path / "out") == paths  # its own files may be renewed
     assert {path: path.read_bytes() for path in paths} == before
-    again.state = {"case": HOSTILE[0], "class": "<b>cyst</b>"}  # what it was prompted with is there again
-    assert again.state["clicks"] == [[12, 18, 1], [2, 2, 0]] and again.state["box"] == [4, 6, 24, 28]
+    again.state = {
+        "case": HOSTILE[0],
+        "class": "<b>cyst</b>",
+    }  # what it was prompted with is there again
+    assert again.state["clicks"] == [[12, 18, 1], [2, 2, 0]] and again.state["box"] == [
+        4,
+        6,
+        24,
+        28,
+    ]
     steps = []
     for _ in range(4):
         again.undo()
@@ -225,7 +269,10 @@ def test_a_session_is_saved_as_files_of_every_format_with_hostile_names(hostile,
     assert np.array_equal(np.asarray(Image.open(picture)) > 0, mask) and mask.any()
     assert np.array_equal(np.asarray(nibabel.load(volume).dataobj)[..., 0].T > 0, mask)
     saved = json.loads((tmp_path / "out" / "coco.json").read_text(encoding="utf-8"))
-    assert (saved["images"][0]["file_name"], saved["categories"][0]["name"]) == (HOSTILE[0], "<b>cyst</b>")
+    assert (saved["images"][0]["file_name"], saved["categories"][0]["name"]) == (
+        HOSTILE[0],
+        "<b>cyst</b>",
+    )
 
 
 def test_files_of_others_are_never_overwritten_silently_and_own_ones_follow(hostile, tmp_path):
@@ -234,7 +281,9 @@ def test_files_of_others_are_never_overwritten_silently_and_own_ones_follow(host
     (tmp_path / "other" / "coco.json").write_text("precious")
     with pytest.raises(BadInputError, match=r"coco\.json exists already"):
         explorer.save(tmp_path / "other")
-    assert [path.name for path in (tmp_path / "other").iterdir()] == ["coco.json"]  # nothing was written
+    assert [path.name for path in (tmp_path / "other").iterdir()] == [
+        "coco.json"
+    ]  # nothing was written
     assert explorer.save(tmp_path / "other", replace=True)
     with pytest.raises(BadInputError, match="exists already"):
         annotated(hostile).save(tmp_path / "other")
@@ -254,7 +303,9 @@ def test_files_of_others_are_never_overwritten_silently_and_own_ones_follow(host
         (lambda s: s.pop("objects"), "no session to resume"),
     ],
 )
-def test_a_session_that_does_not_fit_is_refused_and_changes_nothing(hostile, tmp_path, change, reason):
+def test_a_session_that_does_not_fit_is_refused_and_changes_nothing(
+    hostile, tmp_path, change, reason
+):
     session = annotated(hostile).session
     change(session)
     (tmp_path / "session.json").write_text(json.dumps(session), encoding="utf-8")

@@ -34,7 +34,9 @@ def test_area_overlap_difference_and_pixels_are_those_of_the_whole_masks():
         assert np.array_equal(boxed_a.mask(), a) and np.array_equal(boxed_a.trimmed().mask(), a)
         assert (boxed_a.area, boxed_a.common(boxed_b)) == (a.sum(), (a & b).sum())
         assert np.array_equal((boxed_a ^ boxed_b).mask(), a ^ b)
-        assert all(((row, col) in boxed_a) == a[row, col] for row, col in rng.integers(0, 40, (20, 2)))
+        assert all(
+            ((row, col) in boxed_a) == a[row, col] for row, col in rng.integers(0, 40, (20, 2))
+        )
         np.testing.assert_equal(iou(boxed_a, boxed_b), iou(a, b))
         np.testing.assert_equal(dice(a, boxed_b), dice(a, b))
         assert components(boxed_a) == components(a)

@@ -7,12 +7,11 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from medsam_utils import MODELS
-from medsam_utils.datasets import DATASETS, load_dataset
+from medsam_utils import DATASETS, MODELS, load_dataset
+from medsam_utils.book.pages import catalogue
+from medsam_utils.book.pages.catalogue import Count
+from medsam_utils.book.render.state import data_state
 from medsam_utils.datasets.sources import ARCHIVES, HOW
-from medsam_utils.pages import catalogue
-from medsam_utils.pages.catalogue import Count
-from medsam_utils.render.state import data_state
 
 
 @pytest.fixture
@@ -27,7 +26,9 @@ def nerves(tmp_path):
 
 
 def test_images_with_an_object_are_counted_if_masks_are_read(nerves):
-    assert catalogue.counts(["us_nerve"], nerves, read_up_to=4) == {"us_nerve": Count("measured", 3, 2, 3)}
+    assert catalogue.counts(["us_nerve"], nerves, read_up_to=4) == {
+        "us_nerve": Count("measured", 3, 2, 3)
+    }
 
 
 def test_a_large_dataset_is_only_listed_and_says_so(nerves):
@@ -43,7 +44,9 @@ def test_each_class_of_an_image_is_an_object(tmp_path):
         DATASETS["us_nerve"], classes={"a": (1,), "b": (2,), "c": (3,)}, root=tmp_path
     )
     Image.fromarray(np.eye(8, dtype=np.uint8) * 100).save(tmp_path / "1_1.tif")
-    Image.fromarray(np.diag([1, 1, 2]).astype(np.uint8)).resize((8, 8), 0).save(tmp_path / "1_1_mask.tif")
+    Image.fromarray(np.diag([1, 1, 2]).astype(np.uint8)).resize((8, 8), 0).save(
+        tmp_path / "1_1_mask.tif"
+    )
     assert catalogue.count(dataset, 10) == Count("measured", 1, 1, 2)
 
 
@@ -63,7 +66,9 @@ def test_phantoms_are_announced_and_real_files_are_not():
 def test_the_answer_counts_what_is_here_and_neither_phantoms_nor_what_cannot_be_read():
     demo, measured = Count("demo", 7, 7), Count("measured", 1000, 20)
     broken = Count("measured", error="no case in it")
-    answer = BeautifulSoup(catalogue.answer({"a": demo, "b": measured, "c": broken}).data, "html.parser")
+    answer = BeautifulSoup(
+        catalogue.answer({"a": demo, "b": measured, "c": broken}).data, "html.parser"
+    )
     assert answer.get_text() == (
         "1 of 3 datasets are here, with 1,000 images of 20 patients; phantoms stand in for 1."
     )
@@ -138,5 +143,10 @@ def test_the_table_of_models_says_of_each_how_its_weights_are_had():
     assert lines["sam_vit_b"][size] == "375 MB" and lines["ritm_h18"][size] == "–"
     assert lines["sam_vit_h"][source].endswith("verified with the published hash")
     assert lines["ritm_h32"][source].endswith("verified with the hash of the first download")
-    assert "bowang-lab/MedSAM" in lines["medsam_vit_b"][source] and lines["grabcut"][source] == "needs none"
-    assert lines["sam_small"][source] == "in the repository" and lines["sam_small"][size].endswith(" MB")
+    assert (
+        "bowang-lab/MedSAM" in lines["medsam_vit_b"][source]
+        and lines["grabcut"][source] == "needs none"
+    )
+    assert lines["sam_small"][source] == "in the repository" and lines["sam_small"][size].endswith(
+        " MB"
+    )

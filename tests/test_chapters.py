@@ -10,10 +10,18 @@ import pandas as pd
 import pytest
 
 from medsam_utils import PAPER, RELEASED_CODE, load_folder
+from medsam_utils.book.pages import (
+    comparison,
+    examples,
+    label_rule,
+    overview,
+    regions,
+    seeds,
+    switches,
+)
+from medsam_utils.book.pages.runs import Runs
 from medsam_utils.comparison import CHANGE, seed_spread
 from medsam_utils.models import Prediction
-from medsam_utils.pages import comparison, examples, label_rule, overview, regions, seeds, switches
-from medsam_utils.pages.runs import Runs
 
 
 def rows_of(task: str, model: str = "m", **cases: list[float]) -> pd.DataFrame:
@@ -43,7 +51,9 @@ def text(html) -> str:
 
 
 def test_the_answer_names_the_lowest_and_the_highest_task():
-    rows = pd.concat([rows_of("T: low", a=[0.1, 0.6], b=[0.3, 0.8]), rows_of("T: high", a=[0.5, 0.9])])
+    rows = pd.concat(
+        [rows_of("T: low", a=[0.1, 0.6], b=[0.3, 0.8]), rows_of("T: high", a=[0.5, 0.9])]
+    )
     shown = text(overview.answer(rows))
     assert "Over 2 tasks (demo) m ranges from 0.20 (T: low) to 0.50 (T: high) with 1 click" in shown
     assert "from 0.70 (T: low) to 0.90 (T: high) with 2 clicks" in shown
@@ -51,16 +61,24 @@ def test_the_answer_names_the_lowest_and_the_highest_task():
 
 def test_levels_are_never_in_one_range():
     rows = pd.concat(
-        [rows_of("A", a=[0.1]), rows_of("B", a=[0.2]), rows_of("C", a=[0.9]).assign(level="measured")]
+        [
+            rows_of("A", a=[0.1]),
+            rows_of("B", a=[0.2]),
+            rows_of("C", a=[0.9]).assign(level="measured"),
+        ]
     )
     assert "Over 2 tasks (demo) m ranges from 0.10 (A) to 0.20 (B)" in text(overview.answer(rows))
 
 
 def test_a_modality_page_has_a_figure_per_model_and_the_study_apart():
-    shown = overview.curves(pd.concat([rows_of("US-Breast", model=m, a=[0.2, 0.5]) for m in ("m", "n")])).data
+    shown = overview.curves(
+        pd.concat([rows_of("US-Breast", model=m, a=[0.2, 0.5]) for m in ("m", "n")])
+    ).data
     titles = re.findall(r"<figcaption[^>]*><strong>(.*?)\.</strong>", shown)
     assert titles == ["m · demo", "n · demo", "SAM · published", "RITM · published"]
-    assert shown.count("US-Breast gains +0.30") == 4  # in the caption, and for who does not see the figure
+    assert (
+        shown.count("US-Breast gains +0.30") == 4
+    )  # in the caption, and for who does not see the figure
 
 
 def test_only_objects_of_several_regions_are_counted():
@@ -93,7 +111,8 @@ def test_every_rule_of_the_released_code_is_a_switch_of_its_own():
 def effects(paper, switched):
     """What `switches.together` says of one switch."""
     runs = {
-        name: Runs({}, {}, {("d", "all"): rows}, []) for name, rows in (("paper", paper), ("s", switched))
+        name: Runs({}, {}, {("d", "all"): rows}, [])
+        for name, rows in (("paper", paper), ("s", switched))
     }
     return switches.together(runs, clicks=(1, 2))
 
@@ -123,7 +142,9 @@ def two_classes(tmp_path):
 
 def test_a_label_is_wrong_where_a_positive_click_lies_on_another_class(two_classes):
     first, second = two_classes.tasks.values()
-    rows = pd.concat([rows_of(first, a=[0.5, 0.4, 0.3]), rows_of(second, a=[0.5])], ignore_index=True)
+    rows = pd.concat(
+        [rows_of(first, a=[0.5, 0.4, 0.3]), rows_of(second, a=[0.5])], ignore_index=True
+    )
     rows["case_id"] = two_classes.list().references[0].case_id
     rows["col"] = [1, 6, 6, 6]
     rows["positive"] = [True, True, False, True]
@@ -133,12 +154,15 @@ def test_a_label_is_wrong_where_a_positive_click_lies_on_another_class(two_class
 def test_the_label_rule_s_effect_is_over_objects_and_apart_for_those_it_touched(two_classes):
     first, second = two_classes.tasks.values()
     paper = pd.concat(
-        [rows_of(first, a=[0.5, 0.5, 0.5, 0.6]), rows_of(second, a=[0.5, 0.5, 0.5, 0.7])], ignore_index=True
+        [rows_of(first, a=[0.5, 0.5, 0.5, 0.6]), rows_of(second, a=[0.5, 0.5, 0.5, 0.7])],
+        ignore_index=True,
     )
     paper["case_id"] = two_classes.list().references[0].case_id
     paper["col"] = [1] * 4 + [6] * 4
     code = paper.assign(iou=[0.5, 0.5, 0.5, 0.4, 0.5, 0.5, 0.5, 0.7], col=[1, 6, 1, 1, 6, 6, 6, 6])
-    runs = [Runs({"two": two_classes}, {"m": None}, {("two", "m"): rows}, []) for rows in (paper, code)]
+    runs = [
+        Runs({"two": two_classes}, {"m": None}, {("two", "m"): rows}, []) for rows in (paper, code)
+    ]
     (line,) = label_rule.summary(*runs).to_dict("records")
     assert (line["wrong"], line["touched"], line["patients"]) == (1 / 8, 0.5, 1)
     assert line["difference"] == pytest.approx(-0.1)
@@ -168,7 +192,11 @@ def test_a_choice_among_masks_is_switched_only_for_models_with_several(monkeypat
 
     monkeypatch.setattr(switches, "evaluate_datasets", evaluated)
     protocols = {"first": replace(PAPER, mask_choice="first"), "seed=1": replace(PAPER, seed=1)}
-    assert list(switches.evaluate_protocols({"models": "s r"}, protocols)) == ["paper", "first", "seed=1"]
+    assert list(switches.evaluate_protocols({"models": "s r"}, protocols)) == [
+        "paper",
+        "first",
+        "seed=1",
+    ]
     assert [models for _, models in asked] == ["s r", "s", "s r"]
 
 
@@ -181,7 +209,10 @@ def test_an_effect_leaves_out_a_model_that_was_not_run_with_the_switch():
 
 
 def test_ties_are_told_by_the_share_that_had_one_and_how_far_the_means_move():
-    draws = [rows_of("T", a=[0.5, 0.6], b=[0.5, iou]).assign(ties=[1, 2, 1, 1]) for iou in (0.6, 0.8, 0.6)]
+    draws = [
+        rows_of("T", a=[0.5, 0.6], b=[0.5, iou]).assign(ties=[1, 2, 1, 1])
+        for iou in (0.6, 0.8, 0.6)
+    ]
     spread = seed_spread(draws)
     shown = text(seeds.answer(spread))
     assert "50% of 2 objects had a choice" in shown
@@ -190,7 +221,9 @@ def test_ties_are_told_by_the_share_that_had_one_and_how_far_the_means_move():
 
 
 def test_the_page_of_examples_names_the_tasks_with_the_lowest_and_the_highest_median():
-    rows = pd.concat([rows_of("T: low", a=[0.1], b=[0.2], c=[0.9]), rows_of("T: high", a=[0.7], b=[0.8])])
+    rows = pd.concat(
+        [rows_of("T: low", a=[0.1], b=[0.2], c=[0.9]), rows_of("T: high", a=[0.7], b=[0.8])]
+    )
     assert "of m ranges from 0.20 (T: low) to 0.80 (T: high) over 2 tasks (demo)" in text(
         examples.answer(rows)
     )
@@ -206,8 +239,12 @@ def test_each_task_has_a_picture_for_each_model_and_quartile(two_classes):
             return image.shape[:2]
 
         def predict(self, shape, clicks, boxes=None, logits=None):
-            logits = np.tile(np.where(np.arange(shape[1]) < shape[1] // 2, 1.0, -1.0), (shape[0], 1))
-            return Prediction(logits[None, None].astype("float32"), np.zeros((1, 1)), lambda low: low)
+            logits = np.tile(
+                np.where(np.arange(shape[1]) < shape[1] // 2, 1.0, -1.0), (shape[0], 1)
+            )
+            return Prediction(
+                logits[None, None].astype("float32"), np.zeros((1, 1)), lambda low: low
+            )
 
     case_id = two_classes.list().references[0].case_id
     (first, second), tables = two_classes.tasks.values(), []
@@ -218,7 +255,10 @@ def test_each_task_has_a_picture_for_each_model_and_quartile(two_classes):
     shown = examples.side_by_side(runs).data
     captions = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", shown)
     assert captions == [f"<strong>half, {p}th</strong><br>IoU 0.50" for p in (25, 50, 75)] * 2
-    assert f"half on {first}, 25th percentile" in shown and f"half on {second}, 75th percentile" in shown
+    assert (
+        f"half on {first}, 25th percentile" in shown
+        and f"half on {second}, 75th percentile" in shown
+    )
 
 
 def test_the_study_s_tasks_that_a_run_lacks_are_shown_as_published():

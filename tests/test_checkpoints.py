@@ -1,4 +1,5 @@
-"""Weights files: downloaded, cached, cut, wrong, changed, hostile; own ones by path; devices and dtypes."""
+"""Weights files: downloaded, cached, cut, wrong, changed, hostile; own ones by path; devices and
+dtypes."""
 
 import io
 import pickle
@@ -125,7 +126,12 @@ def test_a_file_that_was_changed_here_is_not_used(server, models):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(PAGE, "it is a web page"), (WEIGHTS[:50_000], "cut short"), (b"", "cut short"), (b"PNG", "torch.save")],
+    [
+        (PAGE, "it is a web page"),
+        (WEIGHTS[:50_000], "cut short"),
+        (b"", "cut short"),
+        (b"PNG", "torch.save"),
+    ],
     ids=["a web page", "half a file", "nothing", "something else"],
 )
 def test_what_is_no_weights_file_is_neither_kept_nor_recorded(content, reason, server, models):
@@ -136,7 +142,9 @@ def test_what_is_no_weights_file_is_neither_kept_nor_recorded(content, reason, s
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
-def test_weights_that_would_run_code_are_refused_not_kept_and_do_not_run(is_zip, server, models, tmp_path):
+def test_weights_that_would_run_code_are_refused_not_kept_and_do_not_run(
+    is_zip, server, models, tmp_path
+):
     server.files["/w.pth"] = saved({"weights": Attack(tmp_path / "ran")}, is_zip)
     with pytest.raises(BadInputError, match=r"it holds \S+, and to read that could run code"):
         Checkpoint(f"{server.url}/w.pth").path()
@@ -172,7 +180,10 @@ def test_a_missing_file_is_named(tmp_path):
     ("content", "reason"),
     [
         (PAGE, "web page"),
-        (saved(torch.nn.Linear(2, 2)), r"it holds torch\.nn\.modules\.linear\.Linear, .*state_dict"),
+        (
+            saved(torch.nn.Linear(2, 2)),
+            r"it holds torch\.nn\.modules\.linear\.Linear, .*state_dict",
+        ),
         (saved([1, 2]), "no state dict of tensors"),
         (saved({"model": {"epoch": 3}}), "no state dict of tensors"),
         (saved({}), "no state dict of tensors"),
@@ -196,7 +207,9 @@ def test_a_cut_file_is_refused_wherever_it_is_cut(is_zip, tmp_path):
             load_state_dict(path)
 
 
-@pytest.mark.parametrize("wrap", [dict, lambda s: {"model": s, "epoch": 3}, lambda s: {"state_dict": s}])
+@pytest.mark.parametrize(
+    "wrap", [dict, lambda s: {"model": s, "epoch": 3}, lambda s: {"state_dict": s}]
+)
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_what_training_scripts_put_round_weights_is_taken_off(wrap, prefix, tmp_path):
     path = tmp_path / "w.pth"
@@ -260,7 +273,9 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch):
         ["cuda", "cuda:1", "cpu", "cuda"]
     )
     for absent in ("cuda:2", "mps", "gpu"):
-        with pytest.raises(BadInputError, match=f"device '{absent}' is not .*cuda:0 or cuda:1 or cpu"):
+        with pytest.raises(
+            BadInputError, match=f"device '{absent}' is not .*cuda:0 or cuda:1 or cpu"
+        ):
             load_model("sam_small", device=absent)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)

@@ -50,7 +50,9 @@ def test_ties_are_broken_at_random_or_by_the_first_pixel():
     everything = np.ones((1, 50), bool)
     columns = {next_click(everything, None, PAPER, np.random.default_rng(i)).col for i in range(50)}
     assert len(columns) > 10
-    assert next_click(everything, None, replace(PAPER, ties="first"), rng()) == Click(0, 0, True, 1.0, 50)
+    assert next_click(everything, None, replace(PAPER, ties="first"), rng()) == Click(
+        0, 0, True, 1.0, 50
+    )
 
 
 def test_a_false_positive_on_a_neighbour_is_negative_in_the_paper_and_positive_in_the_released_code():
@@ -61,7 +63,10 @@ def test_a_false_positive_on_a_neighbour_is_negative_in_the_paper_and_positive_i
     foreground = truth | neighbour
     in_paper = next_click(truth, prediction, PAPER, rng(), foreground)
     in_released_code = next_click(truth, prediction, RELEASED_CODE, rng(), foreground)
-    assert neighbour[in_paper.row, in_paper.col] and neighbour[in_released_code.row, in_released_code.col]
+    assert (
+        neighbour[in_paper.row, in_paper.col]
+        and neighbour[in_released_code.row, in_released_code.col]
+    )
     assert not in_paper.positive
     assert in_released_code.positive
 
@@ -100,7 +105,8 @@ def test_the_approximate_distance_prefers_other_pixels_on_some_masks():
     moved = sum(
         (a.row, a.col) != (b.row, b.col)
         for a, b in (
-            (next_click(m, None, approximate, rng()), next_click(m, None, exact, rng())) for m in masks
+            (next_click(m, None, approximate, rng()), next_click(m, None, exact, rng()))
+            for m in masks
         )
     )
     assert 0 < moved < len(masks)
@@ -119,7 +125,10 @@ def test_a_click_depends_on_dataset_case_task_and_number_and_on_nothing_else():
     }
     assert len(set(draws.values())) == 5
     assert click_rng(PAPER, "a", "c", "t", 1).integers(2**60) == draws["a", "c", "t", 1]
-    assert click_rng(replace(PAPER, seed=1), "a", "c", "t", 1).integers(2**60) != draws["a", "c", "t", 1]
+    assert (
+        click_rng(replace(PAPER, seed=1), "a", "c", "t", 1).integers(2**60)
+        != draws["a", "c", "t", 1]
+    )
 
 
 def test_a_protocol_is_named_by_what_it_changes():

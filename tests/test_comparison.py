@@ -39,7 +39,9 @@ def test_ways_are_held_against_the_base_on_the_objects_that_both_have():
     better = base.assign(iou=base["iou"] + 0.1)
     elsewhere = base.assign(case_id="z1", patient_id="z", iou=0.9).iloc[:1]
     ways = {"base": base, "better": pd.concat([better, elsewhere]), "other": elsewhere}
-    table = against(pd.concat(rows.assign(way=way) for way, rows in ways.items()), "base", ["task", "level"])
+    table = against(
+        pd.concat(rows.assign(way=way) for way, rows in ways.items()), "base", ["task", "level"]
+    )
     assert table["way"].tolist() == ["base", "better"]  # the other shares no object with the base
     first, second = table.to_dict("records")
     assert [first[name] for name in CHANGE] == [0, 0, 0]
@@ -66,7 +68,8 @@ def test_demo_and_measured_rows_are_never_paired():
 
 
 def test_the_sign_flip_test_by_hand():
-    # sums 0.3, 0.2, -0.1 of 3 patients: of the 8 choices of signs two give 0.4 or more, so p = 2 * 2/8
+    # sums 0.3, 0.2, -0.1 of 3 patients: of the 8 choices of signs two give 0.4 or more, so p = 2 *
+    # 2/8
     assert sign_flip_test(np.array([[0.3], [0.2], [-0.1]])).tolist() == [0.5]
     assert sign_flip_test(np.zeros((6, 1))).tolist() == [1.0]
     assert sign_flip_test(np.ones((10, 1))).tolist() == [2 / 2**10]
@@ -74,7 +77,9 @@ def test_the_sign_flip_test_by_hand():
 
 def test_the_sign_flip_test_agrees_with_student_s_on_normal_differences():
     differences = np.random.default_rng(3).normal(0.02, 0.05, (30, 4))
-    assert sign_flip_test(differences) == pytest.approx(ttest_1samp(differences, 0).pvalue, abs=0.02)
+    assert sign_flip_test(differences) == pytest.approx(
+        ttest_1samp(differences, 0).pvalue, abs=0.02
+    )
 
 
 def test_slices_of_one_patient_are_one_observation():
@@ -89,7 +94,9 @@ def test_slices_of_one_patient_are_one_observation():
 
 def test_holm_by_hand():
     # sorted 0.01, 0.02, 0.02, 0.3 times 4, 3, 2, 1 is 0.04, 0.06, 0.04, 0.3, and never falls
-    assert holm(np.array([0.02, 0.3, 0.01, 0.02])).tolist() == pytest.approx([0.06, 0.3, 0.04, 0.06])
+    assert holm(np.array([0.02, 0.3, 0.01, 0.02])).tolist() == pytest.approx(
+        [0.06, 0.3, 0.04, 0.06]
+    )
     assert holm(np.array([0.9, 0.8])).tolist() == [1.0, 1.0]
 
 
@@ -116,7 +123,8 @@ def test_curves_cross_where_the_other_is_ahead_for_the_first_time():
     turned = crossings(rows_of(second), first).iloc[0]
     assert turned["ahead"] == "second"
     assert (
-        turned[["click", "low", "high", "never"]].tolist() == line[["click", "low", "high", "never"]].tolist()
+        turned[["click", "low", "high", "never"]].tolist()
+        == line[["click", "low", "high", "never"]].tolist()
     )
 
 

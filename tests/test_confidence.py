@@ -1,4 +1,5 @@
-"""confidence.py: predicted against true IoU, and the choice among candidates, on a handful of masks."""
+"""confidence.py: predicted against true IoU, and the choice among candidates, on a handful of
+masks."""
 
 from __future__ import annotations
 

@@ -9,18 +9,23 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from medsam_utils.pages import confidence
+from medsam_utils.book.pages import confidence
 from tests.test_page import read_table
 from tests.test_statistics import rows_of
 
 
 @pytest.fixture
 def rows():
-    """Six patients: a model says 0.9 and has 0.5, its second candidate 0.7; another model says nothing."""
+    """Six patients: a model says 0.9 and has 0.5, its second candidate 0.7; another model says
+    nothing."""
     sure = rows_of({f"{patient}1": [0.5, 0.8] for patient in "abcdef"}, model="sure")
     first = sure["click"] == 1
     sure = sure.assign(
-        **{"predicted_iou": 0.9, "predicted_iou_0": 0.9, "predicted_iou_1": np.where(first, 0.2, np.nan)},
+        **{
+            "predicted_iou": 0.9,
+            "predicted_iou_0": 0.9,
+            "predicted_iou_1": np.where(first, 0.2, np.nan),
+        },
         **{"iou_0": sure["iou"], "iou_1": np.where(first, 0.7, np.nan)},
     )
     silent = rows_of({f"{patient}1": [0.1, 0.2] for patient in "abcdef"}, model="silent")

@@ -1,4 +1,5 @@
-"""DICOM: series put in order by position, masks as series, contours and segmentations, every awkward file."""
+"""DICOM: series put in order by position, masks as series, contours and segmentations, every
+awkward file."""
 
 import dataclasses
 import pickle
@@ -20,11 +21,11 @@ from medsam_utils.datasets import dicom, rtstruct, scans
 from medsam_utils.datasets.dicom import read_header, read_pixels, read_series
 from medsam_utils.datasets.entries.dicom import ENTRIES as DICOM_ENTRIES
 from medsam_utils.datasets.nrrd_file import read_nrrd, read_segments
-from medsam_utils.datasets.phantoms import dicom as phantoms_dicom
-from medsam_utils.datasets.phantoms.dicom_files import save_segments, save_series, save_structures
-from medsam_utils.datasets.phantoms.scans import drawn_pet
 from medsam_utils.datasets.rtstruct import fill, rasterise, read_regions
 from medsam_utils.datasets.volumes import find_cut
+from medsam_utils.demo.phantoms import dicom as phantoms_dicom
+from medsam_utils.demo.phantoms.dicom_files import save_segments, save_series, save_structures
+from medsam_utils.demo.phantoms.scans import drawn_pet
 from medsam_utils.intensity import EightBit
 
 ENTRIES = {entry.name: entry for entry in DICOM_ENTRIES}
@@ -84,7 +85,9 @@ def upright_values(series):
 
 def excluded(dataset):
     """List a dataset and return its exclusions as {key: reason}."""
-    return {exclusion.case_id: exclusion.reason for exclusion in dataset.reader.list(dataset).exclusions}
+    return {
+        exclusion.case_id: exclusion.reason for exclusion in dataset.reader.list(dataset).exclusions
+    }
 
 
 def stretched(image, dataset):
@@ -129,7 +132,11 @@ def test_phantoms_come_back_as_drawn_voxel_for_voxel(name, data):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_phantoms_are_the_same_every_time(name, data, tmp_path):
     getattr(phantoms_dicom, f"write_{name}")(tmp_path)
-    files = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(tmp_path): path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
     assert len(files) > 80
     assert sum(map(len, files.values())) < 3e6
     for path, content in files.items():
@@ -163,12 +170,17 @@ def test_orientation_decides_what_is_upright(tmp_path, options):
 
 def test_a_series_lies_where_its_header_says(tmp_path):
     series = read_series(save(tmp_path, corner=(-10.0, -20.0, 30.0)))
-    # To the right, anterior, superior: the first two are turned round from DICOM's left and posterior.
+    # To the right, anterior, superior: the first two are turned round from DICOM's left and
+    # posterior.
     np.testing.assert_allclose(series.affine @ [0, 0, 0, 1], [10, 20, 30, 1])
-    np.testing.assert_allclose(series.affine @ [3, 2, 4, 1], [10 - 4 * 1.5, 20 - 2 * 2, 30 + 3 * 4, 1])
+    np.testing.assert_allclose(
+        series.affine @ [3, 2, 4, 1], [10 - 4 * 1.5, 20 - 2 * 2, 30 + 3 * 4, 1]
+    )
 
 
-@pytest.mark.parametrize("options", [{}, {"prone": True}, {"tilt": 0.3}, {"corner": (7.0, -8.0, 9.0)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"prone": True}, {"tilt": 0.3}, {"corner": (7.0, -8.0, 9.0)}]
+)
 def test_the_affine_agrees_with_nibabel(tmp_path, options):
     with warnings.catch_warnings(action="ignore"):
         # It calls itself experimental.
@@ -213,7 +225,10 @@ def test_a_whole_intercept_leaves_integers(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda folder: (folder / "d.dcm").unlink(), r"a\.dcm: the next slice \(b\.dcm\) is 8\.00 mm on, "),
+        (
+            lambda folder: (folder / "d.dcm").unlink(),
+            r"a\.dcm: the next slice \(b\.dcm\) is 8\.00 mm on, ",
+        ),
         (
             lambda folder: shutil.copy(folder / "a.dcm", folder / "e.dcm"),
             r"e\.dcm: it lies where a\.dcm lies",
@@ -223,11 +238,20 @@ def test_a_whole_intercept_leaves_integers(tmp_path):
             lambda folder: edit(folder / "a.dcm", ImageOrientationPatient=[0, 1, 0, 1, 0, 0]),
             r"a\.dcm|c\.dcm: its orientation or spacing differs",
         ),
-        (lambda folder: edit(folder / "a.dcm", PixelSpacing=[3, 3]), r"orientation or spacing differs"),
+        (
+            lambda folder: edit(folder / "a.dcm", PixelSpacing=[3, 3]),
+            r"orientation or spacing differs",
+        ),
         (lambda folder: edit(folder / "a.dcm", SeriesInstanceUID="9.9"), r"another series than"),
-        (lambda folder: edit(folder / "a.dcm", ImagePositionPatient=None), r"a\.dcm: it lacks ImagePosition"),
+        (
+            lambda folder: edit(folder / "a.dcm", ImagePositionPatient=None),
+            r"a\.dcm: it lacks ImagePosition",
+        ),
         (lambda folder: edit(folder / "a.dcm", NumberOfFrames=7), r"a\.dcm: it holds 7 frames"),
-        (lambda folder: (folder / "a.dcm").write_bytes(b"no DICOM"), r"a\.dcm: cannot be read as DICOM"),
+        (
+            lambda folder: (folder / "a.dcm").write_bytes(b"no DICOM"),
+            r"a\.dcm: cannot be read as DICOM",
+        ),
         (lambda folder: (folder / "a.dcm").write_bytes(b""), r"a\.dcm: cannot be read as DICOM"),
     ],
 )
@@ -268,7 +292,9 @@ def test_colour_is_refused(tmp_path):
 def test_headers_are_read_without_pixels(tmp_path, monkeypatch):
     read = []
     original = pydicom.dcmread
-    monkeypatch.setattr(pydicom, "dcmread", lambda *a, **k: read.append(original(*a, **k)) or read[-1])
+    monkeypatch.setattr(
+        pydicom, "dcmread", lambda *a, **k: read.append(original(*a, **k)) or read[-1]
+    )
     read_series(save(tmp_path))
     assert ["PixelData" in dataset for dataset in read] == [False] * 4
 
@@ -280,18 +306,37 @@ def test_headers_are_read_without_pixels(tmp_path, monkeypatch):
 def test_nothing_is_read_that_tells_who_when_or_where(tmp_path, monkeypatch):
     paths = save(tmp_path)
     for path in paths:
-        edit(path, PatientName="Doe^Jane", PatientBirthDate="19500101", InstitutionName="St. Elsewhere")
+        edit(
+            path,
+            PatientName="Doe^Jane",
+            PatientBirthDate="19500101",
+            InstitutionName="St. Elsewhere",
+        )
     read = []
     original = pydicom.dcmread
-    monkeypatch.setattr(pydicom, "dcmread", lambda *a, **k: read.append(original(*a, **k)) or read[-1])
+    monkeypatch.setattr(
+        pydicom, "dcmread", lambda *a, **k: read.append(original(*a, **k)) or read[-1]
+    )
     read_pixels(read_series(paths))
     allowed = {*dicom.TAGS, *rtstruct.TAGS, "SpecificCharacterSet"}
     assert {element.keyword for dataset in read for element in dataset} <= allowed
     assert len(read) == 8
-    private = ("Patient", "Date", "Time", "Institution", "Physician", "Operator", "Address", "Comments", "ID")
+    private = (
+        "Patient",
+        "Date",
+        "Time",
+        "Institution",
+        "Physician",
+        "Operator",
+        "Address",
+        "Comments",
+        "ID",
+    )
     # These place images in the patient; they do not tell which one.
     harmless = {"ImagePositionPatient", "ImageOrientationPatient"}
-    assert not [tag for tag in allowed - harmless if any(tag.endswith(p) or p in tag for p in private[:-1])]
+    assert not [
+        tag for tag in allowed - harmless if any(tag.endswith(p) or p in tag for p in private[:-1])
+    ]
     assert all(tag.endswith("UID") for tag in allowed if "ID" in tag)
 
 
@@ -409,11 +454,16 @@ def test_small_areas_and_all_but_the_largest_slice_can_be_left_out(tmp_path):
     dataset = prostate(tmp_path)
 
     def indices(**options):
-        return [reference.slice_index for reference in dataset.read_with(**options).list().references]
+        return [
+            reference.slice_index for reference in dataset.read_with(**options).list().references
+        ]
 
     assert indices() == [1, 2]  # one pixel, two pixels
     assert indices(min_pixels=2) == indices(one_slice=True) == [2]
-    assert "no class has 3 pixels in a slice" in excluded(dataset.read_with(min_pixels=3))["GE/Patient 7"]
+    assert (
+        "no class has 3 pixels in a slice"
+        in excluded(dataset.read_with(min_pixels=3))["GE/Patient 7"]
+    )
 
 
 def test_an_empty_mask_is_listed(tmp_path):
@@ -534,16 +584,31 @@ def test_contours_beyond_the_border_of_the_image_are_cut_off():
 
 
 def structured(root, contours, reference="CT", rois=("Tumor",), upright=UPRIGHT, **options):
-    """A PET/CT of one patient with a structure set; contours in voxels: (slice, [(row, column) ...])."""
+    """A PET/CT of one patient with a structure set; contours in voxels: (slice, [(row, column)
+    ...])."""
     place = root / "one"
     frame, uids = "1.2.9", {"CT": "1.2.3.1", "PT": "1.2.3.2"}
     for number, (modality, uid) in enumerate(uids.items()):
         names = [f"{modality}{n}" for n in range(len(upright))]
-        save(place, upright, uid=uid, names=names, modality=modality, frame=frame, number=number, **options)
+        save(
+            place,
+            upright,
+            uid=uid,
+            names=names,
+            modality=modality,
+            frame=frame,
+            number=number,
+            **options,
+        )
     corner = np.array([-3.0, -2.0, -6.0])
-    points = [(corner + [[c * 1.5, r * 2, k * 4] for r, c in polygon], "1.2.3.4") for k, polygon in contours]
+    points = [
+        (corner + [[c * 1.5, r * 2, k * 4] for r, c in polygon], "1.2.3.4")
+        for k, polygon in contours
+    ]
     regions = [(name, points) for name in rois]
-    save_structures(place / "RS.dcm", "1.2.3.5", "1.2.3", frame, uids.get(reference, reference), regions)
+    save_structures(
+        place / "RS.dcm", "1.2.3.5", "1.2.3", frame, uids.get(reference, reference), regions
+    )
     return entry("pet_liver", root)
 
 
@@ -561,7 +626,8 @@ def test_contours_are_filled_on_the_series_that_they_were_drawn_on(tmp_path, ref
     np.testing.assert_array_equal(
         np.argwhere(case.masks["tumour"]), [(r, c) for r in (0, 1) for c in (1, 2, 3)]
     )
-    # All that decides the mask counts as the case's files: the structure set, and the CT if drawn there.
+    # All that decides the mask counts as the case's files: the structure set, and the CT if drawn
+    # there.
     assert len(dataset.files(listed)) == 5 + 4 * (reference == "CT")
 
 
@@ -611,7 +677,9 @@ def test_a_contour_between_two_slices_belongs_to_the_nearest(tmp_path):
 
 def test_contours_of_two_planes_in_one_slice_do_not_cancel(tmp_path):
     series = read_series(save(tmp_path))
-    planes = [np.array([[-3.0 + c * 1.5, -2 + r * 2, -6 + k * 4] for r, c in SQUARE]) for k in (0.8, 1.2)]
+    planes = [
+        np.array([[-3.0 + c * 1.5, -2 + r * 2, -6 + k * 4] for r, c in SQUARE]) for k in (0.8, 1.2)
+    ]
     assert rasterise(planes, series, tmp_path)[1].sum() == 6
     # In one plane they would: the second is a hole that fills the first.
     assert rasterise([planes[0]] * 2, series, tmp_path).sum() == 0
@@ -659,7 +727,11 @@ def test_contours_of_other_than_numbers_are_listed(tmp_path, number):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_file_with_any_byte_changed_raises_no_other_error(tmp_path, seed):
     rng = np.random.default_rng(seed)
-    datasets = [structured(tmp_path / "s", [(1, SQUARE)]), breast(tmp_path / "b"), prostate(tmp_path / "p")]
+    datasets = [
+        structured(tmp_path / "s", [(1, SQUARE)]),
+        breast(tmp_path / "b"),
+        prostate(tmp_path / "p"),
+    ]
     for turn in range(60):
         dataset = datasets[turn % 3]
         files = sorted(path for path in dataset.root.rglob("*") if path.suffix in (".dcm", ".nrrd"))
@@ -715,7 +787,9 @@ VESSEL = np.zeros((4, 3, 5), bool)
 VESSEL[2, 1, 3] = True
 
 
-def breast(root, layers=None, names=("Vessels", "Dense"), values=(1, 2), in_layers=(0, 0), **options):
+def breast(
+    root, layers=None, names=("Vessels", "Dense"), values=(1, 2), in_layers=(0, 0), **options
+):
     """A Duke dataset of one patient: a series called "pre" and one after contrast."""
     place = root / "Duke-Breast-Cancer-MRI" / "Breast_MRI_005" / "study"
     save(place / "1.2.3.1", uid="1.2.3.1", description="ax dyn pre", **options)
@@ -731,7 +805,9 @@ def breast(root, layers=None, names=("Vessels", "Dense"), values=(1, 2), in_laye
             f"Segment{segment}_Layer": str(in_layers[segment]),
         }
     layers = layers or [VESSEL * values[0] + DENSE * values[1]]
-    save_segments(masks / "Segmentation_Breast_MRI_005_Dense_and_Vessels.seg.nrrd", layers, SPACING, header)
+    save_segments(
+        masks / "Segmentation_Breast_MRI_005_Dense_and_Vessels.seg.nrrd", layers, SPACING, header
+    )
     return entry("mri_breast", root)
 
 
@@ -756,7 +832,9 @@ def test_segments_in_two_layers_are_read_and_may_overlap(tmp_path):
     dataset = breast(tmp_path, [VESSEL * 1, DENSE * 1], values=(1, 1), in_layers=(0, 1))
     assert_is_breast(dataset)
     path = next(tmp_path.rglob("*Dense*"))
-    header = {f"Segment0_{k}": v for k, v in {"Name": "Dense", "LabelValue": "1", "Layer": "1"}.items()}
+    header = {
+        f"Segment0_{k}": v for k, v in {"Name": "Dense", "LabelValue": "1", "Layer": "1"}.items()
+    }
     save_segments(path, [VESSEL * 1, overlapping * 1], SPACING, header)
     segments, _ = read_segments(path)
     np.testing.assert_array_equal(segments["Dense"], overlapping.transpose(2, 1, 0))
@@ -779,7 +857,9 @@ def test_the_mapping_table_decides_the_series_by_its_uid(tmp_path):
     np.testing.assert_array_equal(case.image[..., 0], UPRIGHT[1] // 2)
     # Restricted to the distribution's own folders, the table beside them is still found.
     within = ("Duke-Breast-Cancer-MRI", "Segmentation_Masks_NRRD")
-    assert dataclasses.replace(dataset, within=within).list().references == dataset.list().references
+    assert (
+        dataclasses.replace(dataset, within=within).list().references == dataset.list().references
+    )
 
 
 def test_no_or_several_series_before_contrast_are_listed(tmp_path):
@@ -787,7 +867,10 @@ def test_no_or_several_series_before_contrast_are_listed(tmp_path):
     place = tmp_path / "Duke-Breast-Cancer-MRI" / "Breast_MRI_005" / "study"
     for path in (place / "1.2.3.1").iterdir():
         edit(path, SeriesDescription="ax pressure")
-    assert "0 series have the word 'pre' in their description, of 2" in excluded(dataset)["Breast_MRI_005"]
+    assert (
+        "0 series have the word 'pre' in their description, of 2"
+        in excluded(dataset)["Breast_MRI_005"]
+    )
     for path in place.rglob("*.dcm"):
         edit(path, SeriesDescription="PRE ax")
     assert "2 series have the word 'pre'" in excluded(dataset)["Breast_MRI_005"]
@@ -820,7 +903,9 @@ def test_patients_known_to_be_annotated_wrongly_are_listed(tmp_path):
 
 def test_patients_without_a_segmentation_are_no_cases(tmp_path):
     dataset = breast(tmp_path)
-    save(tmp_path / "Duke-Breast-Cancer-MRI" / "Breast_MRI_008" / "study" / "1.2.4.1", uid="1.2.4.1")
+    save(
+        tmp_path / "Duke-Breast-Cancer-MRI" / "Breast_MRI_008" / "study" / "1.2.4.1", uid="1.2.4.1"
+    )
     assert excluded(dataset) == {}
 
 
@@ -838,7 +923,11 @@ def test_patients_without_a_segmentation_are_no_cases(tmp_path):
     ],
 )
 def test_each_space_of_nrrd_is_turned_to_ras(tmp_path, space, signs):
-    header = {"space": space, "space directions": np.diag([2.0, 3, 4]), "space origin": [10.0, 20, 30]}
+    header = {
+        "space": space,
+        "space directions": np.diag([2.0, 3, 4]),
+        "space origin": [10.0, 20, 30],
+    }
     nrrd.write(str(tmp_path / "a.nrrd"), np.arange(24, dtype=np.int16).reshape(2, 3, 4), header)
     values, affine, _ = read_nrrd(tmp_path / "a.nrrd")
     np.testing.assert_array_equal(values, np.arange(24).reshape(2, 3, 4))
@@ -882,7 +971,9 @@ def test_a_segmentation_is_the_same_bytes_whenever_it_is_written(tmp_path):
     content = (tmp_path / "a.seg.nrrd").read_bytes()
     assert content.startswith(b"NRRD")
     assert b"#" not in content.partition(b"\n\n")[0]
-    np.testing.assert_array_equal(nrrd.read(str(tmp_path / "a.seg.nrrd"))[0], BREAST.transpose(2, 1, 0))
+    np.testing.assert_array_equal(
+        nrrd.read(str(tmp_path / "a.seg.nrrd"))[0], BREAST.transpose(2, 1, 0)
+    )
 
 
 def test_a_segmentation_whose_header_names_nothing_is_refused(tmp_path):

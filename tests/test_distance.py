@@ -1,4 +1,5 @@
-"""The deepest pixels of a region: few exact distances find the same ones as the whole distance transform."""
+"""The deepest pixels of a region: few exact distances find the same ones as the whole distance
+transform."""
 
 import cv2
 import numpy as np
@@ -11,7 +12,9 @@ from medsam_utils.distance import farthest
 
 def blob(rng: np.random.Generator, rows: int, cols: int) -> np.ndarray:
     """Smooth random region in its bounding box, with holes and islands."""
-    noise = cv2.GaussianBlur(rng.normal(size=(rows, cols)), (0, 0), rng.uniform(0.5, max(rows, cols) / 15))
+    noise = cv2.GaussianBlur(
+        rng.normal(size=(rows, cols)), (0, 0), rng.uniform(0.5, max(rows, cols) / 15)
+    )
     return BoxedMask.of(noise > 0.02 * rng.normal()).inside
 
 
@@ -40,7 +43,9 @@ def test_thin_rings_and_round_objects_have_the_pixels_of_the_whole_transform(mon
     rng = np.random.default_rng(0)
     for size in (40, 150, 600):
         centres = [(size // 2, size // 2 + shift) for shift in (0, int(rng.integers(1, 4)))]
-        disks = [cv2.circle(np.zeros((size,) * 2, np.uint8), at, size // 2 - 4, 1, -1) for at in centres]
+        disks = [
+            cv2.circle(np.zeros((size,) * 2, np.uint8), at, size // 2 - 4, 1, -1) for at in centres
+        ]
         for region in (disks[0], disks[0] ^ disks[1]):
             whole, few, pieces = by_all_ways(region, monkeypatch)
             assert whole == few == pieces

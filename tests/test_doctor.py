@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medsam_utils.book.doctor import examine
+from medsam_utils.book.doctor.__main__ import main
+from medsam_utils.book.doctor.page import COLOURS, _overlay, page
 from medsam_utils.datasets import load_folder
-from medsam_utils.doctor import examine
-from medsam_utils.doctor.__main__ import main
-from medsam_utils.doctor.page import COLOURS, _overlay, page
 
 ROWS, COLUMNS = 48, 40
 IDENTITY = "identity affines, perhaps no orientation in the header"
 
 
 def picture(seed: int) -> np.ndarray:
-    """Bright above, dark below, as all images of one kind resemble each other; noise makes each its own."""
+    """Bright above, dark below, as all images of one kind resemble each other; noise makes each its
+    own."""
     noise = np.random.default_rng(seed).integers(0, 30, (ROWS, COLUMNS))
     return (np.linspace(200, 20, ROWS)[:, None] + noise).astype(np.uint8)
 
@@ -39,7 +40,9 @@ def put(root: Path, name: str, image: np.ndarray, mask: np.ndarray) -> None:
         Image.fromarray(values).save(root / folder / f"{name}.png")
 
 
-def put_volume(root: Path, name: str, affine: np.ndarray, mask_affine: np.ndarray | None = None) -> None:
+def put_volume(
+    root: Path, name: str, affine: np.ndarray, mask_affine: np.ndarray | None = None
+) -> None:
     values = np.stack([picture(hash_of(name) + i).T for i in range(4)], axis=2).astype(np.int16)
     mask = np.stack([square(1).T] * 4, axis=2)
     for folder, array, where in (("images", values, affine), ("masks", mask, mask_affine)):
@@ -150,7 +153,9 @@ def test_the_same_image_with_contradictory_masks(folder):
 def test_an_image_upside_down_is_worth_a_look_but_no_error(folder):
     put(folder, "p3", picture(3)[::-1].copy(), square())
     report = examine(load_folder(folder))
-    assert [(f.kind, f.where, f.look) for f in report.findings] == [("perhaps upside down", "p3", True)]
+    assert [(f.kind, f.where, f.look) for f in report.findings] == [
+        ("perhaps upside down", "p3", True)
+    ]
     assert report.status == 0
 
 
@@ -180,7 +185,9 @@ def test_volumes_of_another_orientation_grid_spacing_or_without_any(tmp_path):
     found = kinds(tmp_path)
     assert found["look at these: volumes stored in another orientation"] == ["masks/turned.nii.gz"]
     assert found[f"look at these: {IDENTITY}"] == ["masks/lost.nii.gz"]
-    assert found["mask and image on different grids"] == ["shifted_z000"]  # once, not once per slice
+    assert found["mask and image on different grids"] == [
+        "shifted_z000"
+    ]  # once, not once per slice
     assert "look at these: mixed spacings (mm)" in found
 
 
@@ -209,7 +216,9 @@ def test_the_page_shows_the_odd_and_the_typical_and_refers_to_nothing_outside(fo
     sources = re.findall(r'src="([^"]*)"', html)
     assert len(sources) == 1 + 6
     assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert not re.search(r"https?:|//|<link|<script|url\(|@import", re.sub(r'src="[^"]*"', "", html))
+    assert not re.search(
+        r"https?:|//|<link|<script|url\(|@import", re.sub(r'src="[^"]*"', "", html)
+    )
     assert "p&lt;b&gt;3" in html
     assert "<b>3" not in html
 
@@ -221,7 +230,8 @@ def test_the_outline_lies_on_the_object(folder):
     overlay = cv2.imdecode(png, cv2.IMREAD_COLOR)[..., ::-1]
     assert overlay.shape == (4 * ROWS, 4 * COLUMNS, 3)
     rows, columns = np.nonzero((overlay == COLOURS[0]).all(axis=2))
-    # The square covers rows 10..21 and columns 8..19; its outline runs through the outer pixels' middle.
+    # The square covers rows 10..21 and columns 8..19; its outline runs through the outer pixels'
+    # middle.
     assert [rows.min(), rows.max(), columns.min(), columns.max()] == [42, 86, 34, 78]
 
 

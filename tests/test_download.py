@@ -111,7 +111,9 @@ def test_a_full_disk_is_told_before_anything_is_written(server, tmp_path, monkey
 def test_two_threads_that_want_one_file_download_it_once(server, tmp_path):
     server.files["/f.bin"] = CONTENT
     wanted = [
-        threading.Thread(target=download, args=(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT)))
+        threading.Thread(
+            target=download, args=(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT))
+        )
         for _ in range(4)
     ]
     for thread in wanted:
@@ -125,10 +127,14 @@ def test_two_threads_that_want_one_file_download_it_once(server, tmp_path):
 def test_a_file_that_was_changed_here_is_fetched_again(server, tmp_path):
     server.files["/f.bin"] = CONTENT
     (tmp_path / "f.bin").write_bytes(b"something else")
-    assert download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT)).read_bytes() == CONTENT
+    assert (
+        download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT)).read_bytes() == CONTENT
+    )
 
 
-def test_a_file_that_was_changed_here_is_told_with_both_hashes_if_it_cannot_be_fetched(server, tmp_path):
+def test_a_file_that_was_changed_here_is_told_with_both_hashes_if_it_cannot_be_fetched(
+    server, tmp_path
+):
     (tmp_path / "f.bin").write_bytes(b"something else")
     with pytest.raises(BadInputError) as error:
         download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from medsam_utils.drawings import MIN_PIXELS, Drawings, draw
+from medsam_utils.demo.drawings import MIN_PIXELS, Drawings, draw
 
 
 def test_the_same_seed_gives_the_same_drawing_and_another_seed_another():
@@ -32,7 +32,9 @@ def test_objects_are_of_many_kinds():
     sizes, components, holes = [], [], []
     for i in range(60):
         for mask in draw(np.random.default_rng([4, i]), size=128)[1]:
-            outlines, levels = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            outlines, levels = cv2.findContours(
+                mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+            )
             outside = sum(levels[0, :, 3] < 0)
             sizes.append(mask.mean())
             components.append(outside)
@@ -43,7 +45,7 @@ def test_objects_are_of_many_kinds():
 
 
 def test_thin_and_faint_targets_are_kept_less_often():
-    from medsam_utils.drawings import _worth
+    from medsam_utils.demo.drawings import _worth
 
     thick, thin = np.zeros((2, 128, 128), bool)
     thick[30:90, 30:90] = thin[30:90, 30:33] = True

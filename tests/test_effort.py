@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from medsam_utils.pages import runs
+from medsam_utils.book.pages import runs
 from tests.notebook_cells import run_cells
 
 PRICES = {"first_click": 2.0, "correction": 5.0, "drawing": 80.0, "clicks": 3}

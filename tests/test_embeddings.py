@@ -78,7 +78,9 @@ def encodings(model, monkeypatch):
     """Count how often the model's network encodes from here on."""
     calls = []
     compute = model._features
-    monkeypatch.setattr(model, "_features", lambda *images: calls.extend(images) or compute(*images))
+    monkeypatch.setattr(
+        model, "_features", lambda *images: calls.extend(images) or compute(*images)
+    )
     return calls
 
 
@@ -95,7 +97,9 @@ def test_sam_encodes_an_image_once_for_all_runs(tmp_path, image, monkeypatch):
     np.testing.assert_allclose(computed.features, plain.features, rtol=1e-6, atol=1e-7)
 
 
-def test_another_image_shape_dtype_or_weights_has_an_embedding_of_its_own(tmp_path, image, monkeypatch):
+def test_another_image_shape_dtype_or_weights_has_an_embedding_of_its_own(
+    tmp_path, image, monkeypatch
+):
     model = load_model("sam_small", device="cpu", embeddings=tmp_path)
     calls = encodings(model, monkeypatch)
     other = image.copy()

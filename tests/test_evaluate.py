@@ -91,7 +91,9 @@ def test_rows_are_one_per_object_and_click_with_the_contract_columns(dataset, gr
     rows = evaluate(dataset, grabcut, clicks=3)
     assert list(rows.columns) == list(ROW_TYPES)
     assert len(rows) == 12 * 2 * 3
-    assert rows.groupby(["case_id", "task"])["click"].apply(list).map(lambda n: n == [1, 2, 3]).all()
+    assert (
+        rows.groupby(["case_id", "task"])["click"].apply(list).map(lambda n: n == [1, 2, 3]).all()
+    )
     assert set(rows["task"]) == {"own: label 1", "own: label 2"}
     assert rows.loc[rows["click"] == 1, "positive"].all()
     assert rows["iou"].between(0, 1).all() and (rows["iou"] <= rows["dice"]).all()
@@ -107,7 +109,9 @@ def test_a_row_s_iou_is_that_of_the_mask_it_replays(dataset):
         truth = case.masks[task.removeprefix("own: ")]
         for click in (1, 3):
             stored = of_object.loc[of_object["click"] == click, "iou"].item()
-            assert iou(replay(case, model, of_object, click), truth) == pytest.approx(stored, abs=1e-3)
+            assert iou(replay(case, model, of_object, click), truth) == pytest.approx(
+                stored, abs=1e-3
+            )
 
 
 def test_the_second_run_reads_everything_and_computes_nothing(dataset, grabcut, tmp_path):
@@ -267,7 +271,9 @@ def test_the_mask_that_counts_is_the_protocol_s(dataset, choice, index):
 
 def test_small_objects_are_left_out_where_the_protocol_says_so(dataset, grabcut):
     largest = max(mask.sum() for mask in dataset.load(dataset.list().references[0]).masks.values())
-    rows = evaluate(dataset, grabcut, replace(PAPER, min_object_pixels=int(largest)), clicks=1, max_cases=1)
+    rows = evaluate(
+        dataset, grabcut, replace(PAPER, min_object_pixels=int(largest)), clicks=1, max_cases=1
+    )
     assert len(rows) == 1
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsam_utils import everything, load_dataset, load_model
+from medsam_utils import load_dataset, load_model
 from medsam_utils.case import Case
 from medsam_utils.comparison import scores
-from medsam_utils.everything import Proposals, classify, labels, oracle
+from medsam_utils.workflows import everything
+from medsam_utils.workflows.everything import Proposals, classify, labels, oracle
 from tests.notebook_cells import run_cells
 
 
@@ -24,11 +25,17 @@ def made(patient, number):
     grey = np.full((40, 40), 100, np.uint8) + rng.integers(0, 9, (40, 40)).astype(np.uint8)
     grey[bright], grey[dark] = 220, 10
     case = Case(
-        "made", f"{number}", patient, None, np.repeat(grey[..., None], 3, 2), {"b": bright, "d": dark}
+        "made",
+        f"{number}",
+        patient,
+        None,
+        np.repeat(grey[..., None], 3, 2),
+        {"b": bright, "d": dark},
     )
     masks = [bright, dark, square(16, 16, 8)]
     lines = [
-        everything.features(case.image, mask) | {"predicted_iou": 0.9, "stability": 0.9} for mask in masks
+        everything.features(case.image, mask) | {"predicted_iou": 0.9, "stability": 0.9}
+        for mask in masks
     ]
     return Proposals(case, masks, pd.DataFrame(lines))
 
@@ -72,7 +79,9 @@ def test_the_oracle_takes_what_raises_the_iou_and_leaves_the_rest():
     truth = square(10, 10, 10)
     left, right, much = truth.copy(), truth.copy(), square(0, 0, 40)
     left[:, 15:] = right[:, :15] = False
-    case = Case("made", "a", "p", None, np.zeros((40, 40, 3), np.uint8), {"c": truth, "none": truth & False})
+    case = Case(
+        "made", "a", "p", None, np.zeros((40, 40, 3), np.uint8), {"c": truth, "none": truth & False}
+    )
     found = oracle(Proposals(case, [much, left, right], pd.DataFrame()))
     assert np.array_equal(found["c"], truth) and not found["none"].any()
     assert np.array_equal(oracle(Proposals(case, [much], pd.DataFrame()))["c"], much)
@@ -82,13 +91,20 @@ def test_a_place_is_that_of_its_pixels_and_a_contrast_is_to_what_lies_round_it()
     mask = square(4, 4, 4, (12, 12))
     found = everything.features(np.repeat(mask[..., None] * np.uint8(200), 3, axis=2), mask)
     assert (found["area_share"], found["row"], found["col"]) == (16 / 144, 0.5, 0.5)
-    assert (found["height"], found["mean"], found["contrast"], found["spread"]) == (3 / 12, 200, 200, 0)
+    assert (found["height"], found["mean"], found["contrast"], found["spread"]) == (
+        3 / 12,
+        200,
+        200,
+        0,
+    )
 
 
 def test_sam_proposes_masks_of_a_phantom_without_doubles():
     dataset, sam = load_dataset("xray_hip"), load_model("sam_small", device="cpu")
     case = dataset.load(dataset.list().references[0])
-    one = everything.propose(case, sam, points_per_side=6, pred_iou_thresh=0.4, stability_score_thresh=0.5)
+    one = everything.propose(
+        case, sam, points_per_side=6, pred_iou_thresh=0.4, stability_score_thresh=0.5
+    )
     assert len(one.masks) == len(one.features) >= 2
     assert one.features.notna().all(axis=None) and (one.features["predicted_iou"] >= 0.4).all()
     boxes = {(*np.argwhere(mask).min(0), *np.argwhere(mask).max(0)) for mask in one.masks}
@@ -106,5 +122,8 @@ def test_the_page_asks_the_first_sam_and_has_both_ways_on_every_task():
     assert len(rows) == 2 * 2 * 4 and rows["iou"].notna().all()
     means = rows.groupby(["task", "way"])["iou"].mean()
     for task in names["subject"].tasks.values():
-        numbers = f"{means[task, 'oracle']:.2f} on {task}", f"{means[task, 'classifier']:.2f} if a classifier"
+        numbers = (
+            f"{means[task, 'oracle']:.2f} on {task}",
+            f"{means[task, 'classifier']:.2f} if a classifier",
+        )
         assert all(number in " ".join(text.split()) for number in numbers)

@@ -13,11 +13,12 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from medsam_utils import evaluate, explorer, load_folder, load_model
+from medsam_utils import evaluate, load_folder, load_model
+from medsam_utils.book import explorer
+from medsam_utils.book.pages import runs
 from medsam_utils.intensity import Window
 from medsam_utils.metrics import iou
 from medsam_utils.models.grabcut import GrabCut
-from medsam_utils.pages import runs
 
 # a case is called as its file below images/, so a name can have a slash in it
 HOSTILE = ["quote\"'&amp;", "end</script><b>", "<!--<script>", "ünïcödé 🫀 \u2028"]
@@ -52,7 +53,9 @@ def rows_of(dataset, clicks=4):
 
 def stored(html: str) -> dict:
     """What the page holds, read as a browser reads it."""
-    return json.loads(BeautifulSoup(html, "html.parser").find("script", type="application/json").text)
+    return json.loads(
+        BeautifulSoup(html, "html.parser").find("script", type="application/json").text
+    )
 
 
 def mask_of(text: str, shape: tuple[int, int]) -> np.ndarray:
@@ -72,7 +75,9 @@ def mask_of(text: str, shape: tuple[int, int]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    return load_folder(write_folder(tmp_path_factory.mktemp("own"), HOSTILE), name='</script>"My \' study"')
+    return load_folder(
+        write_folder(tmp_path_factory.mktemp("own"), HOSTILE), name='</script>"My \' study"'
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +112,12 @@ def test_every_stored_mask_has_the_iou_of_its_row(hostile, evaluated):
         for step, row in zip(steps, of_case.itertuples(), strict=True):
             assert iou(mask_of(step["mask"], truth.shape), truth) == row.iou
             assert step["iou"] == step["candidates"][0][1] == pytest.approx(row.iou, abs=5e-5)
-            assert step["candidates"][0][0] is None  # GrabCut estimates nothing: no NaN, which is no JSON
-            assert step["click"] == ([row.row, row.col, int(row.positive)] if row.row >= 0 else None)
+            assert (
+                step["candidates"][0][0] is None
+            )  # GrabCut estimates nothing: no NaN, which is no JSON
+            assert step["click"] == (
+                [row.row, row.col, int(row.positive)] if row.row >= 0 else None
+            )
 
 
 def test_cases_are_sorted_from_the_worst_to_the_best(hostile, evaluated):
@@ -120,18 +129,24 @@ def test_cases_are_sorted_from_the_worst_to_the_best(hostile, evaluated):
 
 def test_hostile_names_stay_text(hostile, evaluated):
     html = explorer.static(hostile, *evaluated).data
-    assert {case["case"] for cases in stored(html)["tasks"].values() for case in cases} == set(HOSTILE)
+    assert {case["case"] for cases in stored(html)["tasks"].values() for case in cases} == set(
+        HOSTILE
+    )
     assert html.count("</script>") == 2 == html.count("<script")  # ours, and none of a name
     assert "<!--" not in html
 
 
 def test_the_picture_is_the_one_that_the_model_saw_of_that_class(tmp_path, monkeypatch):
-    subject = load_folder(write_folder(tmp_path, ["a", "b"], (90, 90), values=(1, 2, 3)), name="Windows")
+    subject = load_folder(
+        write_folder(tmp_path, ["a", "b"], (90, 90), values=(1, 2, 3)), name="Windows"
+    )
     other = Window(0, 100)
     subject = replace(subject, class_intensity={"label 3": other})
     seen, encode = [], GrabCut.encode
     models, rows = rows_of(subject, clicks=2)
-    monkeypatch.setattr(GrabCut, "encode", lambda self, image: seen.append(image) or encode(self, image))
+    monkeypatch.setattr(
+        GrabCut, "encode", lambda self, image: seen.append(image) or encode(self, image)
+    )
     data = stored(explorer.static(subject, models, rows).data)
     assert len(seen) == 4 == len(data["images"])  # two cases, each under two rules, for three tasks
     for class_name, task in subject.tasks.items():
@@ -140,7 +155,9 @@ def test_the_picture_is_the_one_that_the_model_saw_of_that_class(tmp_path, monke
             image = subject.load(reference, class_name).image
             address = data["images"][case["image"]]["image"]
             shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))))
-            assert np.abs(shown.astype(int) - image).mean() < 12  # noise does not survive WebP whole
+            assert (
+                np.abs(shown.astype(int) - image).mean() < 12
+            )  # noise does not survive WebP whole
 
 
 def test_a_page_stays_below_its_limit(tmp_path):

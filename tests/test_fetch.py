@@ -13,8 +13,8 @@ import pytest
 from local_server import sha256
 from PIL import Image
 
+from medsam_utils import DATASETS, load_dataset
 from medsam_utils.case import BadInputError
-from medsam_utils.datasets import DATASETS, load_dataset
 from medsam_utils.datasets import fetch as fetch_module
 from medsam_utils.datasets import unpack as unpack_module
 from medsam_utils.datasets.fetch import ARCHIVES, HOW, Archive, fetch, main, overview
@@ -55,7 +55,9 @@ def register(monkeypatch, *archives: Archive, name: str = "us_test") -> str:
 # unpack
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/evil", "..\\evil", "C:\\evil", "C:evil"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "a/../../evil", "/tmp/evil", "..\\evil", "C:\\evil", "C:evil"]
+)
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_members_outside_the_folder_are_refused(name, kind, tmp_path):
     archive = tmp_path / "in" / f"a.{kind}"
@@ -99,7 +101,11 @@ def test_links_in_a_zip_are_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_an_archive_that_declares_more_than_the_disk_has_is_refused(kind, tmp_path, monkeypatch):
-    big = zip_of({"big": bytes(5000)}) if kind == "zip" else tar_of(member("big", size=5000), mode="w:gz")
+    big = (
+        zip_of({"big": bytes(5000)})
+        if kind == "zip"
+        else tar_of(member("big", size=5000), mode="w:gz")
+    )
     (tmp_path / f"a.{kind}").write_bytes(big)
     monkeypatch.setattr(unpack_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=4999))
     with pytest.raises(BadInputError, match="more than the disk"):
@@ -137,7 +143,9 @@ def test_names_with_spaces_and_parentheses_unpack(kind, tmp_path):
 
 def test_a_dataset_is_fetched_unpacked_and_then_left_alone(server, tmp_path, monkeypatch):
     server.files["/a.zip"] = packed = zip_of({"top/images/1.png": b"1"})
-    name = register(monkeypatch, Archive(f"{server.url}/a.zip", sha256(packed), "a.zip", gives="top"))
+    name = register(
+        monkeypatch, Archive(f"{server.url}/a.zip", sha256(packed), "a.zip", gives="top")
+    )
     folder = fetch(name, tmp_path)
     assert folder == tmp_path / name
     assert (folder / "a/top/images/1.png").read_bytes() == b"1"
@@ -155,7 +163,9 @@ def test_what_is_fetched_is_found_by_load_dataset(server, tmp_path, monkeypatch)
     folder = "Dataset_BUSI_with_GT/benign"
     names = (f"{folder}/benign (1).png", f"{folder}/benign (1)_mask.png")
     server.files["/a.zip"] = zip_of(dict.fromkeys(names, buffer.getvalue()))
-    register(monkeypatch, Archive(f"{server.url}/a.zip", None, "Dataset_BUSI.zip"), name="us_breast")
+    register(
+        monkeypatch, Archive(f"{server.url}/a.zip", None, "Dataset_BUSI.zip"), name="us_breast"
+    )
     fetch("us_breast", tmp_path)
     dataset = load_dataset("us_breast", tmp_path)
     assert dataset.level == "measured"
@@ -166,7 +176,9 @@ def test_what_is_fetched_is_found_by_load_dataset(server, tmp_path, monkeypatch)
 @pytest.mark.parametrize("place", ["us_test/top", "us_test/by hand/top", "top"])
 def test_what_a_user_has_unpacked_is_not_downloaded(place, server, tmp_path, monkeypatch):
     (tmp_path / place).mkdir(parents=True)
-    fetch(register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip", gives="top")), tmp_path)
+    fetch(
+        register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip", gives="top")), tmp_path
+    )
     assert server.requests == []
 
 
@@ -188,7 +200,9 @@ def test_a_wrong_archive_is_not_unpacked(server, tmp_path, monkeypatch):
     assert not (tmp_path / "archives" / name / "a.zip").exists()
 
 
-def test_a_hash_that_nobody_publishes_is_recorded_and_then_holds(server, tmp_path, monkeypatch, capsys):
+def test_a_hash_that_nobody_publishes_is_recorded_and_then_holds(
+    server, tmp_path, monkeypatch, capsys
+):
     server.files["/a.zip"] = packed = zip_of({"1.png": b"1"})
     name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
     folder, kept = fetch(name, tmp_path), tmp_path / "archives" / name
@@ -236,7 +250,9 @@ def test_a_lost_connection_is_not_reported_as_a_changed_file(server, tmp_path, m
 
 def test_files_that_are_no_archives_keep_their_folders(server, tmp_path, monkeypatch):
     server.files["/v/volume-0.nii.gz"] = CONTENT
-    name = register(monkeypatch, Archive(f"{server.url}/v/volume-0.nii.gz", None, "v/volume-0.nii.gz"))
+    name = register(
+        monkeypatch, Archive(f"{server.url}/v/volume-0.nii.gz", None, "v/volume-0.nii.gz")
+    )
     for _ in range(2):
         assert (fetch(name, tmp_path) / "v/volume-0.nii.gz").read_bytes() == CONTENT
     assert len(server.requests) == 1
@@ -245,7 +261,9 @@ def test_files_that_are_no_archives_keep_their_folders(server, tmp_path, monkeyp
 def test_a_split_archive_is_verified_joined_and_unpacked(server, tmp_path, monkeypatch):
     whole = tar_of(member("GE/Patient 1/1.dcm", size=3), mode="w:gz")
     halves = {"ge.tar.gz.aa": whole[:50], "ge.tar.gz.ab": whole[50:]}
-    server.files = {f"/{name}": half for name, half in halves.items()} | {"/other.tar.gz.aa": b"not ours"}
+    server.files = {f"/{name}": half for name, half in halves.items()} | {
+        "/other.tar.gz.aa": b"not ours"
+    }
     record = [
         (name[1:], f"{server.url}{name}", f"md5:{hashlib.md5(part).hexdigest()}")
         for name, part in reversed(server.files.items())
@@ -275,7 +293,9 @@ def test_a_damaged_part_of_a_split_archive_is_refused(server, tmp_path, monkeypa
     ],
     ids=["key", "filename"],
 )
-def test_a_record_lists_names_addresses_and_hashes_in_both_forms_of_its_interface(file, monkeypatch):
+def test_a_record_lists_names_addresses_and_hashes_in_both_forms_of_its_interface(
+    file, monkeypatch
+):
     repository = pooch.downloaders.ZenodoRepository("10.0/zenodo.7", "https://zenodo.org/record/7")
     repository._api_response = {"id": 7, "files": [file]}
     monkeypatch.setattr(pooch.downloaders, "doi_to_repository", lambda doi, **_: repository)
@@ -284,7 +304,9 @@ def test_a_record_lists_names_addresses_and_hashes_in_both_forms_of_its_interfac
     assert url in ("https://zenodo.org/self", "https://zenodo.org/records/7/files/ge.aa?download=1")
 
 
-def test_a_dataset_that_needs_an_account_gives_instructions_and_makes_no_folder(tmp_path, monkeypatch):
+def test_a_dataset_that_needs_an_account_gives_instructions_and_makes_no_folder(
+    tmp_path, monkeypatch
+):
     monkeypatch.delitem(ARCHIVES, "us_breast")
     monkeypatch.setitem(HOW, "us_breast", "Sign in and press the button.")
     with pytest.raises(BadInputError) as error:
@@ -301,7 +323,9 @@ def test_a_dataset_that_needs_an_account_gives_instructions_and_makes_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_only_a_person_can_add_is_told_after_the_rest_is_fetched(server, tmp_path, monkeypatch, capsys):
+def test_what_only_a_person_can_add_is_told_after_the_rest_is_fetched(
+    server, tmp_path, monkeypatch, capsys
+):
     server.files["/a.zip"] = zip_of({"1.png": b"1"})
     register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"), name="xray_chest")
     fetch("xray_chest", tmp_path)
@@ -328,7 +352,9 @@ def test_the_table_of_archives_is_well_formed():
         assert len({archive.file for archive in archives}) == len(archives), name
         for archive in archives:
             assert archive.url.startswith(("https://", "doi:")), archive
-            assert archive.sha256 is None or (len(archive.sha256) == 64 and int(archive.sha256, 16)), archive
+            assert archive.sha256 is None or (
+                len(archive.sha256) == 64 and int(archive.sha256, 16)
+            ), archive
 
 
 def test_the_command_prints_the_table_or_ends_with_status_2(server, tmp_path, monkeypatch, capsys):

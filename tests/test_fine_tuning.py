@@ -11,14 +11,20 @@ import pytest
 import torch
 
 from medsam_utils import load_dataset, load_model
+from medsam_utils.book.pages.runs import Runs
 from medsam_utils.case import BadInputError, CaseReference
 from medsam_utils.clicks import Click
-from medsam_utils.fine_tuning import LowRank, examples, fine_tune, loss_of, split_by_patient
 from medsam_utils.metrics import iou
-from medsam_utils.models.bilinear import upsampled_foreground
 from medsam_utils.models.checkpoints import load_state_dict
-from medsam_utils.pages.runs import Runs
-from medsam_utils.training import decode, write
+from medsam_utils.models.fast.bilinear import upsampled_foreground
+from medsam_utils.workflows.fine_tuning import (
+    LowRank,
+    examples,
+    fine_tune,
+    loss_of,
+    split_by_patient,
+)
+from medsam_utils.workflows.training import decode, write
 from tests.notebook_cells import run_cell, run_cells
 from tests.test_chapters import rows_of
 
@@ -90,7 +96,9 @@ def test_decoding_many_images_at_once_is_decoding_each_by_itself(model, learnt):
     with torch.inference_mode():
         together, confidence = decode(network, features, points, labels)
         for i in range(2):
-            sparse, dense = network.prompt_encoder((points[i : i + 1], labels[i : i + 1]), None, None)
+            sparse, dense = network.prompt_encoder(
+                (points[i : i + 1], labels[i : i + 1]), None, None
+            )
             position = network.prompt_encoder.get_dense_pe()
             alone, sure = network.mask_decoder(features[i : i + 1], position, sparse, dense, True)
             assert torch.allclose(together[i], alone[0], atol=1e-3)
@@ -102,7 +110,9 @@ def test_learning_moves_the_mask_decoder_alone_and_fits_what_it_saw(model, learn
     weights, history = fine_tune(model, learnt, steps=12, batch=2, clicks=2, learning_rate=1e-3)
     moved = {name for name, tensor in before.items() if not torch.equal(tensor, weights[name])}
     assert moved and all(name.startswith("mask_decoder.") for name in moved)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.network.state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in model.network.state_dict().items()
+    )
     assert len(history) == 12 and all(len(step) == 3 for step in history)
     losses = np.array(history)[:, 0]
     assert losses[-4:].mean() < 0.8 * losses[:4].mean()
@@ -127,7 +137,9 @@ def test_adapters_begin_as_nothing_and_end_in_the_encoder_s_attention(model, lea
     before = load_state_dict(model.checkpoint.path())
     assert weights.keys() == before.keys()  # a checkpoint like any other
     moved = {
-        name: weights[name] - t for name, t in before.items() if not torch.equal(t.float(), weights[name])
+        name: weights[name] - t
+        for name, t in before.items()
+        if not torch.equal(t.float(), weights[name])
     }
     encoder = {name for name in moved if name.startswith("image_encoder.")}
     assert encoder and all(name.endswith("attn.qkv.weight") for name in encoder)
@@ -135,7 +147,8 @@ def test_adapters_begin_as_nothing_and_end_in_the_encoder_s_attention(model, lea
 
 
 def tables():
-    """Six held-out patients that gain 0.2, six that were learnt from and gain 0.4, elsewhere all lose 0.1."""
+    """Six held-out patients that gain 0.2, six that were learnt from and gain 0.4, elsewhere all
+    lose 0.1."""
     here = {f"{side}{i}": [0.3 + i / 100, 0.5] for side in "hl" for i in range(6)}
     before = pd.concat([rows_of("T", **here), rows_of("U", **here).assign(dataset="other")])
     of = before["patient_id"].str[0].map({"h": 0.2, "l": 0.4})
@@ -166,7 +179,9 @@ def test_gains_are_told_apart_by_who_was_learnt_from():
     assert table["difference"].round(6).groupby("of").first().to_dict() == {
         **{"held out": 0.2, "learnt from": 0.4, "elsewhere": -0.1},
     }
-    assert table.loc[("held out", 1), "patients"] == 6 and table.loc[("elsewhere", 1), "task"] == "U"
+    assert (
+        table.loc[("held out", 1), "patients"] == 6 and table.loc[("elsewhere", 1), "task"] == "U"
+    )
     assert table.loc[("held out", 2), ["before", "after"]].tolist() == pytest.approx([0.5, 0.7])
 
 
@@ -174,6 +189,8 @@ def test_the_answer_says_what_the_interval_allows():
     before, after = tables()
     assert "T gains  +0.20  IoU" in gains(before, after, HELD)[1]
     assert "T loses  -0.20  IoU" in gains(after, before, HELD)[1]
-    mixed = before.assign(iou=before["iou"] + before["patient_id"].str[1].astype(int) % 2 * 0.2 - 0.1)
+    mixed = before.assign(
+        iou=before["iou"] + before["patient_id"].str[1].astype(int) % 2 * 0.2 - 0.1
+    )
     assert "T changes by no more than chance" in gains(before, mixed, HELD)[1]
     assert "too few patients to tell" in gains(before, after, {"h1", "h2"})[1]

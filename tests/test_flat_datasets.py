@@ -1,4 +1,5 @@
-"""Flat images of the study: each phantom comes back as it was drawn, and each trap of its files is met."""
+"""Flat images of the study: each phantom comes back as it was drawn, and each trap of its files is
+met."""
 
 import dataclasses
 
@@ -8,9 +9,9 @@ import pytest
 from cases import read_all
 from PIL import Image
 
-from medsam_utils.datasets import DATASETS, load_dataset
+from medsam_utils import DATASETS, load_dataset
 from medsam_utils.datasets.images import read_mask
-from medsam_utils.datasets.phantoms import (
+from medsam_utils.demo.phantoms import (
     WRITERS,
     ultrasound_limbs,
     ultrasound_organs,
@@ -77,7 +78,9 @@ def test_xray_hip_is_upright_though_a_volume_would_be_turned(data):
         assert rows == 512
         assert columns < 360
         # Without the strips along the border the pelvis lies above the thigh.
-        femur, ilium = (np.nonzero(case.masks[name][1:, :-1])[0].mean() for name in ("Femur", "Ilium"))
+        femur, ilium = (
+            np.nonzero(case.masks[name][1:, :-1])[0].mean() for name in ("Femur", "Ilium")
+        )
         assert ilium < femur
 
 
@@ -87,7 +90,9 @@ def test_xray_hip_files_are_as_distributed(data):
     assert image.shape[0] == 512
     assert image.shape[2] == 1
     assert 255 < np.asarray(image.dataobj).max() < 255.001
-    dtypes = {nibabel.load(p).get_data_dtype().kind for p in (data / "xray_hip").rglob("label_*.nii.gz")}
+    dtypes = {
+        nibabel.load(p).get_data_dtype().kind for p in (data / "xray_hip").rglob("label_*.nii.gz")
+    }
     assert dtypes == {"u", "f"}
 
 
@@ -95,7 +100,10 @@ def test_values_above_255_are_the_brightest_not_the_darkest(data):
     cases, _ = read("xray_hip", data)
     for name, drawn in xray_hip.xray_hip_drawings().items():
         assert (
-            cases[f"{name}_z000"].image[np.unravel_index(drawn.image.argmax(), drawn.image.shape)][0] == 255
+            cases[f"{name}_z000"].image[np.unravel_index(drawn.image.argmax(), drawn.image.shape)][
+                0
+            ]
+            == 255
         )
 
 
@@ -195,9 +203,16 @@ def test_us_muscle_comes_back_as_drawn(data):
 
 
 def test_equal_names_of_other_muscles_are_other_cases(tmp_path):
-    names = [f"{m}/{s}/{p}/1.png" for m in ("BB", "TA") for s in ("Healthy",) for p in ("Images", "Masks")]
+    names = [
+        f"{m}/{s}/{p}/1.png"
+        for m in ("BB", "TA")
+        for s in ("Healthy",)
+        for p in ("Images", "Masks")
+    ]
     touch(tmp_path / "Polito-Radboud-DeepLearningUS", *names)
-    touch(tmp_path / "Polito-Radboud-DeepLearningUS", "Segmentation_models/data/MuscleCNN/train/1.png")
+    touch(
+        tmp_path / "Polito-Radboud-DeepLearningUS", "Segmentation_models/data/MuscleCNN/train/1.png"
+    )
     found, left_out = listed("us_muscle", tmp_path)
     assert list(found) == ["BB/Healthy/1", "TA/Healthy/1"]
     assert not left_out
@@ -235,7 +250,10 @@ def test_the_copy_on_figshare_is_read_too(tmp_path):
     )
     found, left_out = listed("us_ovarian", tmp_path)
     assert found == {
-        "test/1": ("dataset/OTU_2D/test/image/1.JPG", ["dataset/OTU_2D/test/label/black_write/1.PNG"]),
+        "test/1": (
+            "dataset/OTU_2D/test/image/1.JPG",
+            ["dataset/OTU_2D/test/label/black_write/1.PNG"],
+        ),
         "train/1": (
             "dataset/OTU_2D/train/train_image/1.JPG",
             ["dataset/OTU_2D/train/train_label/label/1.PNG"],

@@ -31,14 +31,23 @@ def cases(dataset):
 
 
 def test_equal_names_are_paired_whatever_their_suffix(folder):
-    for image, mask in (("a.png", "a.npy"), ("b.jpg", "b.PNG"), ("c.tif", "c.bmp"), ("d.v2.png", "d.v2.png")):
+    for image, mask in (
+        ("a.png", "a.npy"),
+        ("b.jpg", "b.PNG"),
+        ("c.tif", "c.bmp"),
+        ("d.v2.png", "d.v2.png"),
+    ):
         save(folder / "images" / image, GREY), save(folder / "masks" / mask, BINARY)
     dataset = load_folder(folder)
     loaded = cases(dataset)
     assert list(loaded) == ["a", "b", "c", "d.v2"]
     for case in loaded.values():
         np.testing.assert_array_equal(case.masks["object"], BINARY > 0)
-    assert (dataset.level, dataset.name, dataset.tasks) == ("measured", folder.name, {"object": folder.name})
+    assert (dataset.level, dataset.name, dataset.tasks) == (
+        "measured",
+        folder.name,
+        {"object": folder.name},
+    )
 
 
 def test_images_in_subfolders_belong_to_the_patient_of_the_first_one(folder):
@@ -117,7 +126,9 @@ def test_volumes_are_cut_into_slices(folder, suffix):
     label = np.zeros((3, 4, 5), np.uint8)
     label[1, 2, 3] = 1
     for part, values in (("images", np.random.default_rng(0).random((3, 4, 5))), ("masks", label)):
-        nibabel.Nifti1Image(values, np.diag([2.0, 3.0, 4.0, 1.0])).to_filename(folder / part / f"a{suffix}")
+        nibabel.Nifti1Image(values, np.diag([2.0, 3.0, 4.0, 1.0])).to_filename(
+            folder / part / f"a{suffix}"
+        )
     (case,) = cases(load_folder(folder)).values()
     assert (case.case_id, case.slice_index, case.spacing) == ("a_z003", 3, (3.0, 2.0))
     assert case.masks["object"].shape == (4, 3)
@@ -167,19 +178,25 @@ def test_a_missing_folder_is_named_and_the_layout_shown(folder, missing):
 
 def test_names_that_do_not_match_are_shown(folder):
     save(folder / "images/a.png", GREY), save(folder / "masks/a_mask.png", BINARY)
-    with pytest.raises(BadInputError, match=r"image without mask: images/a\.png; mask without.*Rename them"):
+    with pytest.raises(
+        BadInputError, match=r"image without mask: images/a\.png; mask without.*Rename them"
+    ):
         load_folder(folder)
 
 
 def test_an_empty_folder_is_an_error(folder):
     (folder / "images/a.dcm").touch()
-    with pytest.raises(BadInputError, match=r"no image has a mask of its name \(both are empty, or of other"):
+    with pytest.raises(
+        BadInputError, match=r"no image has a mask of its name \(both are empty, or of other"
+    ):
         load_folder(folder)
 
 
 def test_volumes_and_images_are_not_mixed(folder):
     for part in ("images", "masks"):
         save(folder / part / "a.png", BINARY)
-        nibabel.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)).to_filename(folder / part / "b.nii.gz")
+        nibabel.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)).to_filename(
+            folder / part / "b.nii.gz"
+        )
     with pytest.raises(BadInputError, match="volumes and flat images"):
         load_folder(folder)

@@ -30,7 +30,9 @@ def dataset(tmp_path):
     name = r"(?P<key>[a-z])"
     return dataclasses.replace(
         DATASETS["us_breast"],
-        reader=ImagePairs(Pairs(images=rf"{name}\.(?:png|jpg)", masks=rf"{name}_mask(?:_\d)?\.(?:png|jpg)")),
+        reader=ImagePairs(
+            Pairs(images=rf"{name}\.(?:png|jpg)", masks=rf"{name}_mask(?:_\d)?\.(?:png|jpg)")
+        ),
         root=tmp_path,
     )
 
@@ -45,7 +47,13 @@ def only_case(dataset):
 
 def test_busi_names_with_spaces_and_parentheses_are_paired(tmp_path):
     folder = tmp_path / "deep" / "Dataset_BUSI_with_GT" / "benign"
-    for name in ("benign (2)", "benign (2)_mask", "benign (2)_mask_1", "benign (10)", "benign (10)_mask"):
+    for name in (
+        "benign (2)",
+        "benign (2)_mask",
+        "benign (2)_mask_1",
+        "benign (10)",
+        "benign (10)_mask",
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").touch()
     listing = dataclasses.replace(DATASETS["us_breast"], root=tmp_path).list()
@@ -59,11 +67,20 @@ def test_busi_names_with_spaces_and_parentheses_are_paired(tmp_path):
     [
         (
             "MontgomerySet/CXR_png/MCUCXR_0001_0.png",
-            ["MontgomerySet/ManualMask/leftMask/MCUCXR_0001_0.png", "m/rightMask/MCUCXR_0001_0.png"],
+            [
+                "MontgomerySet/ManualMask/leftMask/MCUCXR_0001_0.png",
+                "m/rightMask/MCUCXR_0001_0.png",
+            ],
         ),
         ("ChinaSet_AllFiles/CXR_png/CHNCXR_0327_1.png", ["mask/mask/CHNCXR_0327_1_mask.png"]),
-        ("Lung Segmentation/CXR_png/MCUCXR_0001_0.png", ["Lung Segmentation/masks/MCUCXR_0001_0.png"]),
-        ("Lung Segmentation/CXR_png/CHNCXR_0327_1.png", ["Lung Segmentation/masks/CHNCXR_0327_1_mask.png"]),
+        (
+            "Lung Segmentation/CXR_png/MCUCXR_0001_0.png",
+            ["Lung Segmentation/masks/MCUCXR_0001_0.png"],
+        ),
+        (
+            "Lung Segmentation/CXR_png/CHNCXR_0327_1.png",
+            ["Lung Segmentation/masks/CHNCXR_0327_1_mask.png"],
+        ),
     ],
 )
 def test_chest_images_are_paired_in_each_known_distribution(tmp_path, image, masks):
@@ -239,7 +256,9 @@ def test_small_labels_in_one_channel_are_a_colour_too(tmp_path, dataset):
 
 def test_an_empty_mask(tmp_path, dataset):
     save(tmp_path / "a.png", GREY), save(tmp_path / "a_mask.png", np.zeros((2, 3), bool))
-    assert load_error(dataset).startswith("a_mask.png: no labelled pixel (values 0): nothing to click on")
+    assert load_error(dataset).startswith(
+        "a_mask.png: no labelled pixel (values 0): nothing to click on"
+    )
 
 
 @pytest.mark.parametrize("damaged", ["a.png", "a_mask.png"])
@@ -248,7 +267,9 @@ def test_a_truncated_png(tmp_path, dataset, damaged, kept):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
     save(tmp_path / "a.png", noise), save(tmp_path / "a_mask.png", noise)
     content = (tmp_path / damaged).read_bytes()
-    (tmp_path / damaged).write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
+    (tmp_path / damaged).write_bytes(
+        content[: kept if isinstance(kept, int) else int(kept * len(content))]
+    )
     message = load_error(dataset)
     assert message.startswith(f"{damaged}: cannot be read")
     assert message.endswith("copy or export it again")
@@ -271,7 +292,9 @@ def test_pixels_that_are_nan(tmp_path, dataset):
     values = GREY.astype(np.float32)
     values[0, 0] = np.nan
     np.save(tmp_path / "a.npy", values)
-    with pytest.raises(BadCaseError, match=r"a\.npy: 1 of 6 pixels are NaN or infinite: replace them"):
+    with pytest.raises(
+        BadCaseError, match=r"a\.npy: 1 of 6 pixels are NaN or infinite: replace them"
+    ):
         from medsam_utils.datasets.dataset import to_rgb
 
         to_rgb(read_image(tmp_path / "a.npy"), dataset, tmp_path / "a.npy")
@@ -309,7 +332,9 @@ def test_settings_change_with_everything_that_changes_a_case(dataset):
 
 
 def test_settings_do_not_depend_on_where_the_files_lie(dataset, tmp_path):
-    assert dataclasses.replace(dataset, root=tmp_path / "elsewhere").settings() == dataset.settings()
+    assert (
+        dataclasses.replace(dataset, root=tmp_path / "elsewhere").settings() == dataset.settings()
+    )
 
 
 def test_tasks_are_named_as_in_the_study(dataset):

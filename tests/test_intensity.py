@@ -48,7 +48,9 @@ def test_16_bit_images_use_their_whole_range():
 
 def test_max_scaling_is_the_released_codes_formula():
     values = np.array([[0, 1, 99, 200]], np.uint8)
-    np.testing.assert_array_equal(MaxScaling()(values)[..., 0], np.uint8(values / values.max() * 255))
+    np.testing.assert_array_equal(
+        MaxScaling()(values)[..., 0], np.uint8(values / values.max() * 255)
+    )
 
 
 def test_max_scaling_does_not_wrap_negative_values_round():
@@ -65,4 +67,6 @@ def test_the_empty_background_does_not_shift_the_percentiles():
 
 def test_a_window_clips_at_its_edges():
     hounsfield = np.array([[-1000, -160, 40, 240, 3000]], np.int16)
-    np.testing.assert_array_equal(Window(centre=40, width=400)(hounsfield)[0, :, 0], [0, 0, 128, 255, 255])
+    np.testing.assert_array_equal(
+        Window(centre=40, width=400)(hounsfield)[0, :, 0], [0, 0, 128, 255, 255]
+    )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from medsam_utils.datasets import DATASETS, dicom, listings, volumes
-from medsam_utils.datasets.phantoms.dicom_files import save_series, save_structures
-from medsam_utils.datasets.phantoms.drawing import save_nifti
+from medsam_utils.demo.phantoms.dicom_files import save_series, save_structures
+from medsam_utils.demo.phantoms.drawing import save_nifti
 
 LABEL = np.zeros((4, 3, 5), np.uint8)
 LABEL[1, 0, 1] = LABEL[2, 1:, 4] = 1
@@ -33,7 +33,9 @@ def write_liver(root, key):
     save_series(place, NAMES, LABEL * 9, SPACING, f"1.2.{key}", modality="PT", frame=f"1.4.{key}")
     square = np.array([[-3.0, -2, -2], [3, -2, -2], [3, 2, -2], [-3, 2, -2]])
     regions = [("Tumor", [(square, "1.2.5")])]
-    save_structures(place / "RS.dcm", f"1.5.{key}", f"1.2.{key}", f"1.4.{key}", f"1.2.{key}", regions)
+    save_structures(
+        place / "RS.dcm", f"1.5.{key}", f"1.2.{key}", f"1.4.{key}", f"1.2.{key}", regions
+    )
 
 
 KINDS = {"mri_heart": write_heart, "mri_prostate_i2cvb": write_prostate, "pet_liver": write_liver}
@@ -97,7 +99,9 @@ def test_whatever_changes_the_cases_are_listed_anew(dataset, opened):
     mask = first.references[0].masks[0]
     stat = mask.stat()
     mask.write_bytes(mask.read_bytes())
-    os.utime(mask, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # of one size and time: a copy by `cp -p`
+    os.utime(
+        mask, ns=(stat.st_atime_ns, stat.st_mtime_ns)
+    )  # of one size and time: a copy by `cp -p`
     listed_anew(dataset)
     listed_anew(dataset.read_with(one_slice=True))
     listed_anew(dataclasses.replace(dataset, mask_threshold=64))

@@ -1,4 +1,5 @@
-"""live.py: a state goes in, what the models answer comes out; the widget itself needs no kernel for that."""
+"""live.py: a state goes in, what the models answer comes out; the widget itself needs no kernel for
+that."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from PIL import Image
 from test_explorer import mask_of, write_folder
 
 from medsam_utils import PAPER, evaluate, load_folder, load_model, next_click
+from medsam_utils.book.explorer.live import Explorer
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import RELEASED_CODE, Click, click_rng
-from medsam_utils.explorer.live import Explorer
 from medsam_utils.metrics import iou
 from medsam_utils.models.grabcut import GrabCut
 
@@ -69,7 +70,10 @@ def test_the_next_click_of_algorithm_1_follows_ones_own(explorer, subject):
     rng = click_rng(PAPER, subject.name, "a", explorer.state["task"], 2)
     expected = next_click(truth, mask, PAPER, rng)
     explorer._receive(explorer, {"next": ["grabcut"]}, [])
-    assert explorer.state["clicks"] == [[8, 11, 1], [expected.row, expected.col, int(expected.positive)]]
+    assert explorer.state["clicks"] == [
+        [8, 11, 1],
+        [expected.row, expected.col, int(expected.positive)],
+    ]
 
 
 def test_ones_own_clicks_are_compared_with_as_many_simulated_ones(explorer):
@@ -84,7 +88,9 @@ def test_ones_own_clicks_are_compared_with_as_many_simulated_ones(explorer):
 
 def test_an_image_is_encoded_once_however_often_it_is_clicked(explorer, monkeypatch):
     seen, encode = [], GrabCut.encode
-    monkeypatch.setattr(GrabCut, "encode", lambda self, image: seen.append(1) or encode(self, image))
+    monkeypatch.setattr(
+        GrabCut, "encode", lambda self, image: seen.append(1) or encode(self, image)
+    )
     explorer.state = {**explorer.state, "case": "c"}
     for clicks in ([[9, 9, 1]], [[9, 9, 1], [3, 3, 0]], 3, []):
         explorer.state = {**explorer.state, "clicks": clicks}
@@ -95,7 +101,9 @@ def test_a_state_is_read_written_and_resumed_exactly(explorer, subject):
     explorer.state = {"case": "c", "task": "Two squares: label 2", "clicks": [[40, 25, 1]]}
     again = Explorer(subject, ["grabcut"], state=explorer.state)
     assert (
-        again.state == explorer.state and again.answers == explorer.answers and again.scene == explorer.scene
+        again.state == explorer.state
+        and again.answers == explorer.answers
+        and again.scene == explorer.scene
     )
 
 
@@ -114,7 +122,9 @@ def test_a_single_image_file_is_clicked_on_without_a_truth(tmp_path):
     (answer,) = explorer.answers
     assert explorer.scene["truth"] is None and answer["iou"] is None
     assert mask_of(answer["mask"], (50, 70))[20, 30]
-    explorer._receive(explorer, {"next": ["grabcut"]}, [])  # nothing to compare with: nothing happens
+    explorer._receive(
+        explorer, {"next": ["grabcut"]}, []
+    )  # nothing to compare with: nothing happens
     assert explorer.state["clicks"] == [[20, 30, 1]]
 
 

@@ -55,7 +55,8 @@ def assert_bit_equal_to_sam_predictor(model, shape: tuple[int, int], objects: in
             assert np.array_equal(prediction.predicted_iou[i], confidences)
             assert np.array_equal(prediction.logits[i], logits)
             assert all(
-                np.array_equal(prediction.mask(i, candidate), masks[candidate]) for candidate in range(3)
+                np.array_equal(prediction.mask(i, candidate), masks[candidate])
+                for candidate in range(3)
             )
             assert prediction.most_confident()[i] == confidences.argmax()
 
@@ -110,9 +111,9 @@ def test_grabcut_does_not_depend_on_earlier_calls():
     model, shape = load_model("grabcut"), (80, 80)
     embedding, clicks = model.encode(random_image(shape)), random_clicks(shape, 3, 3)
     together = model.predict(embedding, clicks).logits
-    apart = np.concatenate([model.predict(embedding, [of_object]).logits for of_object in reversed(clicks)])[
-        ::-1
-    ]
+    apart = np.concatenate(
+        [model.predict(embedding, [of_object]).logits for of_object in reversed(clicks)]
+    )[::-1]
     assert np.array_equal(together, apart)
 
 
@@ -120,12 +121,18 @@ def test_grabcut_does_not_depend_on_earlier_calls():
 def test_a_pickled_model_is_the_same_model(name):
     model = load_model(name, device="cpu")
     copy = pickle.loads(pickle.dumps(model))
-    assert (copy.name, copy.weights, copy.settings()) == (model.name, model.weights, model.settings())
+    assert (copy.name, copy.weights, copy.settings()) == (
+        model.name,
+        model.weights,
+        model.settings(),
+    )
     assert len(pickle.dumps(model)) < 1000
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones():
-    with pytest.raises(BadInputError, match=r"'sam_smal' is unknown: did you mean 'sam_small'.*sam_vit_h"):
+    with pytest.raises(
+        BadInputError, match=r"'sam_smal' is unknown: did you mean 'sam_small'.*sam_vit_h"
+    ):
         load_model("sam_smal")
 
 

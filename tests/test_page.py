@@ -12,9 +12,9 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 from medsam_utils import PAPER, RELEASED_CODE, load_folder
+from medsam_utils.book.pages import page, protocol, record, runs
 from medsam_utils.case import BadInputError
 from medsam_utils.models import checkpoints
-from medsam_utils.pages import page, protocol, record, runs
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def evaluated(dataset):
 
 def read_table(html: str) -> pd.DataFrame:
     head, *lines = (
-        [cell.text for cell in line(["th", "td"])] for line in BeautifulSoup(html, "html.parser")("tr")
+        [cell.text for cell in line(["th", "td"])]
+        for line in BeautifulSoup(html, "html.parser")("tr")
     )
     return pd.DataFrame(lines, columns=head)
 
@@ -62,10 +63,14 @@ def test_the_answer_has_intervals_where_there_are_patients_enough(evaluated):
     rows = evaluated.rows
     ious = np.linspace(0.3, 0.7, 11)
     rows = pd.concat(
-        rows[rows["case_id"] == rows["case_id"].iloc[0]].assign(patient_id=str(i), case_id=str(i), iou=value)
+        rows[rows["case_id"] == rows["case_id"].iloc[0]].assign(
+            patient_id=str(i), case_id=str(i), iou=value
+        )
         for i, value in enumerate(ious)
     )
-    half = 2.228 * ious.std(ddof=1) / 11**0.5  # Student's interval, which is close for such even values
+    half = (
+        2.228 * ious.std(ddof=1) / 11**0.5
+    )  # Student's interval, which is close for such even values
     (low, high), *_ = re.findall(r"\(95 % interval ([\d.]+) to ([\d.]+)\)", page.answer(rows).data)
     assert (float(low), float(high)) == pytest.approx((0.5 - half, 0.5 + half), abs=0.03)
 
@@ -81,9 +86,24 @@ def test_only_demo_pages_carry_the_banner(dataset, evaluated):
 def test_the_table_has_every_column_and_its_level(evaluated):
     table = read_table(page.results_table(evaluated.rows).data)
     assert table.columns.tolist() == [
-        *("task", "model", "level", "cases", "patients", "objects", "IoU@1", "IoU@3", "NoC@80 (never)")
+        *(
+            "task",
+            "model",
+            "level",
+            "cases",
+            "patients",
+            "objects",
+            "IoU@1",
+            "IoU@3",
+            "NoC@80 (never)",
+        )
     ]
-    assert table.loc[0, ["model", "level", "cases", "objects"]].tolist() == ["grabcut", "measured", "2", "2"]
+    assert table.loc[0, ["model", "level", "cases", "objects"]].tolist() == [
+        "grabcut",
+        "measured",
+        "2",
+        "2",
+    ]
 
 
 def test_a_task_of_the_study_has_its_published_lines_labelled(evaluated):
@@ -102,7 +122,11 @@ def test_excluded_cases_are_counted_by_reason_and_listed_below_the_root(dataset,
 
 def test_equal_reasons_count_together_wherever_the_name_stands(dataset):
     rows, cases = pd.DataFrame(), ["case1", "case2", "case3"]
-    reasons = ["masks/case1.png: is empty", "masks/case2.png: is empty", "no image: masks/case3.png"]
+    reasons = [
+        "masks/case1.png: is empty",
+        "masks/case2.png: is empty",
+        "no image: masks/case3.png",
+    ]
     rows.attrs["excluded"] = [
         {"case_id": case, "reason": reason, "path": f"masks/{case}.png"}
         for case, reason in zip(cases, reasons, strict=True)
@@ -119,7 +143,9 @@ def test_the_page_says_how_it_was_made(evaluated):
     assert "torch " in shown and "most_confident" in shown
 
 
-def test_a_model_without_weights_is_named_and_the_embedded_ones_stand_in(dataset, monkeypatch, tmp_path):
+def test_a_model_without_weights_is_named_and_the_embedded_ones_stand_in(
+    dataset, monkeypatch, tmp_path
+):
     def offline(*arguments, **options):
         raise OSError("no network")
 
@@ -139,7 +165,9 @@ def test_pages_of_shards_fill_the_store_of_the_whole_and_say_that_they_are_parts
     parts = [runs.evaluate_subjects(**run, shard=f"{k}/2") for k in range(2)]
     assert "part 1/2 of the cases" in parts[1].notes[0]
     (rows,) = runs.evaluate_subjects(**run).tables.values()
-    assert rows.attrs["record"]["computed"] == 1  # the case that is left out has no rows to be stored
+    assert (
+        rows.attrs["record"]["computed"] == 1
+    )  # the case that is left out has no rows to be stored
     assert len(rows) == len(parts[0].rows) + len(parts[1].rows)
     with pytest.raises(BadInputError, match="no case: take fewer shards"):
         runs.evaluate_subjects(**run, shard="0/99")
@@ -159,7 +187,8 @@ def test_an_unknown_model_is_refused_not_replaced(dataset):
 def test_a_page_calls_a_model_what_its_rows_call_it(dataset):
     asked = runs.evaluate_subjects([dataset], "sam_small", dtype="bfloat16", clicks=1, device="cpu")
     assert (
-        list(asked.models) == list(asked.of(dataset.name)) == ["sam_small (bfloat16)"] and asked.notes == []
+        list(asked.models) == list(asked.of(dataset.name)) == ["sam_small (bfloat16)"]
+        and asked.notes == []
     )
     assert asked.rows["model"].unique().tolist() == ["sam_small (bfloat16)"]
     assert "stand-in" in page.banner([dataset], asked.models, []).data
@@ -180,7 +209,9 @@ def test_a_missing_gpu_changes_the_device_and_is_said(monkeypatch):
 
 def test_the_protocol_table_has_every_field_with_its_meaning_and_marks_differences():
     shown = protocol.table({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE}).data
-    lines = re.findall(r"<tr( class=\"medsam-differs\")?><th><code>(\w+)</code></th>(.*?)</tr>", shown)
+    lines = re.findall(
+        r"<tr( class=\"medsam-differs\")?><th><code>(\w+)</code></th>(.*?)</tr>", shown
+    )
     assert [name for _, name, _ in lines] == [field.name for field in dataclasses.fields(PAPER)]
     differing = {name for mark, name, _ in lines if mark}
     assert differing == {f for f in vars(PAPER) if getattr(PAPER, f) != getattr(RELEASED_CODE, f)}

@@ -9,15 +9,16 @@ import pytest
 from cases import read_all
 from PIL import Image
 
+from medsam_utils import DATASETS, load_dataset
 from medsam_utils.cache import cache_folder
 from medsam_utils.case import BadInputError
-from medsam_utils.datasets import DATASETS, load_dataset, phantoms
-from medsam_utils.datasets.phantoms import mri, ultrasound, xray
+from medsam_utils.demo import phantoms
+from medsam_utils.demo.phantoms import mri, ultrasound, xray
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder with all phantoms, as `python -m medsam_utils.datasets.phantoms` writes it."""
+    """A folder with all phantoms, as `python -m medsam_utils.demo.phantoms` writes it."""
     folder = tmp_path_factory.mktemp("data")
     for name in phantoms.WRITERS:
         phantoms.write_phantoms(name, folder / name)
@@ -85,7 +86,9 @@ def test_xray_chest_comes_back_as_drawn(data):
     assert len(cases) + len(excluded) == len(drawings)
     for name, case in cases.items():
         np.testing.assert_array_equal(case.image, np.stack([drawings[name].image] * 3, axis=2))
-        np.testing.assert_array_equal(case.masks["lungs"], drawings[name].masks[0] | drawings[name].masks[1])
+        np.testing.assert_array_equal(
+            case.masks["lungs"], drawings[name].masks[0] | drawings[name].masks[1]
+        )
     assert {reason.split(":")[0] for reason in excluded} == {"image without mask"}
 
 
@@ -170,7 +173,7 @@ def test_phantoms_can_be_written_anywhere_and_are_the_same_every_time(data, tmp_
         "-W",
         "error",
         "-m",
-        "medsam_utils.datasets.phantoms",
+        "medsam_utils.demo.phantoms",
         str(tmp_path),
         "mri_heart",
     ]
@@ -191,7 +194,11 @@ def test_real_files_are_found_by_the_datasets_name_or_the_distributions(quick, t
     heart, chest, breast = (
         load_dataset(n, tmp_path / "data") for n in ("mri_heart", "xray_chest", "us_breast")
     )
-    assert (heart.root, heart.within, heart.level) == (tmp_path / "data", ("Task02_Heart",), "measured")
+    assert (heart.root, heart.within, heart.level) == (
+        tmp_path / "data",
+        ("Task02_Heart",),
+        "measured",
+    )
     assert (chest.root, chest.within) == (tmp_path / "data", ("MontgomerySet", "mask"))
     assert (breast.root, breast.within) == (tmp_path / "data" / "us_breast", ())
 
@@ -215,7 +222,9 @@ def test_a_dataset_that_is_not_there_stays_a_phantom(quick, tmp_path):
 def test_prepared_images_and_masks_are_read_too(tmp_path):
     for part in ("images", "masks"):
         (tmp_path / "mri_heart" / part).mkdir(parents=True)
-        Image.fromarray(np.eye(4, dtype=np.uint8) * 255).save(tmp_path / "mri_heart" / part / "la_003_z1.png")
+        Image.fromarray(np.eye(4, dtype=np.uint8) * 255).save(
+            tmp_path / "mri_heart" / part / "la_003_z1.png"
+        )
     dataset = load_dataset("mri_heart", tmp_path)
     (reference,) = dataset.list().references
     np.testing.assert_array_equal(dataset.load(reference).masks["left atrium"], np.eye(4))
@@ -223,7 +232,9 @@ def test_prepared_images_and_masks_are_read_too(tmp_path):
 
 
 def test_an_unknown_dataset_is_an_error_that_knows_better():
-    with pytest.raises(BadInputError, match=r"'us_brest'. Did you mean 'us_breast'\? Known: .*mri_heart"):
+    with pytest.raises(
+        BadInputError, match=r"'us_brest'. Did you mean 'us_breast'\? Known: .*mri_heart"
+    ):
         load_dataset("us_brest")
 
 
@@ -247,6 +258,14 @@ def test_listing_image_pairs_opens_no_file(data, monkeypatch):
 def test_an_entry_says_what_a_page_needs(name):
     entry = DATASETS[name]
     assert entry.name == name
-    for field in ("full_name", "citation", "home", "licence", "registration", "layout", "count_rule"):
+    for field in (
+        "full_name",
+        "citation",
+        "home",
+        "licence",
+        "registration",
+        "layout",
+        "count_rule",
+    ):
         assert getattr(entry.passport, field)
     assert entry.modality in ("MRI", "X-ray", "Ultrasound", "CT", "PET")

@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 
 from medsam_utils import plots, published
+from medsam_utils.book.pages import figures
 from medsam_utils.clicks import Click
-from medsam_utils.pages import figures
 
 
 @pytest.fixture
 def means():
-    curve = pd.DataFrame({"click": [1, 2], "iou": [0.25, 0.5], "low": [0.2, 0.4], "high": [0.3, 0.6]})
+    curve = pd.DataFrame(
+        {"click": [1, 2], "iou": [0.25, 0.5], "low": [0.2, 0.4], "high": [0.3, 0.6]}
+    )
     return pd.concat([curve.assign(task="T", level="demo", model=m) for m in ("one", "two")])
 
 
@@ -47,7 +49,9 @@ def test_an_example_has_both_contours_and_the_click():
     truth[5:10, 5:10] = prediction[6:12, 6:12] = True
     _, axes = plots.new_picture(image)
     plots.example(axes, image, truth, prediction, [Click(7, 8, True, 3.0, 1)])
-    colours = {tuple(np.round(c.get_edgecolor()[0][:3] * 255).astype(int)) for c in axes.collections}
+    colours = {
+        tuple(np.round(c.get_edgecolor()[0][:3] * 255).astype(int)) for c in axes.collections
+    }
     assert {(0, 200, 83), (255, 59, 48)} <= colours
     (dot,) = axes.lines
     assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (8, 7)  # (x, y) of row 7, column 8
@@ -62,10 +66,13 @@ def test_an_object_that_touches_every_edge_still_has_a_contour():
 
 
 def test_the_error_region_is_blue_where_missed_and_orange_where_too_much():
-    truth, prediction = np.array([[True, True, False, False]]), np.array([[True, False, True, False]])
-    right, missed, extra, outside = plots.with_error(np.zeros((1, 4, 3), np.uint8), truth, prediction)[
-        0
-    ].astype(int)
+    truth, prediction = (
+        np.array([[True, True, False, False]]),
+        np.array([[True, False, True, False]]),
+    )
+    right, missed, extra, outside = plots.with_error(
+        np.zeros((1, 4, 3), np.uint8), truth, prediction
+    )[0].astype(int)
     assert right.tolist() == outside.tolist() == [0, 0, 0]
     assert missed[2] > missed[0] and extra[0] > extra[2]
 
@@ -105,7 +112,13 @@ def test_a_large_image_is_embedded_small():
 
 def test_a_task_of_the_study_is_shown_beside_its_published_curve_and_another_is_not():
     rows = pd.DataFrame(
-        {"task": "US-Breast", "model": "m", "level": "demo", "case_id": ["a", "b"], "patient_id": ["a", "b"]}
+        {
+            "task": "US-Breast",
+            "model": "m",
+            "level": "demo",
+            "case_id": ["a", "b"],
+            "patient_id": ["a", "b"],
+        }
     ).assign(click=1, iou=[0.25, 0.75])
     shown = figures.curves(rows).data
     assert "published" in shown and "demo" in shown and "m 0.50 to 0.50" in shown

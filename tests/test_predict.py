@@ -1,4 +1,5 @@
-"""Clicks, boxes and masks as prompts, alone and together: SAM as its own predictor, GrabCut, who refuses."""
+"""Clicks, boxes and masks as prompts, alone and together: SAM as its own predictor, GrabCut, who
+refuses."""
 
 import itertools
 
@@ -10,7 +11,9 @@ from medsam_utils import Click, load_model
 from medsam_utils.case import BadInputError
 
 SHAPES = [(3, 200), (257, 255), (90, 110)]
-COMBINATIONS = [kinds for kinds in itertools.product([0, 1, 3], [False, True], [False, True]) if any(kinds)]
+COMBINATIONS = [
+    kinds for kinds in itertools.product([0, 1, 3], [False, True], [False, True]) if any(kinds)
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,9 @@ def prompts(shape, clicks, box, mask, objects=3):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("clicks", "box", "mask"), COMBINATIONS)
-def test_every_combination_of_prompts_is_bit_equal_to_sam_predictor(models, shape, clicks, box, mask):
+def test_every_combination_of_prompts_is_bit_equal_to_sam_predictor(
+    models, shape, clicks, box, mask
+):
     exact, _ = models
     given, boxes, logits = prompts(shape, clicks, box, mask)
     prediction = exact.predict(exact.encode(noisy(shape)), given, boxes, logits)
@@ -48,7 +53,9 @@ def test_every_combination_of_prompts_is_bit_equal_to_sam_predictor(models, shap
     reference.set_image(noisy(shape))
     for i, of_object in enumerate(given):
         masks, confidences, low = reference.predict(
-            point_coords=np.array([[click.col, click.row] for click in of_object]) if clicks else None,
+            point_coords=np.array([[click.col, click.row] for click in of_object])
+            if clicks
+            else None,
             point_labels=np.array([int(click.positive) for click in of_object]) if clicks else None,
             box=boxes[i][[1, 0, 3, 2]] if box else None,
             mask_input=logits[i][None] if mask else None,

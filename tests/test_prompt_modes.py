@@ -1,18 +1,21 @@
-"""The page on prompt modes: published and demo apart, choices and the gate computed from the same rows."""
+"""The page on prompt modes: published and demo apart, choices and the gate computed from the same
+rows."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from medsam_utils import DATASETS, published
-from medsam_utils.pages.runs import Runs
+from medsam_utils.book.pages.runs import Runs
 from tests.notebook_cells import run_cell, run_cells
 
 
 @pytest.fixture(scope="module")
 def page():
     tiny = {"max_cases": 2, "clicks": 2, "noise": "0.2", "device": "cpu", "store": ""}
-    names, text = run_cells("prompt_modes", datasets="us_breast", models="sam_small grabcut", **tiny)
+    names, text = run_cells(
+        "prompt_modes", datasets="us_breast", models="sam_small grabcut", **tiny
+    )
     return names, " ".join(text.split())
 
 
@@ -40,7 +43,9 @@ def test_first_and_oracle_are_of_the_candidates_of_the_rows(page):
 def test_demo_rows_are_held_against_nothing_and_measured_ones_against_their_mode(page):
     names, _ = page
     assert set(names["held"]["verdict"]) == {"demo"}
-    rows = pd.concat([names["modes"]["box_all"].of("us_breast")["sam_small"].iloc[:1]] * 6, ignore_index=True)
+    rows = pd.concat(
+        [names["modes"]["box_all"].of("us_breast")["sam_small"].iloc[:1]] * 6, ignore_index=True
+    )
     study = published.iou_by_prompt_mode().set_index(["task", "mode", "mask_choice"])["iou"]
     value, patients = study["US-Breast", 5, "first"], list("abcdef")
     rows = rows.assign(case_id=patients, patient_id=patients, level="measured", model="sam_vit_h")

@@ -12,7 +12,7 @@ from medsam_utils import PAPER, evaluate, load_dataset, load_model
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError, Case
 from medsam_utils.clicks import click_rng
-from medsam_utils.drawings import draw
+from medsam_utils.demo.drawings import draw
 from medsam_utils.models.sam import SamEmbedding
 from medsam_utils.prompts import MODES, PUBLISHED, first_prompts, jittered
 from medsam_utils.simulation import replay, turns
@@ -32,9 +32,13 @@ def cases():
     while objects < OBJECTS:
         image, masks = draw(np.random.default_rng([11, len(found)]))
         masks = [mask for mask in masks if mask.any()][: OBJECTS - objects]
-        masks = [in_pieces(mask) if (objects + i) % 5 == 0 else mask for i, mask in enumerate(masks)]
+        masks = [
+            in_pieces(mask) if (objects + i) % 5 == 0 else mask for i, mask in enumerate(masks)
+        ]
         names = {f"object {i}": mask for i, mask in enumerate(masks)}
-        found.append(Case("drawn", str(len(found)), "none", None, np.repeat(image[..., None], 3, 2), names))
+        found.append(
+            Case("drawn", str(len(found)), "none", None, np.repeat(image[..., None], 3, 2), names)
+        )
         objects += len(masks)
     return found
 
@@ -56,7 +60,9 @@ def plain_regions(mask):
 
 def plain_point(region, rng):
     """(x, y) of one of the deepest pixels."""
-    padded = cv2.distanceTransform(np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    padded = cv2.distanceTransform(
+        np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+    )
     squares = np.rint(padded[1:-1, 1:-1].astype(float) ** 2)
     pixels = np.argwhere(squares == squares.max())
     return pixels[rng.integers(len(pixels))][::-1]
@@ -85,13 +91,20 @@ def best(masks, _, truth):
 
 
 class Once:
-    """A model or a SamPredictor that answers an equal question about an image once: modes often agree."""
+    """A model or a SamPredictor that answers an equal question about an image once: modes often
+    agree."""
 
     def __init__(self, asked):
         self.asked, self.answers = asked, {}
 
     def once(self, verb, *given, **more):
-        key = repr((verb, [one for one in given if not isinstance(one, SamEmbedding)], sorted(more.items())))
+        key = repr(
+            (
+                verb,
+                [one for one in given if not isinstance(one, SamEmbedding)],
+                sorted(more.items()),
+            )
+        )
         if key not in self.answers:
             self.answers[key] = getattr(self.asked, verb)(*given, **more)
         return self.answers[key]
@@ -206,7 +219,11 @@ def test_boxes_off_by_chance_are_the_same_in_any_order_of_cases(sam, cases):
         for order in orders
     ]
     assert found[0] == found[1]
-    exact = [list(map(int, plain_box(case.masks[n])[[1, 0, 3, 2]])) for case in cases[:4] for n in case.masks]
+    exact = [
+        list(map(int, plain_box(case.masks[n])[[1, 0, 3, 2]]))
+        for case in cases[:4]
+        for n in case.masks
+    ]
     assert [list(box) for box in found[0].values()] != exact
 
 
@@ -224,7 +241,9 @@ def test_rows_of_a_mode_have_the_same_columns_are_stored_and_say_which_mode(tmp_
 
 def test_rows_that_do_not_tell_all_that_a_model_was_told_are_not_replayed(sam, cases):
     dataset = load_dataset("xray_hip")
-    rows = evaluate(dataset, load_model("grabcut"), replace(PAPER, prompt="box_all"), clicks=1, max_cases=1)
+    rows = evaluate(
+        dataset, load_model("grabcut"), replace(PAPER, prompt="box_all"), clicks=1, max_cases=1
+    )
     with pytest.raises(ValueError, match="neither boxes nor masks"):
         replay(cases[0], sam, rows, 1)
 
@@ -237,7 +256,9 @@ def test_what_is_predicted_box_by_box_takes_no_further_click(sam, cases):
 def test_a_model_without_boxes_says_so_for_the_whole_run():
     protocol = replace(PAPER, prompt="box_all")
     with pytest.raises(BadInputError, match="ritm_small takes no boxes"):
-        evaluate(load_dataset("xray_hip"), load_model("ritm_small"), protocol, clicks=1, max_cases=1)
+        evaluate(
+            load_dataset("xray_hip"), load_model("ritm_small"), protocol, clicks=1, max_cases=1
+        )
 
 
 def test_every_published_mode_has_a_way_to_run_it():

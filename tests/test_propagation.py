@@ -10,12 +10,12 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from medsam_utils import evaluate, load_dataset, load_model
+from medsam_utils.book.pages import runs
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import PAPER
 from medsam_utils.models import Prediction
-from medsam_utils.pages import runs
-from medsam_utils.propagation import Carry, carried, clicked, stacks, surface_distances
+from medsam_utils.workflows.propagation import Carry, carried, clicked, stacks, surface_distances
 from tests.notebook_cells import run_cell, run_cells
 
 
@@ -27,7 +27,8 @@ def block(size: int, at: int = 2) -> np.ndarray:
 
 
 class Knowing:
-    """A model that answers with the truth of its slice, wherever it is asked; its embedding is that truth."""
+    """A model that answers with the truth of its slice, wherever it is asked; its embedding is that
+    truth."""
 
     name, weights = "knowing", ""
 
@@ -135,7 +136,9 @@ def test_every_slice_is_clicked_as_in_an_evaluation_of_its_own(stack):
         i = next(i for i, case in enumerate(stack.cases) if case.case_id == row.case_id)
         mask, logits = answers[i][-1]
         truth = stack.truths[i]
-        assert mask.common(truth) / (mask.area + truth.area - mask.common(truth)) == pytest.approx(row.iou)
+        assert mask.common(truth) / (mask.area + truth.area - mask.common(truth)) == pytest.approx(
+            row.iou
+        )
         assert (logits > 0).any()
 
 
@@ -198,7 +201,8 @@ def test_surface_distances_are_in_mm_along_each_axis():
 
 
 def volumes():
-    """Records of six patients: one slice gives 0.5 by box and 0.6 by click, all four give 0.7 and 0.9."""
+    """Records of six patients: one slice gives 0.5 by box and 0.6 by click, all four give 0.7 and
+    0.9."""
     dices = {
         ("every slice", "", 0): (4, 0.7),
         ("every slice", "", 1): (8, 0.9),
@@ -218,7 +222,12 @@ def volumes():
 def page(rows):
     """What the page makes of such records: its tables, and the answer."""
     names, _ = run_cells("through_volume", until="given(globals())")
-    names |= {"rows": rows, "EVERY": "every slice", "subjects": [], "runs": runs.Runs({}, {}, {}, [])}
+    names |= {
+        "rows": rows,
+        "EVERY": "every slice",
+        "subjects": [],
+        "runs": runs.Runs({}, {}, {}, []),
+    }
     shown = run_cell("through_volume", "def summary", names)
     return names["tables"], " ".join(shown.split())
 
@@ -231,7 +240,9 @@ def test_the_best_way_is_that_of_one_slice_and_differences_are_to_it():
         **{("every slice", 0): 0.1, ("every slice", 1): 0.3, ("box", 0): -0.1},
         **{("click", 0): 0.0, ("click", 1): 0.35},
     }
-    assert table.loc[("click", 1), ["spent", "low", "high"]].tolist() == pytest.approx([6, 0.95, 0.95])
+    assert table.loc[("click", 1), ["spent", "low", "high"]].tolist() == pytest.approx(
+        [6, 0.95, 0.95]
+    )
     assert table.loc[("box", 0), ["patients", "surface"]].tolist() == [6, 1.0]  # NaN is left out
 
 

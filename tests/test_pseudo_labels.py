@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from medsam_utils import PAPER, load_model
+from medsam_utils.book.pages.runs import load_first
 from medsam_utils.case import BadInputError, Case
-from medsam_utils.pages.runs import load_first
 from tests.notebook_cells import run_cells
 
 
@@ -33,7 +33,9 @@ def test_the_network_learns_a_bright_square_and_finds_it_elsewhere_the_same_each
     torch.manual_seed(7)
     state = torch.random.get_rng_state()
     first, again = (functions["train"](cases, masks) for _ in range(2))
-    assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's random numbers are touched
+    assert torch.equal(
+        torch.random.get_rng_state(), state
+    )  # nobody else's random numbers are touched
     new = square("new", 14, 30)
     found = functions["predict"](first, new)
     assert found.shape == (48, 64)
@@ -70,7 +72,9 @@ def test_no_patient_is_in_two_parts_and_every_case_is_used_or_listed(page):
     listed = [one["case_id"] for one in names["left_out"]]
     every = [reference.case_id for reference in names["listing"].references]
     assert sorted(used + listed) == sorted(every) and len(listed) == 3
-    assert "3 cases are left out" in " ".join(text.split()) and all(case_id in text for case_id in listed)
+    assert "3 cases are left out" in " ".join(text.split()) and all(
+        case_id in text for case_id in listed
+    )
 
 
 def test_labels_are_of_the_unlabelled_and_networks_are_tested_on_the_held_out(page):
@@ -80,7 +84,9 @@ def test_labels_are_of_the_unlabelled_and_networks_are_tested_on_the_held_out(pa
         assert set(rows["case_id"]) == {case.case_id for case in names["cases"][part]}
         changes = names["tables"][whose]["difference"]
         means = rows.groupby("way")["iou"].mean()
-        assert changes.tolist() == pytest.approx((means[changes.index] - means[changes.index[0]]).tolist())
+        assert changes.tolist() == pytest.approx(
+            (means[changes.index] - means[changes.index[0]]).tolist()
+        )
     assert "labels · demo" in text and "networks · demo" in text and "Dice" in text
     assert len(names["tables"]["networks"]) == 4 and "true masks (oracle)" in text
 

@@ -47,7 +47,10 @@ def test_every_published_task_is_one_that_a_dataset_of_ours_has():
 def measured(ious, model="sam_vit_h", task="US-Breast", level="measured") -> pd.DataFrame:
     """Rows of a task with six patients, the IoU at one click spread about `ious`."""
     spread = (-0.05, -0.03, -0.01, 0.01, 0.03, 0.05)
-    cases = {f"{patient}1": [iou + x for iou in ious] for patient, x in zip("abcdef", spread, strict=True)}
+    cases = {
+        f"{patient}1": [iou + x for iou in ious]
+        for patient, x in zip("abcdef", spread, strict=True)
+    }
     return rows_of(cases, model=model, task=task, level=level)
 
 
@@ -72,6 +75,12 @@ def test_the_gate_compares_no_demo_and_no_other_model_or_task():
         ]
     )
     table = published.gate(rows)
-    assert table["verdict"].tolist() == ["demo", "not published", "not published", "no interval", "outside"]
+    assert table["verdict"].tolist() == [
+        "demo",
+        "not published",
+        "not published",
+        "no interval",
+        "outside",
+    ]
     assert table["published"].isna().tolist() == [True, True, True, False, False]
     assert table["difference"].isna().tolist() == [True, True, True, False, False]

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import realdata
 
-from medsam_utils.datasets import load_dataset, load_folder
+from medsam_utils import load_dataset, load_folder
 
-pytestmark = pytest.mark.skipif(not realdata.available(), reason=f"no real pairs in {realdata.REALDATA}")
+pytestmark = pytest.mark.skipif(
+    not realdata.available(), reason=f"no real pairs in {realdata.REALDATA}"
+)
 SETS = sorted(realdata.sets()) if realdata.available() else []
 
 
@@ -22,7 +24,11 @@ def count(set_name, tmp_path, **options):
         case = dataset.load(reference)
         assert case.image.max() > case.image.min()
         pixels, slices, _ = counts.get(reference.patient_id, (0, 0, None))
-        counts[reference.patient_id] = (pixels + case.masks["object"].sum(), slices + 1, case.image.shape[:2])
+        counts[reference.patient_id] = (
+            pixels + case.masks["object"].sum(),
+            slices + 1,
+            case.image.shape[:2],
+        )
     return counts
 
 
@@ -44,7 +50,9 @@ def test_every_pair_has_the_foreground_that_its_record_says(set_name, tmp_path):
 @pytest.mark.parametrize("set_name", [name for name in SETS if name in realdata.VOLUMES])
 def test_volumes_have_the_slices_that_their_record_says(set_name, tmp_path):
     # Their record counts along the third axis, which is axial but for one volume, a sagittal one.
-    axial, sagittal = (count(set_name, tmp_path / plane, plane=plane) for plane in ("axial", "sagittal"))
+    axial, sagittal = (
+        count(set_name, tmp_path / plane, plane=plane) for plane in ("axial", "sagittal")
+    )
     for line in realdata.pairs(set_name):
         counts = sagittal if line["key"] == "t2" else axial
         assert counts[line["key"]][1] == int(line["note"].split()[0])

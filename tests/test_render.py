@@ -11,11 +11,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from medsam_utils.book.render import __main__ as command
+from medsam_utils.book.render import state
+from medsam_utils.book.render.execute import execute_pages
+from medsam_utils.book.render.pages import PAGES, Page, checked, own_chapter, read_pages, source
 from medsam_utils.case import BadInputError
-from medsam_utils.render import __main__ as command
-from medsam_utils.render import state
-from medsam_utils.render.execute import execute_pages
-from medsam_utils.render.pages import PAGES, Page, checked, own_chapter, read_pages, source
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HEADER = """# ---
@@ -53,7 +53,9 @@ print(twice, models)
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A book of one page, one cell of which notes every execution in log.txt."""
-    package = tmp_path / "package"  # not the real one, which someone may be editing while the tests run
+    package = (
+        tmp_path / "package"
+    )  # not the real one, which someone may be editing while the tests run
     package.mkdir()
     monkeypatch.setattr(state, "PACKAGE", package)
     (tmp_path / "notebooks").mkdir()
@@ -128,7 +130,9 @@ def test_any_parameter_that_names_a_file_or_a_folder_names_data_but_for_what_the
 
 
 def test_parameters_of_all_pages_reach_those_that_know_them_and_a_page_s_own_win(root):
-    write_runs(root, '{models: "b c", device: cpu}', one={"number": 3}, two={"number": 5, "models": "own"})
+    write_runs(
+        root, '{models: "b c", device: cpu}', one={"number": 3}, two={"number": 5, "models": "own"}
+    )
     assert run(root) == ([], ["3", "5"])
     assert page(root, "one").cells[-1].outputs[0].text == "6 b c\n"
     assert page(root, "two").cells[-1].outputs[0].text == "10 own\n"
@@ -152,7 +156,8 @@ def test_a_changed_package_is_a_reason_to_execute_again(root):
 def test_an_unknown_parameter_is_refused_and_the_known_ones_are_listed(root):
     write_runs(root, one={"numbr": 3})
     with pytest.raises(
-        BadInputError, match=r"page one: .* no parameter numbr; it has\s+number = 1\s+what is doubled"
+        BadInputError,
+        match=r"page one: .* no parameter numbr; it has\s+number = 1\s+what is doubled",
     ):
         run(root)
     assert not (root / "log.txt").exists()
@@ -160,7 +165,9 @@ def test_an_unknown_parameter_is_refused_and_the_known_ones_are_listed(root):
 
 def test_a_missing_notebook_is_named(root):
     (root / "notebooks/double.py").unlink()
-    with pytest.raises(BadInputError, match=r"page one: notebooks/double.py is missing .*: correct runs.yml"):
+    with pytest.raises(
+        BadInputError, match=r"page one: notebooks/double.py is missing .*: correct runs.yml"
+    ):
         run(root)
 
 
@@ -171,13 +178,17 @@ def test_a_failing_cell_fails_the_build_with_cell_and_error_and_the_others_are_d
     write_runs(root, one={"number": 13}, two={"number": 5})
     assert command.main(["--root", str(root), "--jobs", "1"]) == 1
     output = capsys.readouterr().out
-    assert 'one FAILED, cell 5 (`assert number != 13, "unlucky"`): AssertionError: unlucky' in output
+    assert (
+        'one FAILED, cell 5 (`assert number != 13, "unlucky"`): AssertionError: unlucky' in output
+    )
     assert "two done" in output
     assert (root / "log.txt").read_text().split() == ["13", "5"]
     assert page(root, "one").metadata["medsam"]["key"] == ""  # so it is tried again
 
 
-def test_a_page_has_its_title_hides_parameters_and_what_only_defines_and_keeps_no_trace_of_the_machine(root):
+def test_a_page_has_its_title_hides_parameters_and_what_only_defines_and_keeps_no_trace_of_the_machine(
+    root,
+):
     run(root)
     notebook = page(root, "one")
     assert notebook.cells[0].source.startswith("# Page one")
@@ -219,10 +230,13 @@ def test_the_documented_line_of_plain_papermill_works(tmp_path):
         r"^jupytext --to ipynb .*?mri_heart$", (REPOSITORY / "book/run.md").read_text(), re.M | re.S
     )
     line = (
-        line.replace("out.ipynb", f"'{tmp_path}/out.ipynb'") + " -p models grabcut -p max_cases 2 -p clicks 2"
+        line.replace("out.ipynb", f"'{tmp_path}/out.ipynb'")
+        + " -p models grabcut -p max_cases 2 -p clicks 2"
     )
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["bash", "-o", "pipefail", "-c", f"{line} -p store '{tmp_path}/results'"]
-    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, env=os.environ | {"PATH": path})
+    subprocess.run(
+        command, cwd=REPOSITORY, check=True, capture_output=True, env=os.environ | {"PATH": path}
+    )
     text = (tmp_path / "out.ipynb").read_text()
     assert "MRI-Heart" in text and "with one click" in text and 'dataset = \\"mri_heart\\"' in text

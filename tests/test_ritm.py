@@ -22,8 +22,9 @@ from medsam_utils.models.ritm import KEPT_STATES, Ritm
 from medsam_utils.models.ritm_network import SIZES, build_ritm
 from medsam_utils.simulation import replay, simulate
 
-# Made by the released code (SamsungLabs/ritm_interactive_segmentation at b9b4460) from the weights, networks,
-# pictures and clicks of this file. The hashes are over its networks' sorted lines "name shape".
+# Made by the released code (SamsungLabs/ritm_interactive_segmentation at b9b4460) from the weights,
+# networks, pictures and clicks of this file. The hashes are over its networks' sorted lines "name
+# shape".
 EXPECTED = json.loads(Path(__file__).with_name("ritm_expected.json").read_text())
 
 CLICKS = [
@@ -49,14 +50,19 @@ ZOOMS = {
 def picture(rows=90, cols=120):
     """Waves and a bright disk, uint8 rows x cols x 3."""
     r, c = np.mgrid[:rows, :cols]
-    waves = [60 * np.sin(r / 9) + 40 * np.cos(c / 7), 70 * np.sin((r + c) / 11), 80 * np.cos(r / 15)]
+    waves = [
+        60 * np.sin(r / 9) + 40 * np.cos(c / 7),
+        70 * np.sin((r + c) / 11),
+        80 * np.cos(r / 15),
+    ]
     image = np.stack([120 + wave for wave in waves], axis=-1)
     image[(r - 40) ** 2 + (c - 62) ** 2 < 18**2] = 230, 200, 150
     return image.clip(0, 255).astype(np.uint8)
 
 
 def random_state(shapes):
-    """Weights by name for {name: shape}, batch statistics included: nothing in the network is neutral."""
+    """Weights by name for {name: shape}, batch statistics included: nothing in the network is
+    neutral."""
     rng, state = np.random.default_rng(0), {}
     for name in sorted(shapes):
         shape = shapes[name]
@@ -80,7 +86,8 @@ def shapes_of(network):
 
 
 class Blobs(torch.nn.Module):
-    """A network by hand: a blob right of each positive click, a hole by each negative one, some memory."""
+    """A network by hand: a blob right of each positive click, a hole by each negative one, some
+    memory."""
 
     with_prev_mask = True  # asked for by the released code
 
@@ -97,13 +104,17 @@ class Blobs(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """Random h18s in the released files' form; the last layer is fitted, so that clicks make small masks."""
+    """Random h18s in the released files' form; the last layer is fitted, so that clicks make small
+    masks."""
     state = random_state(shapes_of(build_ritm("h18s")))
     head = {name: torch.tensor(values) for name, values in EXPECTED["head"].items()}
     state["feature_extractor.cls_head.weight"] = head["weight"].reshape(1, -1, 1, 1)
     state["feature_extractor.cls_head.bias"] = head["bias"].reshape(1)
     path = tmp_path_factory.mktemp("ritm") / "h18s.pth"
-    config = {"class": "HRNetModel", "params": {"width": {"type": "builtin", "value": 18, "specified": True}}}
+    config = {
+        "class": "HRNetModel",
+        "params": {"width": {"type": "builtin", "value": 18, "specified": True}},
+    }
     torch.save({"state_dict": state, "config": config}, path)
     return path
 
@@ -156,7 +167,10 @@ def test_a_network_gives_the_released_networks_logits(size):
     network.load_state_dict(random_state(shapes_of(network)))
     image = torch.as_tensor(picture(45, 70)).permute(2, 0, 1)[None] / 255
     before = torch.linspace(0, 1, 70).expand(1, 1, 45, 70)
-    positive, negative = [[20, 31.5, 0], [3, 66, 2], [-1, -1, -1]], [[40, 10, 1], [-3, 30, 3], [-2, -2, 4]]
+    positive, negative = (
+        [[20, 31.5, 0], [3, 66, 2], [-1, -1, -1]],
+        [[40, 10, 1], [-3, 30, 3], [-2, -2, 4]],
+    )
     points = torch.tensor([positive + negative])
     with torch.inference_mode():
         logits = network(torch.cat([image, before], dim=1), points)[0, 0]
@@ -176,7 +190,9 @@ def test_boxes_and_masks_follow_the_released_code(blobs, zoom, flip):
     """The third click removes the object that the first two made: the box outlives it."""
     points = [(3 * row, 3 * col, positive) for row, col, positive in CLICKS]
     points[2:2] = [(*points[0][:2], False), (*points[1][:2], False)]
-    check(blobs(zoom, flip), picture(270, 360), points, EXPECTED["blobs"][f"{zoom}, {flip}"], scale=3)
+    check(
+        blobs(zoom, flip), picture(270, 360), points, EXPECTED["blobs"][f"{zoom}, {flip}"], scale=3
+    )
 
 
 def test_an_answer_depends_on_image_and_clicks_alone(blobs):
@@ -211,11 +227,15 @@ def test_the_number_of_kept_states_is_bounded(blobs):
     for col in range(1, 30):
         model.predict(embedding, [as_clicks([(0, col, True), (9, col, False)])])
     assert len(embedding.states) == KEPT_STATES
-    np.testing.assert_array_equal(model.predict(embedding, [as_clicks([(0, 0, True)])]).logits, first)
+    np.testing.assert_array_equal(
+        model.predict(embedding, [as_clicks([(0, 0, True)])]).logits, first
+    )
 
 
 def test_one_candidate_on_the_images_grid_without_an_estimate(blobs):
-    prediction = blobs().predict(blobs().encode(picture()), [as_clicks(CLICKS[:1]), as_clicks(CLICKS[1:2])])
+    prediction = blobs().predict(
+        blobs().encode(picture()), [as_clicks(CLICKS[:1]), as_clicks(CLICKS[1:2])]
+    )
     assert prediction.logits.shape == (2, 1, 90, 120)
     assert prediction.logits.dtype == np.float32
     assert np.isfinite(prediction.logits).all()
@@ -236,7 +256,9 @@ def test_the_mask_is_where_the_probability_is_above_the_threshold(blobs):
 def test_the_whole_image_is_brought_between_the_least_and_greatest_side(blobs):
     model, sizes = blobs(), []
     model.longest_side = 64, 96
-    model.network.register_forward_hook(lambda network, given, answer: sizes.append(answer.shape[2:]))
+    model.network.register_forward_hook(
+        lambda network, given, answer: sizes.append(answer.shape[2:])
+    )
     for shape in ((90, 120), (16, 32), (50, 80)):
         prediction = model.predict(model.encode(picture(*shape)), [as_clicks([(5, 6, True)])])
         assert prediction.logits.shape[2:] == shape
@@ -267,7 +289,11 @@ def test_replay_draws_the_mask_of_a_stored_row(blobs):
 def test_a_worker_gets_the_same_model(checkpoint):
     model = load_model("ritm_h18s", checkpoint, device="cpu")
     copy = pickle.loads(pickle.dumps(model))
-    assert (copy.name, copy.weights, copy.settings()) == (model.name, model.weights, model.settings())
+    assert (copy.name, copy.weights, copy.settings()) == (
+        model.name,
+        model.weights,
+        model.settings(),
+    )
     given = picture(30, 40), [as_clicks([(9, 9, True)])]
     first, second = (m.predict(m.encode(given[0]), given[1]).logits for m in (model, copy))
     np.testing.assert_array_equal(first, second)
@@ -276,9 +302,12 @@ def test_a_worker_gets_the_same_model(checkpoint):
 
 @pytest.mark.parametrize("name", ["ritm_h18", "ritm_h32"])
 def test_weights_of_another_size_are_refused(checkpoint, name):
-    with pytest.raises(BadInputError, match=r"h18s\.pth does not fit RITM .*choose the model of its size"):
+    with pytest.raises(
+        BadInputError, match=r"h18s\.pth does not fit RITM .*choose the model of its size"
+    ):
         load_model(name, checkpoint, device="cpu").predict(
-            load_model(name, checkpoint, device="cpu").encode(picture(9, 9)), [as_clicks([(1, 1, True)])]
+            load_model(name, checkpoint, device="cpu").encode(picture(9, 9)),
+            [as_clicks([(1, 1, True)])],
         )
 
 
@@ -294,7 +323,11 @@ def test_stored_rows_depend_on_all_modules_of_the_network_and_of_zooming():
 
 
 def test_all_three_released_sizes_are_in_the_registry():
-    entries = {name: entry for name, entry in MODELS.items() if entry.options.get("architecture") in SIZES}
+    entries = {
+        name: entry for name, entry in MODELS.items() if entry.options.get("architecture") in SIZES
+    }
     assert list(entries) == ["ritm_h18s", "ritm_h18", "ritm_h32"]
     for entry in entries.values():
-        assert f"coco_lvis_{entry.options['architecture']}_itermask.pth" in entry.checkpoint.location
+        assert (
+            f"coco_lvis_{entry.options['architecture']}_itermask.pth" in entry.checkpoint.location
+        )

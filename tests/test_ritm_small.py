@@ -9,7 +9,7 @@ import torch
 import medsam_utils
 from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.clicks import PAPER, next_click
-from medsam_utils.drawings import draw
+from medsam_utils.demo.drawings import draw
 from medsam_utils.models.ritm_network import CLICK_RADIUS, click_disks
 from medsam_utils.models.ritm_small import build_ritm_small
 from tests.notebook_cells import run_cells
@@ -21,7 +21,10 @@ def test_clicks_are_disks_in_the_map_of_their_sign():
     absent = (-1, -1, -1)
     points = torch.tensor([[(10, 20, 0), absent, (30.5, 5, 1), (-3, 2, 2)]], dtype=torch.float32)
     positive, negative = click_disks(points, (40, 50))[0]
-    assert positive[10, 20] == positive[10 + CLICK_RADIUS, 20] == 1 and positive[11 + CLICK_RADIUS, 20] == 0
+    assert (
+        positive[10, 20] == positive[10 + CLICK_RADIUS, 20] == 1
+        and positive[11 + CLICK_RADIUS, 20] == 0
+    )
     assert positive[:4, :4].sum() == 0  # an absent click leaves no trace
     assert negative[30, 5] == 1 and negative[0, 2] == 1 and negative[10, 20] == 0
 
@@ -29,7 +32,9 @@ def test_clicks_are_disks_in_the_map_of_their_sign():
 @pytest.mark.parametrize("shape", [(192, 192), (37, 91), (1, 50)])
 def test_logits_have_the_shape_of_the_image(shape):
     with torch.inference_mode():
-        logits = build_ritm_small()(torch.rand(2, 4, *shape), torch.tensor([[(0, 0, 0), (-1, -1, -1)]] * 2))
+        logits = build_ritm_small()(
+            torch.rand(2, 4, *shape), torch.tensor([[(0, 0, 0), (-1, -1, -1)]] * 2)
+        )
     assert logits.shape == (2, 1, *shape) and logits.isfinite().all()
 
 
@@ -89,7 +94,9 @@ def test_training_goes_on_from_its_checkpoint_and_the_loss_falls(tmp_path):
     tiny = {"batch": 2, "objects": 1, "size": 48, "save_every": 1}
     first, _ = train(tmp_path, 1, **tiny)
     second, training = train(tmp_path, 20, **tiny)
-    assert (first["step"], second["step"], training.start) == (1, 20, 1) and len(training.history) == 19
+    assert (first["step"], second["step"], training.start) == (1, 20, 1) and len(
+        training.history
+    ) == 19
     assert any(not torch.equal(first["model"][key], second["model"][key]) for key in first["model"])
     losses = np.array(training.history)[:, 0]
     assert losses[-5:].mean() < losses[:5].mean()

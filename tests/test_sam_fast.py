@@ -11,11 +11,11 @@ from medsam_utils import PAPER, load_model
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import Case
 from medsam_utils.clicks import Click
-from medsam_utils.drawings import draw
+from medsam_utils.demo.drawings import draw
 from medsam_utils.fingerprint import model_files
 from medsam_utils.models import sam
-from medsam_utils.models.sam_decoder import Decoder
-from medsam_utils.models.sam_encoder import FusedAttention, fuse
+from medsam_utils.models.fast.decoder import Decoder
+from medsam_utils.models.fast.encoder import FusedAttention, fuse
 from medsam_utils.simulation import simulate
 
 SHAPES = [(1, 1), (3, 200), (257, 255), (600, 417), (90, 110)]
@@ -37,7 +37,13 @@ def test_logits_confidences_and_masks_differ_by_rounding_only(models, shape, obj
     rng = np.random.default_rng(1)
     prompts = [
         [
-            Click(int(rng.integers(shape[0])), int(rng.integers(shape[1])), bool(rng.integers(2)), 1.0, 1)
+            Click(
+                int(rng.integers(shape[0])),
+                int(rng.integers(shape[1])),
+                bool(rng.integers(2)),
+                1.0,
+                1,
+            )
             for _ in range(clicks)
         ]
         for _ in range(objects)
@@ -56,7 +62,10 @@ def test_the_decoder_of_the_released_sizes_differs_by_rounding_only():
     network = Sam(
         torch.nn.Identity(),
         PromptEncoder(
-            embed_dim=256, image_embedding_size=(64, 64), input_image_size=(1024, 1024), mask_in_chans=16
+            embed_dim=256,
+            image_embedding_size=(64, 64),
+            input_image_size=(1024, 1024),
+            mask_in_chans=16,
         ),
         MaskDecoder(
             transformer_dim=256,
@@ -111,7 +120,9 @@ def test_images_encoded_together_are_those_encoded_alone_whatever_is_beside_them
         assert torch.equal(beside_others.features, embedding.features)
 
 
-def test_objects_of_several_images_are_answered_together_as_by_themselves_whatever_is_beside_them(models):
+def test_objects_of_several_images_are_answered_together_as_by_themselves_whatever_is_beside_them(
+    models,
+):
     _, fast = models
     rng = np.random.default_rng(2)
     embeddings = [fast.encode(noisy(shape)) for shape in ((60, 80), (120, 50), (300, 300))] * 7
@@ -141,7 +152,11 @@ def test_prompts_are_those_of_one_object_at_a_time_bit_by_bit(models, boxed):
             labels = torch.randint(0, 2, (6, count), generator=rng)
             boxes = torch.rand((6, 4), generator=rng) * 256 if boxed else None
             exact = [
-                encoder((points[i : i + 1], labels[i : i + 1]), boxes[i : i + 1] if boxed else None, None)[0]
+                encoder(
+                    (points[i : i + 1], labels[i : i + 1]),
+                    boxes[i : i + 1] if boxed else None,
+                    None,
+                )[0]
                 for i in range(6)
             ]
             assert torch.equal(decoder._prompts(points, labels, boxes)[:, 5:], torch.cat(exact))
@@ -164,7 +179,9 @@ def test_the_same_objects_are_clicked_at_the_same_pixels(models):
         case = Case("drawn", str(number), "none", None, np.repeat(image[..., None], 3, 2), names)
         for model, of_model in zip(models, rows, strict=True):
             of_model += simulate(case, {name: name for name in names}, model, PAPER, 5)
-    exact, fast = ([(r["task"], r["click"], r["row"], r["col"]) for r in of_model] for of_model in rows)
+    exact, fast = (
+        [(r["task"], r["click"], r["row"], r["col"]) for r in of_model] for of_model in rows
+    )
     assert len(exact) >= 50
     assert np.mean([a == b for a, b in zip(exact, fast, strict=True)]) >= 0.97
     assert np.mean([r["iou"] for r in rows[0]]) == pytest.approx(
@@ -179,6 +196,6 @@ def test_a_grey_image_is_resized_as_three_equal_channels(shape):
 
 
 def test_the_fingerprint_covers_what_the_model_computes_with():
-    assert {"sam.py", "sam_decoder.py", "sam_encoder.py", "folded_attention.py", "bilinear.py"} <= {
+    assert {"sam.py", "decoder.py", "encoder.py", "folded_attention.py", "bilinear.py"} <= {
         p.name for p in model_files(sam.Sam)
     }

@@ -1,4 +1,5 @@
-"""models/sam_onnx.py and in_page.py: what a page computes with is the network's decoder, in small files."""
+"""models/sam_onnx.py and in_page.py: what a page computes with is the network's decoder, in small
+files."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ import pytest
 import torch
 
 from medsam_utils import load_model
+from medsam_utils.book.explorer.in_page import npm_files, write_decoder, write_picture
 from medsam_utils.case import BadInputError
-from medsam_utils.explorer.in_page import npm_files, write_decoder, write_picture
 from medsam_utils.models import sam_onnx
 from medsam_utils.models.sam_small import build_sam_small
 
@@ -30,13 +31,16 @@ def answer(model):
     """The exported networks one after the other, as a page runs them."""
     onnxruntime = pytest.importorskip("onnxruntime")
     parts = {
-        name: onnxruntime.InferenceSession(onnx) for name, onnx in sam_onnx.export(model.network).items()
+        name: onnxruntime.InferenceSession(onnx)
+        for name, onnx in sam_onnx.export(model.network).items()
     }
 
     def run(features, points, labels):
         image = parts["of_image"].run(None, {"features": features.numpy()})
         prompts = {"points": points.numpy(), "labels": labels.int().numpy()}
-        return parts["of_prompts"].run(None, dict(zip(sam_onnx.IMAGE, image, strict=True)) | prompts)
+        return parts["of_prompts"].run(
+            None, dict(zip(sam_onnx.IMAGE, image, strict=True)) | prompts
+        )
 
     return run
 
@@ -80,7 +84,10 @@ def test_a_box_alone_or_with_clicks_is_two_more_points(model, answer, features, 
     points, labels = prompts_of(count, count)
     box = torch.tensor([[20.0, 30.0, 200.0, 120.0]])
     expected = answer_of(model.network, features, points, labels, box)
-    given = torch.cat([points, box.view(1, 2, 2)], 1), torch.cat([labels, torch.tensor([[2.0, 3.0]])], 1)
+    given = (
+        torch.cat([points, box.view(1, 2, 2)], 1),
+        torch.cat([labels, torch.tensor([[2.0, 3.0]])], 1),
+    )
     for exported, own in zip(answer(features, *given), expected, strict=True):
         assert np.abs(exported - own.numpy()).max() < 1e-5 * own.abs().max()
 
@@ -93,13 +100,24 @@ def test_weights_are_stored_in_half_precision_and_the_network_stays_as_it_was():
     rounded = copy.deepcopy(network)
     for weight in rounded.parameters():
         weight.data = weight.half().float()
-    features, points, labels = torch.randn(1, 64, 32, 32).half(), torch.rand(1, 2, 2) * 256, torch.ones(1, 2)
-    filled = torch.cat([points, torch.zeros(1, 1, 2)], 1), torch.tensor([[1, 1, -1]], dtype=torch.int32)
+    features, points, labels = (
+        torch.randn(1, 64, 32, 32).half(),
+        torch.rand(1, 2, 2) * 256,
+        torch.ones(1, 2),
+    )
+    filled = (
+        torch.cat([points, torch.zeros(1, 1, 2)], 1),
+        torch.tensor([[1, 1, -1]], dtype=torch.int32),
+    )
     with torch.inference_mode():
         ours = sam_onnx.OfPrompts(small)(*sam_onnx.OfImage(small)(features), *filled)
         for own, expected in zip(ours, answer_of(rounded, features, points, labels), strict=True):
             assert (own - expected).abs().max() < 1e-5 * expected.abs().max()
-    stored = [weight for part in (small.mask_decoder, small.prompt_encoder) for weight in part.parameters()]
+    stored = [
+        weight
+        for part in (small.mask_decoder, small.prompt_encoder)
+        for weight in part.parameters()
+    ]
     assert {weight.dtype for weight in stored} == {torch.float16}
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 

@@ -13,9 +13,9 @@ from segment_anything import SamPredictor
 
 import medsam_utils
 from medsam_utils import evaluate, load_dataset, load_model
-from medsam_utils.drawings import draw
+from medsam_utils.demo.drawings import draw
 from medsam_utils.models.sam_small import build_sam_small
-from medsam_utils.training import Training
+from medsam_utils.workflows.training import Training
 from tests.notebook_cells import run_cells
 
 WEIGHTS = Path(medsam_utils.__file__).parent / "models/weights/sam_small.pt"
@@ -30,7 +30,8 @@ def trained():
 
 
 def iou_after_clicks(sam, clicks, drawings):
-    """Mean IoU of the most confident mask after clicks at the maxima of the exact distance transform."""
+    """Mean IoU of the most confident mask after clicks at the maxima of the exact distance
+    transform."""
     predictor, ious = SamPredictor(sam), []
     for i in range(drawings):
         image, masks = draw(np.random.default_rng([999, i]))
@@ -42,7 +43,9 @@ def iou_after_clicks(sam, clicks, drawings):
             row, col = np.unravel_index(distance.argmax(), distance.shape)
             points.append((col, row))
             labels.append(int(truth[row, col]))
-            candidates, confidences, _ = predictor.predict(np.array(points, float), np.array(labels))
+            candidates, confidences, _ = predictor.predict(
+                np.array(points, float), np.array(labels)
+            )
             prediction = candidates[confidences.argmax()]
         ious.append((truth & prediction).sum() / (truth | prediction).sum())
     return np.mean(ious)
@@ -115,10 +118,16 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monke
     resumed = train(tmp_path / "parts", monkeypatch)
     assert (stopped["step"], resumed["step"], whole["step"]) == (2, 3, 3)
     for weights in ("model", "average"):
-        assert all(torch.equal(whole[weights][key], resumed[weights][key]) for key in whole[weights])
-    assert any(not torch.equal(stopped["model"][key], resumed["model"][key]) for key in whole["model"])
+        assert all(
+            torch.equal(whole[weights][key], resumed[weights][key]) for key in whole[weights]
+        )
+    assert any(
+        not torch.equal(stopped["model"][key], resumed["model"][key]) for key in whole["model"]
+    )
     exported = torch.load(tmp_path / "parts/sam_small.pt", weights_only=True)
-    assert all(torch.equal(exported[key], value.half()) for key, value in resumed["average"].items())
+    assert all(
+        torch.equal(exported[key], value.half()) for key, value in resumed["average"].items()
+    )
 
 
 def test_the_log_of_the_training_ends_with_the_weights_that_are_here(trained):

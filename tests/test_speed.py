@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from medsam_utils.book.pages import speed
 from medsam_utils.case import BadInputError
-from medsam_utils.pages import speed
 
 
 @pytest.fixture
@@ -14,7 +14,9 @@ def folder(tmp_path):
         | {"released / ours": [2.0, 3.0, 20.0], "ours / bare": [0.5, 1.0, 1.25]}
     )
     table.to_csv(tmp_path / "loop_by_size.csv", index=False)
-    (tmp_path / "loop_by_size.md").write_text("Nine clicks. Measured 2020-02-02 on a <b>.\n\n| ... |\n")
+    (tmp_path / "loop_by_size.md").write_text(
+        "Nine clicks. Measured 2020-02-02 on a <b>.\n\n| ... |\n"
+    )
     return tmp_path
 
 

@@ -44,7 +44,11 @@ def test_the_mean_is_over_images_not_over_patients():
 
 def test_means_of_groups_have_the_interval_of_the_same_values_as_a_curve():
     rows = rows_of(
-        {f"{patient}{i}": [0.1 * i + j / 20, 0.5] for j, patient in enumerate("abcdef") for i in (1, 2)}
+        {
+            f"{patient}{i}": [0.1 * i + j / 20, 0.5]
+            for j, patient in enumerate("abcdef")
+            for i in (1, 2)
+        }
     )
     curve = mean_curves(rows)
     table = means(by_object(rows), ["click"])
@@ -58,7 +62,12 @@ def test_means_of_groups_have_the_interval_of_the_same_values_as_a_curve():
 def test_clicks_to_a_target_are_told_for_each_object():
     table = reach(rows_of({"a1": [0.5, 0.9], "b1": [0.1, 0.2]}), targets=(0.4, 0.8))
     lines = table[["case_id", "target", "clicks", "missed"]].values.tolist()
-    assert lines == [["a1", 0.4, 1, False], ["a1", 0.8, 2, False], ["b1", 0.4, 2, True], ["b1", 0.8, 2, True]]
+    assert lines == [
+        ["a1", 0.4, 1, False],
+        ["a1", 0.8, 2, False],
+        ["b1", 0.4, 2, True],
+        ["b1", 0.8, 2, True],
+    ]
 
 
 def test_tasks_models_and_levels_are_never_mixed_and_keep_their_order():
@@ -84,7 +93,8 @@ def test_a_perfect_object_keeps_its_iou_and_an_undefined_one_is_left_out():
 
 
 def test_the_bootstrap_draws_patients_not_images():
-    # a thousand images of one patient at 0 and one image of another at 1: half of a draw's patients decide
+    # a thousand images of one patient at 0 and one image of another at 1: half of a draw's patients
+    # decide
     values = np.array([[0.0]] * 1000 + [[1.0]])
     means = clustered_means(values, np.array(["a"] * 1000 + ["b"]), repeats=4000)
     assert np.mean(means == 0.0) == pytest.approx(0.25, abs=0.03)
@@ -100,12 +110,16 @@ def test_the_bootstrap_draws_patients_not_images():
 @pytest.mark.parametrize("shape", ["normal", "skewed"])
 def test_the_interval_covers_the_true_mean_on_clustered_data(patients, shape):
     low_misses, high_misses = [], []
-    for design in range(4):  # which patient has how many images, 1 to 10; each column is an experiment
+    for design in range(
+        4
+    ):  # which patient has how many images, 1 to 10; each column is an experiment
         rng = np.random.default_rng([patients, design])
         of = np.repeat(np.arange(patients), rng.integers(1, 11, patients))
         if shape == "normal":
             truth = 0.5
-            values = rng.normal(0.5, 0.1, (patients, 1000))[of] + rng.normal(0, 0.05, (len(of), 1000))
+            values = rng.normal(0.5, 0.1, (patients, 1000))[of] + rng.normal(
+                0, 0.05, (len(of), 1000)
+            )
         else:  # most masks good, a long tail of bad ones
             truth = 8 / 9.5
             mean = rng.beta(8, 1.5, (patients, 1000))[of]
@@ -138,11 +152,16 @@ def test_noc_counts_a_miss_as_all_clicks_and_reports_its_share():
 
 
 def test_the_summary_has_the_counts_and_the_clicks_that_were_made():
-    line = summary(rows_of({"a1": [0.2, 0.4, 0.9], "a2": [0.4, 0.6, 0.7], "b1": [0.6, 0.8, 0.8]})).iloc[0]
+    line = summary(
+        rows_of({"a1": [0.2, 0.4, 0.9], "a2": [0.4, 0.6, 0.7], "b1": [0.6, 0.8, 0.8]})
+    ).iloc[0]
     assert line[["cases", "patients", "objects"]].tolist() == [3, 2, 3]
     assert line[["IoU@1", "IoU@3"]].tolist() == pytest.approx([0.4, 0.8])
     assert "IoU@5" not in line
-    assert (line["NoC@80"], line["missed"]) == (pytest.approx((3 + 3 + 2) / 3), pytest.approx(1 / 3))
+    assert (line["NoC@80"], line["missed"]) == (
+        pytest.approx((3 + 3 + 2) / 3),
+        pytest.approx(1 / 3),
+    )
 
 
 def test_the_percentiles_are_real_objects_and_ties_go_by_name():
@@ -152,7 +171,9 @@ def test_the_percentiles_are_real_objects_and_ties_go_by_name():
 
 
 def test_noc_at_several_targets():
-    rows = rows_of({"a1": [0.85, 0.9, 0.7], "b1": [0.1, 0.81, 0.5], "c1": [0.1, 0.2, 0.79], "d1": [0.95] * 3})
+    rows = rows_of(
+        {"a1": [0.85, 0.9, 0.7], "b1": [0.1, 0.81, 0.5], "c1": [0.1, 0.2, 0.79], "d1": [0.95] * 3}
+    )
     table = noc_table(rows)
     assert table["target"].tolist() == [0.8, 0.85, 0.9]
     assert table["noc"].tolist() == [(1 + 2 + 3 + 1) / 4, (1 + 3 + 3 + 1) / 4, (2 + 3 + 3 + 1) / 4]
@@ -167,7 +188,11 @@ def test_curves_by_size_and_by_number_of_regions():
     rows["area_share"] = rows["case_id"].map({"a1": 0.002, "b1": 0.01, "c1": 0.004, "d1": 0.5})
     rows["components"] = rows["case_id"].map({"a1": 1, "b1": 2, "c1": 7, "d1": 4})
     sizes = by_size(rows).set_index(["size", "click"])["iou"]
-    assert sizes.loc[[("up to 0.3 %", 1), ("0.3 to 1 %", 1), ("above 10 %", 2)]].tolist() == [0.1, 0.6, 1.0]
+    assert sizes.loc[[("up to 0.3 %", 1), ("0.3 to 1 %", 1), ("above 10 %", 2)]].tolist() == [
+        0.1,
+        0.6,
+        1.0,
+    ]
     assert len(sizes) == 3 * 2  # no line for a bin without objects
     regions = by_components(rows)
     assert regions.loc[regions["click"] == 1, ["components", "iou", "objects"]].values.tolist() == [

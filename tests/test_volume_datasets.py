@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from cases import read_all
 
+from medsam_utils import DATASETS, load_dataset, load_folder
 from medsam_utils.case import BadCaseError, BadInputError
 from medsam_utils.clicks import RELEASED_CODE, next_click
-from medsam_utils.datasets import DATASETS, load_dataset, load_folder
-from medsam_utils.datasets.phantoms import ct, mri_brain, mri_prostate, mri_spine, pet, write_phantoms
-from medsam_utils.datasets.phantoms.drawing import save_nifti
 from medsam_utils.datasets.volumes import read_volume
+from medsam_utils.demo.phantoms import ct, mri_brain, mri_prostate, mri_spine, pet, write_phantoms
+from medsam_utils.demo.phantoms.drawing import save_nifti
 from medsam_utils.intensity import Percentile, Window
 
 DRAWINGS = {
@@ -25,7 +25,14 @@ DRAWINGS = {
     "mri_brain": (mri_brain, "mri_brain_volumes"),
     **{
         name: (ct, f"{name}_volumes")
-        for name in ("ct_liver", "ct_organ", "ct_spleen", "ct_colon", "ct_pancreas", "ct_hepaticvessel")
+        for name in (
+            "ct_liver",
+            "ct_organ",
+            "ct_spleen",
+            "ct_colon",
+            "ct_pancreas",
+            "ct_hepaticvessel",
+        )
     },
     "pet_wholebody": (pet, "pet_wholebody_volumes"),
 }
@@ -107,7 +114,8 @@ def test_a_dataset_is_found_by_the_folders_of_its_distribution(data, name, tmp_p
 
 
 def small(root, names):
-    """Write volumes by name: labels, upright; None stands for an image of their shape, of rising numbers."""
+    """Write volumes by name: labels, upright; None stands for an image of their shape, of rising
+    numbers."""
     shape = next(label.shape for label in names.values() if label is not None)
     image = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
     for name, label in names.items():
@@ -128,7 +136,10 @@ def spine(tmp_path):
         [[2, 1, 2], [0, 2, 0]],
         [[2, 2, 0], [0, 2, 0]],
     ]
-    masks = {f"train/site1-sc01-mask-r{i + 1}.nii.gz": np.array([m], np.uint8) for i, m in enumerate(marks)}
+    masks = {
+        f"train/site1-sc01-mask-r{i + 1}.nii.gz": np.array([m], np.uint8)
+        for i, m in enumerate(marks)
+    }
     small(tmp_path, {"train/site1-sc01-image.nii.gz": None, **masks})
     return tmp_path
 
@@ -201,7 +212,9 @@ def test_spine_raters_differ_and_one_of_them_misses_grey_matter(data):
         cases, _ = read_all(dataset.read_with(rater=rater))
         found[rater] = {key: case.masks["GM"].sum() for key, case in cases.items()}
     assert found[1] != found["majority"]
-    assert all(found[4][f"{key}_z{len(v.label) - 1:03d}"] == 0 for key, v in drawn("mri_spine").items())
+    assert all(
+        found[4][f"{key}_z{len(v.label) - 1:03d}"] == 0 for key, v in drawn("mri_spine").items()
+    )
 
 
 # ---- MRI, prostate
@@ -228,7 +241,9 @@ def test_prostate_is_both_zones(data):
 def test_prostate_equal_numbers_of_two_sites_are_two_volumes(tmp_path):
     label = np.ones((1, 2, 3), np.uint8)
     for site in ("HK", "UCL"):
-        small(tmp_path, {f"{site}/Case01.nii.gz": None, f"{site}/Case01_segmentation.nii.gz": label})
+        small(
+            tmp_path, {f"{site}/Case01.nii.gz": None, f"{site}/Case01_segmentation.nii.gz": label}
+        )
     ids = [reference.case_id for reference in at(tmp_path, "mri_prostate").list().references]
     assert ids == ["HK/Case01_z000", "UCL/Case01_z000"]
 
@@ -252,7 +267,9 @@ def test_brain_each_sequence_can_be_read_in_every_edition(data, sequence):
 
 def test_brain_three_sequences_are_red_green_and_blue_each_stretched_for_itself(data):
     dataset = load_dataset("mri_brain", data).read_with(channels=("t2", "flair", "t1ce"))
-    reference = next(r for r in dataset.list().references if r.case_id == "BraTS-GLI-00002-000_z002")
+    reference = next(
+        r for r in dataset.list().references if r.case_id == "BraTS-GLI-00002-000_z002"
+    )
     assert [path.name[-10:-7] for path in reference.images] == ["t2w", "t2f", "t1c"]
     volumes = mri_brain.mri_brain_volumes()["BraTS-GLI-00002-000"]
     for channel, sequence in enumerate(("t2", "flair", "t1ce")):
@@ -262,7 +279,9 @@ def test_brain_three_sequences_are_red_green_and_blue_each_stretched_for_itself(
 
 @pytest.mark.parametrize("channels", ["t3", ("t1", "t2"), ()])
 def test_brain_a_sequence_that_does_not_exist_is_an_error(channels):
-    with pytest.raises(BadInputError, match=r"choose one or three of \['flair', 't1', 't1ce', 't2'\]"):
+    with pytest.raises(
+        BadInputError, match=r"choose one or three of \['flair', 't1', 't1ce', 't2'\]"
+    ):
         DATASETS["mri_brain"].read_with(channels=channels)
 
 
@@ -279,7 +298,9 @@ def test_brain_files_are_as_distributed(data):
 def test_brain_a_case_without_the_sequence_is_listed(tmp_path):
     label = np.ones((1, 2, 3), np.uint8)
     for case, sequence in (("BraTS2021_1", "flair"), ("BraTS2021_2", "t1")):
-        small(tmp_path, {f"{case}/{case}_{sequence}.nii.gz": None, f"{case}/{case}_seg.nii.gz": label})
+        small(
+            tmp_path, {f"{case}/{case}_{sequence}.nii.gz": None, f"{case}/{case}_seg.nii.gz": label}
+        )
     listing = at(tmp_path, "mri_brain").list()
     assert [reference.patient_id for reference in listing.references] == ["BraTS2021_1"]
     assert [(e.case_id, e.reason) for e in listing.exclusions] == [
@@ -290,9 +311,14 @@ def test_brain_a_case_without_the_sequence_is_listed(tmp_path):
 def test_brain_sequences_on_different_grids_are_refused(tmp_path):
     small(tmp_path, {"a/a_flair.nii.gz": None, "a/a_seg.nii.gz": np.ones((1, 2, 3), np.uint8)})
     for sequence in ("t1", "t2"):
-        small(tmp_path, {f"a/a_{sequence}.nii.gz": None, "b/b_seg.nii.gz": np.ones((1, 3, 3), np.uint8)})
+        small(
+            tmp_path,
+            {f"a/a_{sequence}.nii.gz": None, "b/b_seg.nii.gz": np.ones((1, 3, 3), np.uint8)},
+        )
     dataset = at(tmp_path, "mri_brain", channels=("flair", "t1", "t2"))
-    with pytest.raises(BadCaseError, match=r"a_t1\.nii\.gz: the channel has \(3, 3, 1\) voxels, its image"):
+    with pytest.raises(
+        BadCaseError, match=r"a_t1\.nii\.gz: the channel has \(3, 3, 1\) voxels, its image"
+    ):
         dataset.load(dataset.list().references[0])
 
 
@@ -304,7 +330,11 @@ def test_liver_files_are_as_distributed(data):
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.nii*"))
     assert names == [
         "Test/test-volume-0.nii",
-        *(f"Training Batch 1/{kind}-{n}.nii" for kind in ("segmentation", "volume") for n in (0, 9)),
+        *(
+            f"Training Batch 1/{kind}-{n}.nii"
+            for kind in ("segmentation", "volume")
+            for n in (0, 9)
+        ),
         *(f"Training Batch 2/{kind}-28.nii" for kind in ("segmentation", "volume")),
     ]
     lost = nibabel.load(root / "Training Batch 2/volume-28.nii")
@@ -330,7 +360,10 @@ def liver(tmp_path):
     label[0, 0, 1] = label[1, 1, 2] = 1
     label[1, 0, 0] = 2
     save_nifti(
-        tmp_path / "volume-28.nii", np.arange(12, dtype=np.int16).reshape(2, 2, 3), (5, 2, 2), lost=True
+        tmp_path / "volume-28.nii",
+        np.arange(12, dtype=np.int16).reshape(2, 2, 3),
+        (5, 2, 2),
+        lost=True,
     )
     save_nifti(tmp_path / "segmentation-28.nii", label, (5, 2, 2))
     return tmp_path
@@ -349,7 +382,9 @@ def test_liver_grids_are_compared_in_shape_only_where_the_header_is_lost(liver):
 def test_liver_another_shape_is_refused_though_the_header_is_lost(liver):
     save_nifti(liver / "segmentation-28.nii", np.ones((2, 2, 4), np.uint8), (5, 2, 2))
     _, excluded = read_all(at(liver, "ct_liver"))
-    assert all(r"the mask has (4, 2, 2) voxels, its image (3, 2, 2)" in reason for reason in excluded)
+    assert all(
+        r"the mask has (4, 2, 2) voxels, its image (3, 2, 2)" in reason for reason in excluded
+    )
     assert len(excluded) == 2
 
 
@@ -380,7 +415,8 @@ def test_liver_is_read_as_the_decathlon_distributes_it_too(tmp_path):
 
 def test_organ_labels_are_stored_as_floats_too(data):
     kinds = {
-        path.name: nibabel.load(path).get_data_dtype().kind for path in (data / "ct_organ").glob("labels-*")
+        path.name: nibabel.load(path).get_data_dtype().kind
+        for path in (data / "ct_organ").glob("labels-*")
     }
     assert kinds == {"labels-0.nii.gz": "u", "labels-132.nii.gz": "f"}
     assert labels_of(data / "ct_organ" / "labels-132.nii.gz") == [0, 1, 2, 3, 4, 5, 6]
@@ -405,7 +441,9 @@ def test_organ_the_brain_is_no_class_and_its_slices_no_cases(organs):
 
 def test_organ_the_brain_can_be_made_a_class(organs):
     dataset = at(organs, "ct_organ")
-    dataset = dataclasses.replace(dataset, classes={**dataset.classes, "Brain": (6,)}, other_labels=())
+    dataset = dataclasses.replace(
+        dataset, classes={**dataset.classes, "Brain": (6,)}, other_labels=()
+    )
     assert [reference.slice_index for reference in dataset.list().references] == [0, 1]
 
 
@@ -429,11 +467,15 @@ def test_organ_lungs_and_bones_have_windows_of_their_own(data):
     values = volumes[reference.patient_id].image[reference.slice_index]
     views = {tuple(case.masks): case.image for case in dataset.views(reference)}
     assert list(views) == [("Liver", "Bladder", "Kidney"), ("Lung",), ("Bone",)]
-    for names, window in zip(views, (Window(40, 400), Window(-600, 1500), Window(400, 1800)), strict=True):
+    for names, window in zip(
+        views, (Window(40, 400), Window(-600, 1500), Window(400, 1800)), strict=True
+    ):
         np.testing.assert_array_equal(views[names], window(values))
         np.testing.assert_array_equal(dataset.load(reference, names[0]).image, window(values))
     shown = dataset.settings()["class_intensity"]
-    assert shown["Lung"] == {"type": "Window", "centre": -600, "width": 1500} and "Liver" not in shown
+    assert (
+        shown["Lung"] == {"type": "Window", "centre": -600, "width": 1500} and "Liver" not in shown
+    )
 
 
 # ---- the Decathlon
@@ -531,9 +573,13 @@ def test_options_are_part_of_the_settings(areas):
 
 
 def test_an_unknown_option_is_an_error_that_names_the_options(areas):
-    with pytest.raises(BadInputError, match=r"no option 'min_area': choose from .*min_pixels, one_slice"):
+    with pytest.raises(
+        BadInputError, match=r"no option 'min_area': choose from .*min_pixels, one_slice"
+    ):
         areas.read_with(min_area=2)
-    with pytest.raises(BadInputError, match="plane is 'oblique': choose sagittal, coronal, axial or stored"):
+    with pytest.raises(
+        BadInputError, match="plane is 'oblique': choose sagittal, coronal, axial or stored"
+    ):
         areas.read_with(plane="oblique")
 
 

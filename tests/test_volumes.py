@@ -14,8 +14,8 @@ from medsam_utils.case import BadCaseError
 from medsam_utils.datasets import DATASETS
 from medsam_utils.datasets import volumes as volumes_module
 from medsam_utils.datasets.pairs import Pairs
-from medsam_utils.datasets.phantoms.drawing import save_nifti
 from medsam_utils.datasets.volumes import Volumes, find_cut, read_volume
+from medsam_utils.demo.phantoms.drawing import save_nifti
 from medsam_utils.intensity import EightBit
 
 # Two slices, three rows, four columns; the first slice is the lower one, the first row is anterior,
@@ -158,7 +158,9 @@ def test_a_trailing_axis_of_length_one_is_dropped(dataset):
 
 
 def test_integers_are_read_as_integers_and_scale_factors_are_applied(tmp_path):
-    nibabel.Nifti1Image(np.full((2, 2, 2), 7, np.int16), np.eye(4)).to_filename(tmp_path / "a.nii.gz")
+    nibabel.Nifti1Image(np.full((2, 2, 2), 7, np.int16), np.eye(4)).to_filename(
+        tmp_path / "a.nii.gz"
+    )
     assert read_volume(tmp_path / "a.nii.gz").values.dtype == np.int16
     scaled = nibabel.Nifti1Image(np.full((2, 2, 2), 7, np.int16), np.eye(4))
     scaled.header.set_slope_inter(2, -1024)
@@ -235,7 +237,8 @@ def test_an_undeclared_label_is_left_out(dataset):
 def test_a_mask_of_nan_is_left_out(dataset):
     write(dataset, label=np.where(LABEL, np.nan, 0).astype(np.float32))
     assert (
-        left_out(dataset) == "labelsTr/la_003.nii.gz: the mask holds NaN or infinity: write 0 for background"
+        left_out(dataset)
+        == "labelsTr/la_003.nii.gz: the mask holds NaN or infinity: write 0 for background"
     )
 
 
@@ -284,7 +287,9 @@ def test_a_slice_with_nan_is_refused_and_the_others_are_not(dataset):
     image[0, 0, :2] = np.nan
     write(dataset, image=image)
     first, second = dataset.list().references
-    with pytest.raises(BadCaseError, match=r"la_003\.nii\.gz: 2 of 12 pixels are NaN or infinite: replace"):
+    with pytest.raises(
+        BadCaseError, match=r"la_003\.nii\.gz: 2 of 12 pixels are NaN or infinite: replace"
+    ):
         dataset.load(first)
     assert dataset.load(second).image.shape == (3, 4, 3)
 
@@ -302,7 +307,9 @@ def test_a_mask_that_lies_elsewhere(dataset, shift):
     move = np.eye(4)
     move[0, 3] = shift * SPACING[2]
     rewrite(dataset.root / "labelsTr" / "la_003.nii.gz", lambda v, a: (v, move @ a))
-    assert f"the mask lies up to {shift * SPACING[2]:.1f} mm beside its image" in load_error(dataset)
+    assert f"the mask lies up to {shift * SPACING[2]:.1f} mm beside its image" in load_error(
+        dataset
+    )
 
 
 def test_a_mask_that_lies_elsewhere_by_rounding_only_is_read(dataset):
@@ -328,7 +335,9 @@ def test_a_header_that_declares_a_huge_volume_is_not_believed(tmp_path, suffix):
     content[:348] = file.header.binaryblock
     path.write_bytes(gzip.compress(bytes(content)) if suffix == ".nii.gz" else bytes(content))
     tracemalloc.start()
-    with pytest.raises(BadCaseError, match=r"declares \(30000, 30000, 30000\) voxels, the file is too small"):
+    with pytest.raises(
+        BadCaseError, match=r"declares \(30000, 30000, 30000\) voxels, the file is too small"
+    ):
         read_volume(path)
     assert tracemalloc.get_traced_memory()[1] < 10e6
     tracemalloc.stop()
@@ -350,7 +359,9 @@ def test_slices_in_a_row_read_their_volume_once(dataset, monkeypatch):
     write(dataset)
     reads = []
     original = volumes_module.read_volume
-    monkeypatch.setattr(volumes_module, "read_volume", lambda path: reads.append(path) or original(path))
+    monkeypatch.setattr(
+        volumes_module, "read_volume", lambda path: reads.append(path) or original(path)
+    )
     references = dataset.list().references
     reads.clear()
     for reference in references * 3:
@@ -393,6 +404,8 @@ def test_several_masks_of_a_volume_are_united(dataset):
         ("mask-r2", LABEL * [[[0]], [[1]]]),
     ):
         save_nifti(dataset.root / f"sc01-{name}.nii.gz", values.astype(np.uint8), SPACING)
-    pairs = Pairs(images=r"(?P<key>sc\d+)-image\.nii\.gz", masks=r"(?P<key>sc\d+)-mask-r\d\.nii\.gz")
+    pairs = Pairs(
+        images=r"(?P<key>sc\d+)-image\.nii\.gz", masks=r"(?P<key>sc\d+)-mask-r\d\.nii\.gz"
+    )
     cases = load_all(dataclasses.replace(dataset, reader=Volumes(pairs)))
     np.testing.assert_array_equal([case.masks["left atrium"] for case in cases], LABEL > 0)

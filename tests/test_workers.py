@@ -78,7 +78,9 @@ def dataset(tmp_path):
     for i in range(9):
         mask = cv2.circle(np.zeros((50, 60), np.uint8), (20 + i, 25), 8 + i, 1, -1)
         image = 60 + 100 * mask + np.random.default_rng(i).normal(0, 10, mask.shape)
-        cv2.imwrite(str(tmp_path / "own" / "images" / f"{i}.png"), image.clip(0, 255).astype(np.uint8))
+        cv2.imwrite(
+            str(tmp_path / "own" / "images" / f"{i}.png"), image.clip(0, 255).astype(np.uint8)
+        )
         cv2.imwrite(str(tmp_path / "own" / "masks" / f"{i}.png"), 255 * mask)
     return load_folder(tmp_path / "own", name="own")
 
@@ -111,7 +113,12 @@ def test_one_two_and_four_processes_give_the_bytes_of_this_one(run_of):
         with executor_for(workers) as executor:
             rows = evaluate(**run_of, executor=executor)
         assert as_bytes(rows) == expected
-        assert set(rows.attrs["record"]["stages"]) == {"load", "encode", "predict", "clicks and scores"}
+        assert set(rows.attrs["record"]["stages"]) == {
+            "load",
+            "encode",
+            "predict",
+            "clicks and scores",
+        }
 
 
 def test_the_number_of_threads_decides_nothing_and_stays_as_it_was(dataset):
@@ -131,7 +138,9 @@ def test_the_number_of_threads_decides_nothing_and_stays_as_it_was(dataset):
 def test_more_shards_than_cases_leave_some_empty_and_none_out(dataset):
     run = {"dataset": dataset, "model": load_model("grabcut"), "clicks": 1, "max_cases": 3}
     parts = [evaluate(**run, shard=(k, 4)) for k in range(4)]
-    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), evaluate(**run), check_flags=False)
+    pd.testing.assert_frame_equal(
+        pd.concat(parts, ignore_index=True), evaluate(**run), check_flags=False
+    )
     with pytest.raises(BadInputError, match="shard 4 of 4 does not exist"):
         evaluate(**run, shard=(4, 4))
 

@@ -1,4 +1,5 @@
-"""Sphinx extension: mends what a screen reader cannot use in the pages of the theme and of docutils."""
+"""Sphinx extension: mends what a screen reader cannot use in the pages of the theme and of
+docutils."""
 
 
 def mend(app, page, template, context, doctree):

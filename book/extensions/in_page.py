@@ -1,7 +1,8 @@
-"""Sphinx extension: puts the files of networks that answer clicks in a page beside the pages that name them.
+"""Sphinx extension: puts the files of networks that answer clicks in a page beside the pages that
+name them.
 
-`medsam_utils.explorer.in_page` writes them where the pages are executed, and the runtime where npm could be
-had: without it no page offers to answer.
+`medsam_utils.book.explorer.in_page` writes them where the pages are executed, and the runtime where
+npm could be had: without it no page offers to answer.
 """
 
 import re
@@ -19,7 +20,9 @@ def announce(app, name, template, context, doctree):
     runtime = source / "runtime.js"
     if named and all(path.is_file() for path in (runtime, *named)):
         root = context["pathto"]("_static/in_page/", resource=True)
-        app.add_js_file(None, body=f'window.medsamInPage={{root:"{root}",bytes:{runtime.stat().st_size}}}')
+        app.add_js_file(
+            None, body=f'window.medsamInPage={{root:"{root}",bytes:{runtime.stat().st_size}}}'
+        )
         app.in_page_files |= {runtime, *named}
 
 

@@ -1,6 +1,7 @@
 """Sphinx extension: silences sphinx-thebe, which Jupyter Book always loads.
 
-It would put a script on every page that logs an error, and addresses of other machines; no page here is live.
+It would put a script on every page that logs an error, and addresses of other machines; no page
+here is live.
 """
 
 

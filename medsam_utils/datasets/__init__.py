@@ -1,4 +1,4 @@
-"""Datasets: the study's, read as they are distributed; phantoms in the same formats; your own folder."""
+"""Datasets: the study's, read as they are distributed, and your own folder."""
 
 from __future__ import annotations
 
@@ -7,31 +7,47 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from medsam_utils.case import BadInputError
-from medsam_utils.datasets.dataset import MARKER, Dataset, Listing, Passport
-from medsam_utils.datasets.entries import ENTRIES as DATASETS
-from medsam_utils.datasets.folder import load_folder
-from medsam_utils.datasets.masks import FOREGROUND
+from ..case import BadInputError
+from .dataset import MARKER, Dataset, Listing, Passport
+from .entries import ENTRIES as DATASETS
+from .folder import load_folder
+from .masks import FOREGROUND
 
-__all__ = ["DATASETS", "FOREGROUND", "Dataset", "Listing", "Passport", "load_dataset", "load_folder"]
+__all__ = [
+    "DATASETS",
+    "FOREGROUND",
+    "Dataset",
+    "Listing",
+    "MissingDatasetError",
+    "Passport",
+    "load_dataset",
+    "load_folder",
+]
+
+
+class MissingDatasetError(BadInputError):
+    """The files of a registered dataset are not where they are looked for."""
 
 
 def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
-    """Return a dataset of `DATASETS` with its files: the real ones if they are there, else phantoms.
+    """Return a dataset of `DATASETS` with its real files, level "measured".
 
     data: the folder of real datasets, by default the environment variable MEDSAM_DATA. The files
     are looked for in `data/<name>`, unpacked to whatever depth, then in the distribution's own top
-    folders directly below `data`. `data/<name>/images` and `data/<name>/masks` with equal names, the
-    form that the study's released code reads, are taken too. Where files are found, the level is
-    "measured"; otherwise phantoms are written to the cache in the dataset's own format, once, and
-    the level is "demo".
+    folders directly below `data`. `data/<name>/images` and `data/<name>/masks` with equal names,
+    the form that the study's released code reads, are taken too. A folder that holds phantoms gives
+    the level "demo", wherever it lies; `medsam_utils.load_dataset` makes phantoms where files are
+    missing.
 
-    Raises BadInputError for an unknown name and for a `data` folder that does not exist.
+    Raises BadInputError for an unknown name and for a `data` folder that does not exist,
+    MissingDatasetError where the dataset is not there.
     """
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise BadInputError(f"Unknown dataset {name!r}.{hint} Known: {', '.join(sorted(DATASETS))}.")
+        raise BadInputError(
+            f"Unknown dataset {name!r}.{hint} Known: {', '.join(sorted(DATASETS))}."
+        )
     entry = DATASETS[name]
     data = data or os.environ.get("MEDSAM_DATA")
     if data:
@@ -49,10 +65,10 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
         if any((data / folder).is_dir() for folder in entry.folders):
             within = tuple(f for f in (*entry.folders, *entry.companions) if (data / f).is_dir())
             return replace(entry, root=data, within=within, level="measured")
-    # Imported here, so that phantoms.py can be run with `python -m`.
-    from medsam_utils.datasets.phantoms import phantom_folder
-
-    return replace(entry, root=phantom_folder(name), level="demo")
+    raise MissingDatasetError(
+        f"{name} is not in {data or 'MEDSAM_DATA, which is not set'}: `make fetch NAME={name}` "
+        f"gets it or tells how. Expected:\n{entry.passport.layout}"
+    )
 
 
 def _prepared(entry: Dataset, root: Path) -> Dataset:

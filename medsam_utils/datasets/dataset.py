@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 
 MARKER = "PHANTOMS.txt"
 """A folder that holds this file holds phantoms, wherever it has been copied to."""
@@ -61,13 +61,12 @@ class Dataset:
     title: name in figures and tables, as in the study; modality: MRI, X-ray, Ultrasound, CT or PET.
     classes: class name -> label values, or `masks.FOREGROUND` for whatever a binary mask marks.
     other_labels: label values that occur but belong to no class; None: any value may occur.
-    intensity: raw values -> 8-bit RGB, see `medsam_utils.intensity`; class_intensity: class name -> the
-    rule that shows this class instead, such as a CT window for lungs.
-    mask_threshold: 1..255, from which value on a pixel of a soft mask counts, see `datasets.masks`.
-    folders: the distribution's own top folders, by whose names the dataset is recognised;
-    companions: further ones, whose names are too general for that; within: the ones of all these
-    to look into (empty: everything below `root`).
-    level: "measured" for real files, "demo" for phantoms.
+    intensity: raw values -> 8-bit RGB, see `medsam_utils.intensity`; class_intensity: class name ->
+    the rule that shows this class instead, such as a CT window for lungs. mask_threshold: 1..255,
+    from which value on a pixel of a soft mask counts, see `datasets.masks`. folders: the
+    distribution's own top folders, by whose names the dataset is recognised; companions: further
+    ones, whose names are too general for that; within: the ones of all these to look into (empty:
+    everything below `root`). level: "measured" for real files, "demo" for phantoms.
     """
 
     name: str
@@ -89,7 +88,9 @@ class Dataset:
     def __post_init__(self) -> None:
         """Raise BadInputError for a threshold outside 1..255."""
         if not 1 <= self.mask_threshold <= 255:
-            raise BadInputError(f"mask_threshold is {self.mask_threshold}: choose 1..255, 128 is half")
+            raise BadInputError(
+                f"mask_threshold is {self.mask_threshold}: choose 1..255, 128 is half"
+            )
 
     @property
     def tasks(self) -> dict[str, str]:
@@ -99,15 +100,19 @@ class Dataset:
         return {name: f"{self.title}: {name}" for name in self.classes}
 
     def read_with(self, **options: object) -> Dataset:
-        """Return the dataset with options of its reader changed, e.g. plane="coronal" or one_slice=True.
+        """Return the dataset with options of its reader changed, e.g. plane="coronal" or
+        one_slice=True.
 
-        Which there are stands in the reader's class, for volumes `medsam_utils.datasets.volumes.Volumes`.
-        Raises BadInputError for an option that the reader does not have.
+        Which there are stands in the reader's class, for volumes
+        `medsam_utils.datasets.volumes.Volumes`. Raises BadInputError for an option that the reader
+        does not have.
         """
         known = [field.name for field in dataclasses.fields(self.reader)]
         for option in options:
             if option not in known:
-                raise BadInputError(f"{self.name} has no option {option!r}: choose from {', '.join(known)}")
+                raise BadInputError(
+                    f"{self.name} has no option {option!r}: choose from {', '.join(known)}"
+                )
         return dataclasses.replace(self, reader=dataclasses.replace(self.reader, **options))
 
     def list(self) -> Listing:
@@ -116,7 +121,9 @@ class Dataset:
         Raises BadInputError if the folder is missing or there is no case in it.
         """
         if self.root is None:
-            raise BadInputError(f"{self.name} is an entry without files: use load_dataset({self.name!r})")
+            raise BadInputError(
+                f"{self.name} is an entry without files: use load_dataset({self.name!r})"
+            )
         for folder in [self.root / name for name in self.within] or [self.root]:
             if not folder.is_dir():
                 raise BadInputError(
@@ -132,11 +139,14 @@ class Dataset:
         return listing
 
     def load(self, reference: CaseReference, class_name: str | None = None) -> Case:
-        """Read one case, upright and as 8-bit RGB, under the intensity rule of a class if one is named.
+        """Read one case, upright and as 8-bit RGB, under the intensity rule of a class if one is
+        named.
 
         Raises BadCaseError if it cannot be used.
         """
-        shown = dataclasses.replace(self, intensity=self.class_intensity.get(class_name, self.intensity))
+        shown = dataclasses.replace(
+            self, intensity=self.class_intensity.get(class_name, self.intensity)
+        )
         try:
             return self.reader.load(shown, reference)
         except BadCaseError as error:
@@ -170,7 +180,9 @@ class Dataset:
             "other_labels": None if self.other_labels is None else list(self.other_labels),
             "mask_threshold": self.mask_threshold,
             "intensity": _describe(self.intensity),
-            "class_intensity": {name: _describe(rule) for name, rule in self.class_intensity.items()},
+            "class_intensity": {
+                name: _describe(rule) for name, rule in self.class_intensity.items()
+            },
             "reader": _describe(self.reader),
         }
 

@@ -1,7 +1,7 @@
 """DICOM series as volumes.
 
-Where a slice lies is decided by its position in the patient, never by file names or instance numbers.
-Nothing is read that tells who is shown, or when and where: only the attributes of `TAGS`.
+Where a slice lies is decided by its position in the patient, never by file names or instance
+numbers. Nothing is read that tells who is shown, or when and where: only the attributes of `TAGS`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from medsam_utils.case import BadCaseError
-from medsam_utils.datasets.volumes import Volume
+from ..case import BadCaseError
+from .volumes import Volume
 
 # Its warnings about odd values quote them, and would stand on a page.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -144,8 +144,12 @@ def arrange(headers: Sequence[Header]) -> Series:
     for header in headers:
         name = header.path
         if header.frames > 1:
-            raise BadCaseError(f"{name}: it holds {header.frames} frames: export one file per slice")
-        if not (header.position and header.orientation and header.spacing and min(header.spacing) > 0):
+            raise BadCaseError(
+                f"{name}: it holds {header.frames} frames: export one file per slice"
+            )
+        if not (
+            header.position and header.orientation and header.spacing and min(header.spacing) > 0
+        ):
             raise BadCaseError(
                 f"{name}: it lacks ImagePositionPatient, ImageOrientationPatient or PixelSpacing, so that "
                 "its place in the volume is unknown: export it again as an original image"
@@ -171,7 +175,9 @@ def arrange(headers: Sequence[Header]) -> Series:
     corners = np.array([header.position for header in headers])
     step = _even_step(headers, corners, normal) if len(headers) > 1 else normal * first.thickness
     affine = np.eye(4)
-    affine[:3, :3] = np.column_stack([step, along_rows * first.spacing[0], along_columns * first.spacing[1]])
+    affine[:3, :3] = np.column_stack(
+        [step, along_rows * first.spacing[0], along_columns * first.spacing[1]]
+    )
     affine[:3, 3] = corners[0]
     paths = tuple(header.path for header in headers)
     return Series(paths, (len(paths), *first.size), TO_RAS @ affine)
@@ -207,7 +213,9 @@ def series_of(headers: Sequence[Header], one_uid: bool = True) -> Series:
     one_uid: whether all must have one SeriesInstanceUID; some programs write masks without it.
     """
     if nameless := [header for header in headers if not header.series]:
-        raise BadCaseError(f"{nameless[0].path}: it says of no series that it belongs to it: copy it again")
+        raise BadCaseError(
+            f"{nameless[0].path}: it says of no series that it belongs to it: copy it again"
+        )
     if one_uid and (strange := [h for h in headers if h.series != headers[0].series]):
         raise BadCaseError(
             f"{strange[0].path}: it belongs to another series than {headers[0].path.name} "
@@ -224,7 +232,9 @@ def read_pixels(series: Series) -> Volume:
     """
     slices = [_read_slice(path, series.shape[1:]) for path in series.paths]
     plain = all(slope == 1 and intercept == int(intercept) for _, slope, intercept in slices)
-    dtype = np.float32 if not plain else np.int32 if any(b for *_, b in slices) else slices[0][0].dtype
+    dtype = (
+        np.float32 if not plain else np.int32 if any(b for *_, b in slices) else slices[0][0].dtype
+    )
     values = np.empty(series.shape, dtype)
     for index, (stored, slope, intercept) in enumerate(slices):
         values[index] = stored if plain and not intercept else stored * slope + intercept
@@ -237,7 +247,9 @@ def _read_slice(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, float, f
     dataset = read_dicom(path, TAGS, pixels=True)
     try:
         if str(dataset.get("PhotometricInterpretation", "")) != "MONOCHROME2":
-            raise BadCaseError(f"{path}: its pixels are not grey values (MONOCHROME2): export it as grey")
+            raise BadCaseError(
+                f"{path}: its pixels are not grey values (MONOCHROME2): export it as grey"
+            )
         stored = dataset.pixel_array
         slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
         slope, intercept = 1.0 if slope is None else float(slope), float(intercept or 0)
@@ -254,7 +266,9 @@ def _read_slice(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, float, f
             f"{path}: its pixels cannot be read ({type(error).__name__}): copy it again"
         ) from None
     if stored.shape != size or not np.isfinite([slope, intercept]).all():
-        raise BadCaseError(f"{path}: its pixels are {stored.shape}, expected {size}: export it again")
+        raise BadCaseError(
+            f"{path}: its pixels are {stored.shape}, expected {size}: export it again"
+        )
     return stored, slope, intercept
 
 

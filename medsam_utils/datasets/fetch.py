@@ -1,4 +1,5 @@
-"""Fetching datasets where licence and host allow it without an account; exact instructions for the others.
+"""Fetching datasets where licence and host allow it without an account; exact instructions for the
+others.
 
 python -m medsam_utils.datasets.fetch                       what can be fetched, and what cannot
 python -m medsam_utils.datasets.fetch NAME [--data FOLDER]  fetches one into FOLDER/NAME
@@ -18,22 +19,24 @@ from pathlib import Path
 import pooch
 from filelock import FileLock
 
-from medsam_utils.case import BadInputError
-from medsam_utils.datasets import DATASETS
-from medsam_utils.datasets.sources import ARCHIVES, HOW, Archive
-from medsam_utils.datasets.unpack import SUFFIXES, unpack
-from medsam_utils.download import WrongHashError, download
+from ..case import BadInputError
+from ..download import WrongHashError, download
+from . import DATASETS
+from .sources import ARCHIVES, HOW, Archive
+from .unpack import SUFFIXES, unpack
 
 
 def fetch(name: str, data: str | Path | None = None) -> Path:
-    """Download a dataset into `data/<name>` and return its folder; what is there already is not asked for.
+    """Download a dataset into `data/<name>` and return its folder; what is there already is not
+    asked for.
 
-    data: the folder of real datasets, by default the environment variable MEDSAM_DATA; it is made if it
-    does not exist. Archives are kept in `data/archives/<name>`, and may be deleted afterwards. Hashes
-    that nobody publishes are recorded there at the first download (`hashes.json`), and hold from then on.
+    data: the folder of real datasets, by default the environment variable MEDSAM_DATA; it is made
+    if it does not exist. Archives are kept in `data/archives/<name>`, and may be deleted
+    afterwards. Hashes that nobody publishes are recorded there at the first download
+    (`hashes.json`), and hold from then on.
 
-    Raises BadInputError for an unknown name, a failed or wrong download, an archive that is not safe to
-    unpack, and, with what to do, for a dataset that only a person can get.
+    Raises BadInputError for an unknown name, a failed or wrong download, an archive that is not
+    safe to unpack, and, with what to do, for a dataset that only a person can get.
     """
     known = sorted({*DATASETS, *ARCHIVES, *HOW})
     if name not in known:
@@ -42,7 +45,9 @@ def fetch(name: str, data: str | Path | None = None) -> Path:
         raise BadInputError(f"unknown dataset {name!r}{hint} Known: {', '.join(known)}.")
     data = data or os.environ.get("MEDSAM_DATA")
     if not data:
-        raise BadInputError("where to? Set MEDSAM_DATA to the folder that holds the datasets, or give --data")
+        raise BadInputError(
+            "where to? Set MEDSAM_DATA to the folder that holds the datasets, or give --data"
+        )
     data = Path(data).expanduser().resolve()
     folder = data / name
     if name not in ARCHIVES:
@@ -52,9 +57,15 @@ def fetch(name: str, data: str | Path | None = None) -> Path:
     if not folder.exists() and all(a.gives and (data / a.gives).is_dir() for a in ARCHIVES[name]):
         return data  # Unpacked directly below it, where `load_dataset` finds them, too.
     kept = data / "archives" / name
-    if not kept.exists() and _is_filled(folder) and not all(archive.gives for archive in ARCHIVES[name]):
+    if (
+        not kept.exists()
+        and _is_filled(folder)
+        and not all(archive.gives for archive in ARCHIVES[name])
+    ):
         # Another copy beside it would give each image a double.
-        print(f"{folder}: there are files in it already: nothing is fetched. Empty it to fetch {name}.")
+        print(
+            f"{folder}: there are files in it already: nothing is fetched. Empty it to fetch {name}."
+        )
         return folder
     kept.mkdir(parents=True, exist_ok=True)
     with FileLock(kept / "fetch.lock"):
@@ -106,16 +117,22 @@ def _fetch_one(archive: Archive, folder: Path, kept: Path) -> None:
         folder.mkdir(exist_ok=True)
         unpack(path, folder / stem)
         if archive.gives and not any((folder / stem).rglob(archive.gives)):
-            print(f"{folder / stem}: expected a folder {archive.gives} in it: has the distribution changed?")
+            print(
+                f"{folder / stem}: expected a folder {archive.gives} in it: has the distribution changed?"
+            )
     else:
         (folder / stem).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, folder / stem)
     if new_hash:  # Only now: what could not be unpacked was not the archive.
         record = kept / "hashes.json"
         temporary = record.with_suffix(".new")
-        temporary.write_text(json.dumps(_recorded(kept) | {archive.file: new_hash}, indent=1, sort_keys=True))
+        temporary.write_text(
+            json.dumps(_recorded(kept) | {archive.file: new_hash}, indent=1, sort_keys=True)
+        )
         temporary.replace(record)
-        print(f"{archive.file}: no published hash; sha256 {new_hash} is recorded, and holds from now on")
+        print(
+            f"{archive.file}: no published hash; sha256 {new_hash} is recorded, and holds from now on"
+        )
 
 
 def _recorded(kept: Path) -> dict[str, str]:
@@ -125,7 +142,8 @@ def _recorded(kept: Path) -> dict[str, str]:
 
 
 def _fetch_verified(archive: Archive, path: Path, kept: Path) -> str | None:
-    """Download one file, verified by the published or recorded hash; return its hash if there is none."""
+    """Download one file, verified by the published or recorded hash; return its hash if there is
+    none."""
     recorded = None if archive.sha256 else _recorded(kept).get(archive.file)
     try:
         download(archive.url, path, archive.sha256 or recorded)
@@ -141,12 +159,15 @@ def _fetch_verified(archive: Archive, path: Path, kept: Path) -> str | None:
 
 
 def _fetch_parts(archive: Archive, path: Path) -> None:
-    """Download the parts of a split archive, verified with the hashes its record lists, and join them."""
+    """Download the parts of a split archive, verified with the hashes its record lists, and join
+    them."""
     if path.exists():
         return  # It is only there when it is complete: see below.
     prefix = archive.file.split(".")[0]
     parts = [
-        part for part in _record(archive.url) if re.fullmatch(rf"{re.escape(prefix)}.*\.[a-z]{{2}}", part[0])
+        part
+        for part in _record(archive.url)
+        if re.fullmatch(rf"{re.escape(prefix)}.*\.[a-z]{{2}}", part[0])
     ]
     if not parts:
         raise BadInputError(f"{archive.url} holds no file {prefix}*: has the record changed?")
@@ -162,7 +183,8 @@ def _fetch_parts(archive: Archive, path: Path) -> None:
 
 
 def _record(doi: str) -> list[tuple[str, str, str]]:
-    """Return name, address and hash of each file of a Zenodo record, as the record itself lists them.
+    """Return name, address and hash of each file of a Zenodo record, as the record itself lists
+    them.
 
     Raises BadInputError if it cannot be read.
     """
@@ -170,7 +192,9 @@ def _record(doi: str) -> list[tuple[str, str, str]]:
         repository = pooch.downloaders.doi_to_repository(doi.removeprefix("doi:"), timeout=60)
         files = pooch.create(path="", base_url="", registry={})
         repository.populate_registry(files)
-        return [(name, repository.download_url(name), known) for name, known in files.registry.items()]
+        return [
+            (name, repository.download_url(name), known) for name, known in files.registry.items()
+        ]
     except (OSError, ValueError, KeyError) as error:
         raise BadInputError(f"{doi} could not be read ({error}): try again later") from error
 
@@ -191,9 +215,13 @@ def overview() -> str:
         way = way_of(name)
         entry = DATASETS.get(name)
         licence = entry.passport.licence if entry else "(no reader yet)"
-        rows.append((name, way, by if archives else "-", licence, archives[0].note if archives else ""))
+        rows.append(
+            (name, way, by if archives else "-", licence, archives[0].note if archives else "")
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -201,7 +229,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m medsam_utils.datasets.fetch", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("name", nargs="?", help="a dataset; without it, the table of all is printed")
+    parser.add_argument(
+        "name", nargs="?", help="a dataset; without it, the table of all is printed"
+    )
     parser.add_argument("--data", help="folder of real datasets (default: MEDSAM_DATA)")
     options = parser.parse_args(arguments)
     if options.name is None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from medsam_utils.case import BadCaseError, BadInputError
-from medsam_utils.datasets import images, volumes
-from medsam_utils.datasets.dataset import Dataset, Passport
-from medsam_utils.datasets.masks import FOREGROUND, distinct, tidy_mask
-from medsam_utils.datasets.pairs import Pair, Pairs
-from medsam_utils.intensity import EightBit, Percentile
+from ..case import BadCaseError, BadInputError
+from ..intensity import EightBit, Percentile
+from . import images, volumes
+from .dataset import Dataset, Passport
+from .masks import FOREGROUND, distinct, tidy_mask
+from .pairs import Pair, Pairs
 
 LAYOUT = """\
 your folder/
@@ -31,17 +31,16 @@ def load_folder(
 ) -> Dataset:
     """Make a dataset of a folder that holds `images` and `masks` with equal names.
 
-    Images and masks are PNG, JPEG, TIFF, BMP or npy, or all of them NIfTI or NRRD volumes, which are
-    cut into slices. They may lie in subfolders, the same ones on both sides; the first subfolder
-    then counts as the patient, else each image is a patient of its own.
+    Images and masks are PNG, JPEG, TIFF, BMP or npy, or all of them NIfTI or NRRD volumes, which
+    are cut into slices. They may lie in subfolders, the same ones on both sides; the first
+    subfolder then counts as the patient, else each image is a patient of its own.
 
-    name: how the dataset is called, by default as the folder. classes: class name -> label value
-    or values. Without it the masks are looked through once: one value besides 0, or soft edges, give
-    one class "object"; several give the classes "label 1", "label 2" and so on.
-    intensity: see `medsam_utils.intensity`; by default 8-bit images are kept as they are, others
-    stretched from minimum to maximum, and slices of volumes stretched between percentiles.
-    modality: "MRI", "CT" and so on, for the page's text. plane: how volumes are cut, "axial",
-    "coronal" or "sagittal".
+    name: how the dataset is called, by default as the folder. classes: class name -> label value or
+    values. Without it the masks are looked through once: one value besides 0, or soft edges, give
+    one class "object"; several give the classes "label 1", "label 2" and so on. intensity: see
+    `medsam_utils.intensity`; by default 8-bit images are kept as they are, others stretched from
+    minimum to maximum, and slices of volumes stretched between percentiles. modality: "MRI", "CT"
+    and so on, for the page's text. plane: how volumes are cut, "axial", "coronal" or "sagittal".
 
     Raises BadInputError if a folder is missing or no image has a mask.
     """
@@ -54,7 +53,8 @@ def load_folder(
     found, exclusions = pairs.find(root)
     if not found:
         example = (
-            "; ".join(sorted({e.reason for e in exclusions})[:2]) or "both are empty, or of other formats"
+            "; ".join(sorted({e.reason for e in exclusions})[:2])
+            or "both are empty, or of other formats"
         )
         raise BadInputError(
             f"{root}: no image has a mask of its name ({example}). Rename them alike. Expected:\n{LAYOUT}"
@@ -97,22 +97,35 @@ def _find(root: Path) -> tuple[bool, Pairs]:
         if any(pairs.find(root)):
             kinds[is_volumes] = pairs
     if len(kinds) == 2:
-        raise BadInputError(f"{root}: it holds volumes and flat images: put each kind in a folder of its own")
+        raise BadInputError(
+            f"{root}: it holds volumes and flat images: put each kind in a folder of its own"
+        )
     return next(iter(kinds.items()), (False, pairs))
 
 
-def _look_for_classes(found: list[Pair], is_volumes: bool) -> tuple[dict[str, tuple[int, ...]], str]:
+def _look_for_classes(
+    found: list[Pair], is_volumes: bool
+) -> tuple[dict[str, tuple[int, ...]], str]:
     """Look through all masks and return the classes, and in words how that was decided."""
     values: set[float] = set()
     soft = False
     for path in (path for pair in found for path in pair.masks):
         try:
-            mask = tidy_mask(volumes.read_volume(path).values, path) if is_volumes else images.read_mask(path)
+            mask = (
+                tidy_mask(volumes.read_volume(path).values, path)
+                if is_volumes
+                else images.read_mask(path)
+            )
         except BadCaseError:
             continue  # When its case is loaded, it is left out, with this error as the reason.
         here = distinct(mask)
-        # Volumes of whole bodies have a hundred labels; in a flat image so many values are a soft edge.
-        soft |= images.is_lossy(path) or mask.dtype.kind == "f" or len(here) > (256 if is_volumes else 32)
+        # Volumes of whole bodies have a hundred labels; in a flat image so many values are a soft
+        # edge.
+        soft |= (
+            images.is_lossy(path)
+            or mask.dtype.kind == "f"
+            or len(here) > (256 if is_volumes else 32)
+        )
         values.update(here[:1000].tolist())
     labels = sorted(int(value) for value in values if value)
     if soft:
@@ -125,5 +138,7 @@ def _look_for_classes(found: list[Pair], is_volumes: bool) -> tuple[dict[str, tu
             'classes={"name": value, ...}.',
             stacklevel=3,
         )
-        return {"object": FOREGROUND}, f"soft, with the values {labels}; a pixel counts from the threshold on"
+        return {
+            "object": FOREGROUND
+        }, f"soft, with the values {labels}; a pixel counts from the threshold on"
     return {f"label {label}": (label,) for label in labels}, f"a label map with the values {labels}"

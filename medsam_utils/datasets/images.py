@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medsam_utils.case import BadCaseError, Case, CaseReference
-from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
-from medsam_utils.datasets.masks import check_labels, class_masks, distinct, soft_scale, tidy_mask
-from medsam_utils.datasets.pairs import Pairs
+from ..case import BadCaseError, Case, CaseReference
+from .dataset import Dataset, Listing, to_rgb
+from .masks import check_labels, class_masks, distinct, soft_scale, tidy_mask
+from .pairs import Pairs
 
 SUFFIXES = r"\.(?:png|jpe?g|tiff?|bmp|npy)"
 """The file name endings that are read, as a regular expression."""
 
-# What Pillow and numpy raise for files that are cut off, damaged, absurdly large or of another kind.
+# What Pillow and numpy raise for files that are cut off, damaged, absurdly large or of another
+# kind.
 UNREADABLE = (
     OSError,
     EOFError,
@@ -43,10 +44,11 @@ def read_image(path: Path) -> np.ndarray:
 def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
     """Read a mask: H x W, bool, integer, or float for a mask of fractions; values as stored.
 
-    A palette of colours is taken as the look of a label map, whose values are the palette's indices;
-    a palette of greys is resolved. Channels that are equal, or as good as equal in a bright JPEG,
-    are one channel. Raises BadCaseError for a file that cannot be read, and for colours, unless
-    `coloured`: then a mask of colours, with or without a palette, is True wherever it is not black.
+    A palette of colours is taken as the look of a label map, whose values are the palette's
+    indices; a palette of greys is resolved. Channels that are equal, or as good as equal in a
+    bright JPEG, are one channel. Raises BadCaseError for a file that cannot be read, and for
+    colours, unless `coloured`: then a mask of colours, with or without a palette, is True wherever
+    it is not black.
     """
     values = _read(path, resolve_palette=coloured)
     if coloured and values.ndim == 3:
@@ -54,14 +56,16 @@ def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
     if values.ndim == 3:
         channels = values.astype(np.float64)
         spread = np.ptp(channels, axis=2).max(initial=0)
-        # Grey that went through JPEG or a colour conversion differs by a few steps between channels;
-        # between small numbers, though, such a step is a label.
+        # Grey that went through JPEG or a colour conversion differs by a few steps between
+        # channels; between small numbers, though, such a step is a label.
         if spread > (16 if channels.max(initial=0) >= 128 else 0):
             raise BadCaseError(
                 f"{path}: the mask is coloured (channels differ by up to {spread:g}): "
                 "save it with one channel, one value per class"
             )
-        values = values[..., 0] if spread == 0 else np.rint(channels.mean(axis=2)).astype(values.dtype)
+        values = (
+            values[..., 0] if spread == 0 else np.rint(channels.mean(axis=2)).astype(values.dtype)
+        )
     return tidy_mask(values, path)
 
 
@@ -133,7 +137,9 @@ class ImagePairs:
 def _read(path: Path, resolve_palette: bool) -> np.ndarray:
     """Read a file as H x W or H x W x 3; alpha dropped."""
     try:
-        values = np.load(path) if path.suffix.lower() == ".npy" else _read_picture(path, resolve_palette)
+        values = (
+            np.load(path) if path.suffix.lower() == ".npy" else _read_picture(path, resolve_palette)
+        )
     except BadCaseError:
         raise
     except UNREADABLE as error:
@@ -142,7 +148,9 @@ def _read(path: Path, resolve_palette: bool) -> np.ndarray:
         values = values[..., : 3 if values.shape[2] == 4 else 1]
         values = values[..., 0] if values.shape[2] == 1 else values
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or values.size == 0:
-        raise BadCaseError(f"{path}: its shape is {values.shape}: save one image, H x W or H x W x 3")
+        raise BadCaseError(
+            f"{path}: its shape is {values.shape}: save one image, H x W or H x W x 3"
+        )
     return values
 
 
@@ -150,18 +158,23 @@ def _read_picture(path: Path, resolve_palette: bool) -> np.ndarray:
     """Read a file with Pillow."""
     with Image.open(path) as picture:
         if getattr(picture, "n_frames", 1) > 1:
-            raise BadCaseError(f"{path}: it holds {picture.n_frames} pages: save one file per image")
+            raise BadCaseError(
+                f"{path}: it holds {picture.n_frames} pages: save one file per image"
+            )
         if picture.mode == "P":
             palette = np.asarray(picture.convert("RGB"))
             grey = (np.ptp(palette, axis=2) == 0).all()
             return palette if resolve_palette or grey else np.asarray(picture)
-        if picture.mode not in ("1", "L", "LA", "RGB", "RGBA", "F") and not picture.mode.startswith("I"):
+        if picture.mode not in ("1", "L", "LA", "RGB", "RGBA", "F") and not picture.mode.startswith(
+            "I"
+        ):
             picture = picture.convert("RGB")
         return np.asarray(picture)
 
 
 def _one_channel_if_grey(values: np.ndarray) -> np.ndarray:
-    """Return one channel if all are equal: intensity rules then treat grey alike however it is stored."""
+    """Return one channel if all are equal: intensity rules then treat grey alike however it is
+    stored."""
     if values.ndim == 3 and (values[..., :1] == values[..., 1:]).all():
         return values[..., 0]
     return values

@@ -16,28 +16,31 @@ from pathlib import Path
 
 import numpy as np
 
-from medsam_utils.cache import cache_folder
-from medsam_utils.case import CaseReference, Exclusion
-from medsam_utils.datasets.dataset import Dataset, Listing
-from medsam_utils.datasets.pairs import walk
+from ..cache import cache_folder
+from ..case import CaseReference, Exclusion
+from .dataset import Dataset, Listing
+from .pairs import walk
 
 LONGEST = 100
 """So many listings are kept, the newest."""
 
 SETTLED = 2.0
-"""Seconds that files must have been left alone for: within a clock tick a second change shows no new time."""
+"""Seconds that files must have been left alone for: within a clock tick a second change shows no
+new time."""
 
-# What may be otherwise the next time with the same files: memory, a network, a decoder to be installed.
+# What may be otherwise the next time with the same files: memory, a network, a decoder to be
+# installed.
 _PASSING = re.compile(r"cannot be read|damaged|compressed")
 
 
 def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
-    """Decorate a reader's `list`, so that its listing is kept in the cache folder and read from there.
+    """Decorate a reader's `list`, so that its listing is kept in the cache folder and read from
+    there.
 
-    It holds for the dataset's folder and settings, the names, sizes and times of all files in the folder,
-    and this package's code; whatever differs, the cases are listed anew. One with a file that could not be
-    read is not kept. Warnings are given again. A damaged entry, or a cache that cannot be written, costs
-    time and nothing else.
+    It holds for the dataset's folder and settings, the names, sizes and times of all files in the
+    folder, and this package's code; whatever differs, the cases are listed anew. One with a file
+    that could not be read is not kept. Warnings are given again. A damaged entry, or a cache that
+    cannot be written, costs time and nothing else.
     """
 
     @functools.wraps(list_cases)
@@ -61,12 +64,17 @@ def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
 
 
 def _identify(dataset: Dataset) -> tuple[Path, str, float]:
-    """Return the entry, the hash of all that its content depends on, and minus the newest file's age."""
+    """Return the entry, the hash of all that its content depends on, and minus the newest file's
+    age."""
     settings = {key: value for key, value in dataset.settings().items() if "intensity" not in key}
     key = json.dumps([str(dataset.root), dataset.within, settings])
     entry = cache_folder() / "listings" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     # Readers look for tables beside the folders that a dataset is restricted to, too.
-    beside = (found.name for found in os.scandir(dataset.root) if found.is_file()) if dataset.within else ()
+    beside = (
+        (found.name for found in os.scandir(dataset.root) if found.is_file())
+        if dataset.within
+        else ()
+    )
     newest, digest, now = -np.inf, hashlib.sha256(_code().encode()), time.time()
     for name in sorted({*walk(dataset.root, dataset.within), *beside}):
         try:
@@ -88,7 +96,8 @@ def _code() -> str:
 
 
 def _read(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, list[str]] | None:
-    """Return a kept listing and its warnings; None if there is none, it is of another state, or damaged."""
+    """Return a kept listing and its warnings; None if there is none, it is of another state, or
+    damaged."""
     try:
         check, _, content = entry.read_bytes().partition(b"\n")
         if check.decode() != hashlib.sha256(content).hexdigest():
@@ -101,11 +110,15 @@ def _read(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, list[str]
     references = []
     for patient, images, masks, cases in stored["volumes"]:
         paths = [tuple(dataset.root / name for name in names) for names in (images, masks)]
-        references += [CaseReference(dataset.name, case, patient, index, *paths) for case, index in cases]
+        references += [
+            CaseReference(dataset.name, case, patient, index, *paths) for case, index in cases
+        ]
     return Listing(references, [Exclusion(*e) for e in stored["exclusions"]]), stored["warnings"]
 
 
-def _write(entry: Path, stamp: str, dataset: Dataset, listing: Listing, messages: list[Warning]) -> None:
+def _write(
+    entry: Path, stamp: str, dataset: Dataset, listing: Listing, messages: list[Warning]
+) -> None:
     """Keep a listing, in place of one of another state, and the newest `LONGEST` in all."""
 
     def names(paths: tuple[Path, ...]) -> list[str]:
@@ -123,7 +136,8 @@ def _write(entry: Path, stamp: str, dataset: Dataset, listing: Listing, messages
     content = json.dumps(stored).encode()
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete: a reader sees the old or the new one, of several writers the last one's.
+        # Renamed when complete: a reader sees the old or the new one, of several writers the last
+        # one's.
         with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
             file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
         os.replace(file.name, entry)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medsam_utils.case import BadCaseError
+from ..case import BadCaseError
 
 FOREGROUND: tuple[int, ...] = ()
 """In place of label values: the class is whatever the mask marks (see the table above)."""
@@ -42,7 +42,9 @@ def tidy_mask(values: np.ndarray, path: Path) -> np.ndarray:
         if np.abs(values - whole).max(initial=0) < 1e-3:
             values = whole.astype(np.int32)
     elif values.dtype.kind not in "biu":
-        raise BadCaseError(f"{path}: the mask's values are {values.dtype}, numbers are needed: save integers")
+        raise BadCaseError(
+            f"{path}: the mask's values are {values.dtype}, numbers are needed: save integers"
+        )
     if values.dtype.kind in "if" and values.min(initial=0) < 0:
         raise BadCaseError(
             f"{path}: the mask holds the negative value {values.min()}: write 0 for background"
@@ -51,7 +53,8 @@ def tidy_mask(values: np.ndarray, path: Path) -> np.ndarray:
 
 
 def soft_scale(values: np.ndarray, lossy: bool = False) -> float | None:
-    """Return the value that means "wholly inside" in a soft mask: 1, 255 or 65535; None if it is not soft.
+    """Return the value that means "wholly inside" in a soft mask: 1, 255 or 65535; None if it is
+    not soft.
 
     Judged on the whole file (all slices of a volume). lossy: the file is a JPEG, whose background
     may hold small values, so that it counts as soft whatever it holds.

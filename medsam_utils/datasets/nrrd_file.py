@@ -9,7 +9,7 @@ from pathlib import Path
 import nrrd
 import numpy as np
 
-from medsam_utils.case import BadCaseError
+from ..case import BadCaseError
 
 # What each space of the format's definition calls its first two axes, as signs towards RAS+.
 _TO_RAS = {
@@ -22,16 +22,25 @@ _TO_RAS = {
 }
 
 # What pynrrd raises for files that are cut off, damaged or of another kind.
-UNREADABLE = (nrrd.NRRDError, OSError, EOFError, ValueError, TypeError, KeyError, MemoryError, zlib.error)
+UNREADABLE = (
+    nrrd.NRRDError,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    MemoryError,
+    zlib.error,
+)
 
 
 def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
     """Read an NRRD file: values as stored, affine, header.
 
-    values: axes in the order of the file, fastest first, but those that are not in space (the layers of
-    a segmentation) before the three that are. affine: 4 x 4, of these three, voxel to world in mm (RAS+).
-    Raises BadCaseError for a file that cannot be read, declares more than it can hold, or does not
-    say where its three axes lie.
+    values: axes in the order of the file, fastest first, but those that are not in space (the
+    layers of a segmentation) before the three that are. affine: 4 x 4, of these three, voxel to
+    world in mm (RAS+). Raises BadCaseError for a file that cannot be read, declares more than it
+    can hold, or does not say where its three axes lie.
     """
     try:
         header = nrrd.read_header(str(path))
@@ -48,11 +57,13 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
     return values.transpose(np.argsort(in_space, kind="stable")), affine, header
 
 
-def check_size(shape: tuple[int, ...], itemsize: int, stored: int, packed: bool, path: Path) -> None:
+def check_size(
+    shape: tuple[int, ...], itemsize: int, stored: int, packed: bool, path: Path
+) -> None:
     """Raise BadCaseError if a header declares more than the `stored` bytes of its file can hold.
 
-    Deflate cannot compress by more than 1032 to 1: a larger claim is a damaged header, and believing it
-    would fill the memory.
+    Deflate cannot compress by more than 1032 to 1: a larger claim is a damaged header, and
+    believing it would fill the memory.
     """
     if float(np.prod(shape, dtype=float)) * itemsize > stored * (1032 if packed else 1):
         raise BadCaseError(
@@ -61,16 +72,17 @@ def check_size(shape: tuple[int, ...], itemsize: int, stored: int, packed: bool,
 
 
 def unreadable(path: Path, error: Exception) -> BadCaseError:
-    """Return what to raise for a library's error; its text may quote a patient's name: its type is told."""
+    """Return what to raise for a library's error; its text may quote a patient's name: its type is
+    told."""
     return BadCaseError(f"{path}: cannot be read ({type(error).__name__}): copy or export it again")
 
 
 def read_segments(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Read a segmentation of 3D Slicer (.seg.nrrd): segment name -> bool mask, and the affine.
 
-    Which number means which segment is told by the header (`SegmentN_Name`, `SegmentN_LabelValue`), and
-    which layer holds it by `SegmentN_Layer`; segments of different layers may overlap.
-    Raises BadCaseError for a file that cannot be read or names no segment.
+    Which number means which segment is told by the header (`SegmentN_Name`, `SegmentN_LabelValue`),
+    and which layer holds it by `SegmentN_Layer`; segments of different layers may overlap. Raises
+    BadCaseError for a file that cannot be read or names no segment.
     """
     values, affine, header = read_nrrd(path)
     segments = {}
@@ -87,7 +99,9 @@ def read_segments(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
             ) from None
         segments[header[key]] = volume == label
     if not segments or values.ndim not in (3, 4):
-        raise BadCaseError(f"{path}: the header names no segments: save it from 3D Slicer as a segmentation")
+        raise BadCaseError(
+            f"{path}: the header names no segments: save it from 3D Slicer as a segmentation"
+        )
     return segments, affine
 
 
@@ -102,7 +116,9 @@ def _affine(header: dict, path: Path) -> np.ndarray:
         )
     vectors = [vector for vector in directions if _is_vector(vector)]
     if len(vectors) != 3 or len(directions) != len(header["sizes"]):
-        raise BadCaseError(f"{path}: it has {len(vectors)} axes in space: save one volume of three axes")
+        raise BadCaseError(
+            f"{path}: it has {len(vectors)} axes in space: save one volume of three axes"
+        )
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack(vectors)
     affine[:3, 3] = origin
@@ -111,5 +127,8 @@ def _affine(header: dict, path: Path) -> np.ndarray:
 
 
 def _is_vector(direction: object) -> bool:
-    """Tell whether an axis is in space: else its direction is "none", which pynrrd gives as None or NaN."""
-    return direction is not None and np.shape(direction) == (3,) and bool(np.isfinite(direction).all())
+    """Tell whether an axis is in space: else its direction is "none", which pynrrd gives as None or
+    NaN."""
+    return (
+        direction is not None and np.shape(direction) == (3,) and bool(np.isfinite(direction).all())
+    )

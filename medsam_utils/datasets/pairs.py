@@ -7,14 +7,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsam_utils.case import Exclusion
+from ..case import Exclusion
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Images of one view and their masks. key: what their names have in common; patient: who is shown.
+    """Images of one view and their masks. key: what their names have in common; patient: who is
+    shown.
 
-    images: one, or one per channel that was asked for; masks: one per rater that was asked for, or all.
+    images: one, or one per channel that was asked for; masks: one per rater that was asked for, or
+    all.
     """
 
     key: str
@@ -36,11 +38,11 @@ class Pairs:
     They are matched, ignoring case, against the end of the path relative to the dataset's folder
     (with "/" on every system), so that it does not matter how deep a user has unpacked it. Files
     that neither matches are ignored. The group `key` says what belongs together (several groups
-    `key1`, `key2` ... are joined by "/"); several masks of one key are united by the reader.
-    The images' group `patient`, if there is one, names the patient; otherwise it is the key.
-    channels: the names of the images of one key, each with what the images' group `channel` is for it;
-    raters: what the masks' group `rater` can be. Both are empty where there is one image, or where all
-    masks show the same.
+    `key1`, `key2` ... are joined by "/"); several masks of one key are united by the reader. The
+    images' group `patient`, if there is one, names the patient; otherwise it is the key. channels:
+    the names of the images of one key, each with what the images' group `channel` is for it;
+    raters: what the masks' group `rater` can be. Both are empty where there is one image, or where
+    all masks show the same.
     """
 
     images: str
@@ -57,14 +59,17 @@ class Pairs:
     ) -> tuple[list[Pair], list[Exclusion]]:
         """Return the pairs and the files without a partner, both in natural order of their keys.
 
-        within: the folders below `root` to look into; empty: all of it. channels, raters: which ones
-        are wanted, in this order; a key that lacks one is an exclusion. No file is opened.
+        within: the folders below `root` to look into; empty: all of it. channels, raters: which
+        ones are wanted, in this order; a key that lacks one is an exclusion. No file is opened.
         """
-        image_name, mask_name = (re.compile(f"(?:.*?/)??(?:{p})", re.I) for p in (self.images, self.masks))
+        image_name, mask_name = (
+            re.compile(f"(?:.*?/)??(?:{p})", re.I) for p in (self.images, self.masks)
+        )
         images: dict[str, list[re.Match]] = {}
         masks: dict[str, list[re.Match]] = {}
         for path in walk(root, within):
-            # The mask's expression goes first: it is the narrower one where names differ by a suffix.
+            # The mask's expression goes first: it is the narrower one where names differ by a
+            # suffix.
             if match := mask_name.fullmatch(path):
                 masks.setdefault(_key(match), []).append(match)
             elif match := image_name.fullmatch(path):
@@ -80,16 +85,22 @@ class Pairs:
                 if not found:
                     raise LookupError("mask without image")
                 chosen = _choose(found, "channel", wanted)
-                raters_masks = _choose(partners, "rater", [(name, re.escape(name)) for name in raters])
+                raters_masks = _choose(
+                    partners, "rater", [(name, re.escape(name)) for name in raters]
+                )
                 if len(chosen) > max(1, len(channels)):
                     raise LookupError(
                         f"{len(found)} images of one name, which of them the mask belongs to is unknown"
                     )
             except LookupError as problem:
-                exclusions.append(Exclusion(key, f"{problem}: {names}", (found or partners)[0].string))
+                exclusions.append(
+                    Exclusion(key, f"{problem}: {names}", (found or partners)[0].string)
+                )
                 continue
             patient = found[0].groupdict().get("patient") or key
-            paths = [tuple(root / match.string for match in files) for files in (chosen, raters_masks)]
+            paths = [
+                tuple(root / match.string for match in files) for files in (chosen, raters_masks)
+            ]
             pairs.append(Pair(key, patient, *paths))
         return pairs, exclusions
 
@@ -97,7 +108,8 @@ class Pairs:
 def _choose(matches: list[re.Match], group: str, wanted: list[tuple[str, str]]) -> list[re.Match]:
     """Return the one file of each name wanted, in this order; all files if none is wanted.
 
-    wanted: names, each with the expression of its group's text. Raises LookupError, with what is missing.
+    wanted: names, each with the expression of its group's text. Raises LookupError, with what is
+    missing.
     """
     chosen = []
     for name, expression in wanted:
@@ -121,7 +133,9 @@ def natural(name: str) -> tuple:
 
 def _key(match: re.Match) -> str:
     """Join the groups whose name begins with "key"."""
-    return "/".join(text for name, text in match.groupdict().items() if name.startswith("key") and text)
+    return "/".join(
+        text for name, text in match.groupdict().items() if name.startswith("key") and text
+    )
 
 
 def walk(root: Path, within: tuple[str, ...]) -> list[str]:
@@ -139,5 +153,7 @@ def walk(root: Path, within: tuple[str, ...]) -> list[str]:
             seen.add(real)
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             below = Path(folder).relative_to(root)
-            files += [f"{below.as_posix()}/{name}".removeprefix("./") for name in names if name[0] != "."]
+            files += [
+                f"{below.as_posix()}/{name}".removeprefix("./") for name in names if name[0] != "."
+            ]
     return sorted(files)

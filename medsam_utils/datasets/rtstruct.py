@@ -1,4 +1,5 @@
-"""Reader of DICOM images with contours: RT structure sets, drawn on the images or on a CT beside them."""
+"""Reader of DICOM images with contours: RT structure sets, drawn on the images or on a CT beside
+them."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ import numpy as np
 import pydicom
 from scipy.ndimage import affine_transform
 
-from medsam_utils.case import BadCaseError, Exclusion
-from medsam_utils.datasets.dataset import Dataset
-from medsam_utils.datasets.dicom import (
+from ..case import BadCaseError, Exclusion
+from .dataset import Dataset
+from .dicom import (
     FILE,
     TO_RAS,
     UNREADABLE,
@@ -25,16 +26,17 @@ from medsam_utils.datasets.dicom import (
     read_series,
     series_of,
 )
-from medsam_utils.datasets.pairs import natural, walk
-from medsam_utils.datasets.scans import Scan, ScanReader
-from medsam_utils.datasets.volumes import relative_path
+from .pairs import natural, walk
+from .scans import Scan, ScanReader
+from .volumes import relative_path
 
 TAGS = ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence", "ROIContourSequence")
 """All that is read of a structure set."""
 
 
 def read_referenced(path: Path) -> set[str]:
-    """Read the SeriesInstanceUIDs that a structure set was drawn on; raises BadCaseError if it is damaged."""
+    """Read the SeriesInstanceUIDs that a structure set was drawn on; raises BadCaseError if it is
+    damaged."""
     frames = read_dicom(path, TAGS[:1])
     try:
         return {
@@ -48,7 +50,8 @@ def read_referenced(path: Path) -> set[str]:
 
 
 def read_regions(path: Path) -> list[tuple[str, list[np.ndarray] | None]]:
-    """Read name and contours of each region of a structure set; raises BadCaseError if it is damaged.
+    """Read name and contours of each region of a structure set; raises BadCaseError if it is
+    damaged.
 
     A contour is N x 3 points in DICOM's world, mm to the patient's left, posterior, superior. The
     contours are None for a region that is not made of closed planar ones.
@@ -88,8 +91,8 @@ def _points(contour: pydicom.Dataset) -> np.ndarray:
 def rasterise(contours: Sequence[np.ndarray], series: Series, path: Path) -> np.ndarray:
     """Return what contours enclose on a series' grid, bool: slice, row, column.
 
-    A contour belongs to the slice that is nearest; slices between contours stay empty. Of contours in
-    one plane, those within others are holes; of planes that share a slice, the areas are united.
+    A contour belongs to the slice that is nearest; slices between contours stay empty. Of contours
+    in one plane, those within others are holes; of planes that share a slice, the areas are united.
     Raises BadCaseError for a contour outside the series or across its slices.
     """
     to_voxel = np.linalg.inv(series.affine) @ TO_RAS
@@ -98,8 +101,11 @@ def rasterise(contours: Sequence[np.ndarray], series: Series, path: Path) -> np.
     for points in sorted(shapes, key=lambda points: points[:, 0].mean()):
         height = float(points[:, 0].mean())
         if np.ptp(points[:, 0]) > 0.5:
-            raise BadCaseError(f"{path}: a contour runs across the slices of its images: export planar ones")
-        # In the slice a contour may run round the border of the image, whose pixels have some width.
+            raise BadCaseError(
+                f"{path}: a contour runs across the slices of its images: export planar ones"
+            )
+        # In the slice a contour may run round the border of the image, whose pixels have some
+        # width.
         beyond = np.maximum(-points, points - np.array(series.shape) + 1).max(axis=0)
         if beyond[0] > 0.5 or beyond[1:].max() > 1:
             raise BadCaseError(
@@ -118,8 +124,9 @@ def rasterise(contours: Sequence[np.ndarray], series: Series, path: Path) -> np.
 def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     """Return the pixels whose centres lie inside an odd number of polygons, bool: row, column.
 
-    polygons: N x 2 points (row, column), closed by themselves; whole numbers are pixel centres. So a
-    polygon within another one is a hole. A centre right on an upper or left edge counts as inside.
+    polygons: N x 2 points (row, column), closed by themselves; whole numbers are pixel centres. So
+    a polygon within another one is a hole. A centre right on an upper or left edge counts as
+    inside.
 
     >>> square = np.array([[1, 1], [1, 3], [3, 3], [3, 1]]) - 0.5
     >>> fill([square], (4, 4)).astype(int)
@@ -129,12 +136,17 @@ def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
            [0, 0, 0, 0]])
     """
     starts = np.concatenate([np.asarray(polygon, dtype=float) for polygon in polygons])
-    ends = np.concatenate([np.roll(np.asarray(polygon, dtype=float), -1, axis=0) for polygon in polygons])
-    # Where the lines through the pixel centres cross edges; an end point counts for one of its two edges.
+    ends = np.concatenate(
+        [np.roll(np.asarray(polygon, dtype=float), -1, axis=0) for polygon in polygons]
+    )
+    # Where the lines through the pixel centres cross edges; an end point counts for one of its two
+    # edges.
     rows = np.arange(shape[0])[:, np.newaxis]
     row, edge = np.nonzero((starts[:, 0] <= rows) != (ends[:, 0] <= rows))
     start, end = starts[edge], ends[edge]
-    column = start[:, 1] + (row - start[:, 0]) * (end[:, 1] - start[:, 1]) / (end[:, 0] - start[:, 0])
+    column = start[:, 1] + (row - start[:, 0]) * (end[:, 1] - start[:, 1]) / (
+        end[:, 0] - start[:, 0]
+    )
     crossings = np.zeros((shape[0], shape[1] + 1), dtype=int)
     np.add.at(crossings, (row, np.clip(np.ceil(column), 0, shape[1]).astype(int)), 1)
     return np.cumsum(crossings, axis=1)[:, :-1] % 2 == 1
@@ -142,14 +154,15 @@ def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DicomStructures(ScanReader):
-    """Reader of images with structure sets, wherever they lie: what belongs together is told by UIDs.
+    """Reader of images with structure sets, wherever they lie: what belongs together is told by
+    UIDs.
 
     rois: (class, regular expression) for each class; the regions whose names match are united.
-    modality: of the images, as DICOM writes it ("PT" for PET). They are the series that the structure
-    set refers to, or the one with the same frame of reference. In the latter case the contours are
-    filled on the series that they were drawn on, and a voxel of the image belongs to the mask if its
-    centre does: image values are never resampled.
-    The folder below the dataset's top that holds the structure set counts as the patient.
+    modality: of the images, as DICOM writes it ("PT" for PET). They are the series that the
+    structure set refers to, or the one with the same frame of reference. In the latter case the
+    contours are filled on the series that they were drawn on, and a voxel of the image belongs to
+    the mask if its centre does: image values are never resampled. The folder below the dataset's
+    top that holds the structure set counts as the patient.
     """
 
     rois: tuple[tuple[str, str], ...]
@@ -179,14 +192,18 @@ class DicomStructures(ScanReader):
         patients = [below.parts[0] for below in names.values()]
         for name, below in names.items():
             patient = below.with_suffix("").parts[0]
-            key = patient if patients.count(below.parts[0]) == 1 else below.with_suffix("").as_posix()
+            key = (
+                patient if patients.count(below.parts[0]) == 1 else below.with_suffix("").as_posix()
+            )
             path = dataset.root / name
             try:
                 images, drawn_on = self._series_of(path, series)
                 grid = series_of(images)
                 source = grid if drawn_on is images else series_of(drawn_on)
             except BadCaseError as error:
-                exclusions.append(Exclusion(key, dataset.relative(error), relative_path(path, dataset)))
+                exclusions.append(
+                    Exclusion(key, dataset.relative(error), relative_path(path, dataset))
+                )
                 continue
             masks = (path, *(header.path for header in drawn_on if source is not grid))
             scans.append(Scan(key, patient, grid.paths, masks, grid, source))
@@ -212,12 +229,16 @@ class DicomStructures(ScanReader):
                 if not patterns[name].fullmatch(roi):
                     continue
                 if contours is None:
-                    raise BadCaseError(f"{path}: {roi!r} is open or a point: export closed planar contours")
+                    raise BadCaseError(
+                        f"{path}: {roi!r} is open or a point: export closed planar contours"
+                    )
                 mask |= rasterise(contours, source, path)
             masks[name] = _resample(mask, source, grid) if drawn_on else mask
         return masks
 
-    def _series_of(self, path: Path, series: Mapping[str, list[Header]]) -> tuple[list[Header], list[Header]]:
+    def _series_of(
+        self, path: Path, series: Mapping[str, list[Header]]
+    ) -> tuple[list[Header], list[Header]]:
         """Return the files of the images and of the series that the contours were drawn on."""
         uids = read_referenced(path)
         drawn_on = [series[uid] for uid in sorted(uids & series.keys())]

@@ -13,13 +13,13 @@ from pathlib import Path, PurePosixPath
 import nibabel
 import numpy as np
 
-from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
-from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
-from medsam_utils.datasets.dicom import Series, read_pixels, read_series
-from medsam_utils.datasets.listings import kept
-from medsam_utils.datasets.masks import class_masks, soft_scale, tidy_mask
-from medsam_utils.datasets.pairs import natural, walk
-from medsam_utils.datasets.volumes import (
+from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from .dataset import Dataset, Listing, to_rgb
+from .dicom import Series, read_pixels, read_series
+from .listings import kept
+from .masks import class_masks, soft_scale, tidy_mask
+from .pairs import natural, walk
+from .volumes import (
     PLANES,
     Volume,
     check_same_grid,
@@ -34,8 +34,8 @@ from medsam_utils.datasets.volumes import (
 class Scan:
     """The files of one volume: images, one per slice, and whatever its masks are made of.
 
-    key: names it in a listing. grid, source: the series of the images, and of what contours were drawn on,
-    where it took reading their headers to find them.
+    key: names it in a listing. grid, source: the series of the images, and of what contours were
+    drawn on, where it took reading their headers to find them.
     """
 
     key: str
@@ -50,9 +50,9 @@ class Scan:
 class ScanReader(ABC):
     """What readers of DICOM images have in common: scans, cut into slices one at a time.
 
-    plane, min_pixels, one_slice: as in `volumes.Volumes`. A case is a slice with at least one pixel of a
-    class. Its id is the scan's key and the slice index, counted from 0 in the order of `dicom.arrange`:
-    along the normal of the slices.
+    plane, min_pixels, one_slice: as in `volumes.Volumes`. A case is a slice with at least one pixel
+    of a class. Its id is the scan's key and the slice index, counted from 0 in the order of
+    `dicom.arrange`: along the normal of the slices.
     """
 
     plane: str = "axial"
@@ -92,10 +92,14 @@ class ScanReader(ABC):
                 exclusions.append(Exclusion(scan.key, dataset.relative(error), path))
                 continue
             references += [
-                CaseReference(dataset.name, f"{scan.key}_z{i:03d}", scan.patient, i, grid.paths, scan.masks)
+                CaseReference(
+                    dataset.name, f"{scan.key}_z{i:03d}", scan.patient, i, grid.paths, scan.masks
+                )
                 for i in kept
             ]
-        return Listing(references, sorted(exclusions, key=lambda exclusion: natural(exclusion.case_id)))
+        return Listing(
+            references, sorted(exclusions, key=lambda exclusion: natural(exclusion.case_id))
+        )
 
     def load(self, dataset: Dataset, reference: CaseReference) -> Case:
         """Read one slice; the volume is kept until a slice of another one is asked for."""
@@ -172,8 +176,12 @@ def onto_grid(values: np.ndarray, affine: np.ndarray, grid: Series, path: Path) 
             affine @ nibabel.orientations.inv_ornt_aff(turn, values.shape),
         )
     except (np.linalg.LinAlgError, nibabel.orientations.OrientationError):
-        raise BadCaseError(f"{path}: its affine does not place the three axes: export it again") from None
-    check_same_grid(Volume(np.broadcast_to(False, grid.shape), grid.affine), Volume(values, affine), path)
+        raise BadCaseError(
+            f"{path}: its affine does not place the three axes: export it again"
+        ) from None
+    check_same_grid(
+        Volume(np.broadcast_to(False, grid.shape), grid.affine), Volume(values, affine), path
+    )
     return values
 
 
@@ -181,10 +189,10 @@ def onto_grid(values: np.ndarray, affine: np.ndarray, grid: Series, path: Path) 
 class DicomMasks(ScanReader):
     """Reader of image series with one mask series each, both DICOM.
 
-    images, masks: regular expressions of the files, with a group `key`, see `files_by_key`.
-    Masks are paired with images by position. A mask series that does not lie on the images' slices but
-    continues them, as if its steps had the wrong sign (its last slice is the images' first or the other
-    way round), is read reversed, with a warning; any other disagreement excludes the scan.
+    images, masks: regular expressions of the files, with a group `key`, see `files_by_key`. Masks
+    are paired with images by position. A mask series that does not lie on the images' slices but
+    continues them, as if its steps had the wrong sign (its last slice is the images' first or the
+    other way round), is read reversed, with a warning; any other disagreement excludes the scan.
     flip_masks: reverse the masks along the slice axis after pairing: for series whose positions are
     consistent and wrong, which nothing but a look at the images can tell.
     """
@@ -195,7 +203,9 @@ class DicomMasks(ScanReader):
 
     def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:
         """Return the scans by their folders; opens no file."""
-        return pair_up(dataset, files_by_key(dataset, self.images), files_by_key(dataset, self.masks))
+        return pair_up(
+            dataset, files_by_key(dataset, self.images), files_by_key(dataset, self.masks)
+        )
 
     def read_masks(
         self, scan: Scan, grid: Series, classes: Mapping[str, tuple[int, ...]], threshold: int
@@ -226,11 +236,15 @@ class DicomMasks(ScanReader):
 
 
 def _continues(grid: Series, mask: Series) -> bool:
-    """Tell whether a mask series has the images' grid but for its positions, which are mirrored at an end."""
+    """Tell whether a mask series has the images' grid but for its positions, which are mirrored at
+    an end."""
     if mask.shape != grid.shape or grid.shape[0] < 2:
         return False
     last = (grid.shape[0] - 1) * grid.affine[:3, 0]
     shifts = (mask.affine - grid.affine)[:3]
     same_directions = np.allclose(shifts[:, :3], 0, atol=0.1 * np.abs(grid.affine[:3, :3]).max())
     tolerance = 0.5 * nibabel.affines.voxel_sizes(grid.affine).min()
-    return same_directions and min(np.linalg.norm(shifts[:, 3] + s * last) for s in (1, -1)) <= tolerance
+    return (
+        same_directions
+        and min(np.linalg.norm(shifts[:, 3] + s * last) for s in (1, -1)) <= tolerance
+    )

@@ -11,25 +11,26 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from medsam_utils.case import BadCaseError, BadInputError, Exclusion
-from medsam_utils.datasets.dataset import Dataset
-from medsam_utils.datasets.dicom import Series, read_header
-from medsam_utils.datasets.nrrd_file import read_segments
-from medsam_utils.datasets.pairs import walk
-from medsam_utils.datasets.scans import Scan, ScanReader, files_by_key, onto_grid, pair_up
-from medsam_utils.datasets.volumes import relative_path
+from ..case import BadCaseError, BadInputError, Exclusion
+from .dataset import Dataset
+from .dicom import Series, read_header
+from .nrrd_file import read_segments
+from .pairs import walk
+from .scans import Scan, ScanReader, files_by_key, onto_grid, pair_up
+from .volumes import relative_path
 
 
 @dataclass(frozen=True)
 class DicomSegments(ScanReader):
-    """Reader of image series with segmentations of 3D Slicer (.seg.nrrd), whose headers name the labels.
+    """Reader of image series with segmentations of 3D Slicer (.seg.nrrd), whose headers name the
+    labels.
 
     images, masks: regular expressions of the files, with a group `key`, see `files_by_key`.
-    segments: (class, expression of the file's name, expression of the segment's name) for each class.
-    mapping: expression of the name of a CSV file that tells which original file lies where; wanted is
-    the series whose original path has the folder `original`. Without the file it is the one series
-    with `original` as a word in its description.
-    leave_out: keys that are known to be wrong.
+    segments: (class, expression of the file's name, expression of the segment's name) for each
+    class. mapping: expression of the name of a CSV file that tells which original file lies where;
+    wanted is the series whose original path has the folder `original`. Without the file it is the
+    one series with `original` as a word in its description. leave_out: keys that are known to be
+    wrong.
     """
 
     images: str
@@ -44,7 +45,9 @@ class DicomSegments(ScanReader):
         masks = files_by_key(dataset, self.masks)
         images = files_by_key(dataset, self.images)
         exclusions = [
-            Exclusion(key, "its annotation is known to be wrong", relative_path(masks[key][0], dataset))
+            Exclusion(
+                key, "its annotation is known to be wrong", relative_path(masks[key][0], dataset)
+            )
             for key in self.leave_out
             if key in masks
         ]
@@ -68,7 +71,9 @@ class DicomSegments(ScanReader):
         result = {name: np.zeros(grid.shape, dtype=bool) for name in classes}
         found = set()
         for path in scan.masks:
-            wanted = {c: name for c, file, name in self.segments if re.search(file, path.name, re.I)}
+            wanted = {
+                c: name for c, file, name in self.segments if re.search(file, path.name, re.I)
+            }
             segments, affine = read_segments(path)
             for name, segment in segments.items():
                 for class_name, pattern in wanted.items():
@@ -77,22 +82,32 @@ class DicomSegments(ScanReader):
                         found.add(class_name)
             if missing := wanted.keys() - found:
                 names = ", ".join(map(repr, segments))
-                raise BadCaseError(f"{path}: no segment of {sorted(missing)[0]!r} among {names}: rename it")
+                raise BadCaseError(
+                    f"{path}: no segment of {sorted(missing)[0]!r} among {names}: rename it"
+                )
         if missing := result.keys() - found:
-            raise BadCaseError(f"{scan.masks[0].parent}: no file of {sorted(missing)[0]!r}: copy it there")
+            raise BadCaseError(
+                f"{scan.masks[0].parent}: no file of {sorted(missing)[0]!r}: copy it there"
+            )
         return result
 
     def _choose(self, paths: list[Path], wanted: set[str]) -> list[Path]:
         """Return the files of the wanted series; raises BadCaseError unless there is exactly one."""
         # One header per folder is enough: a download has a folder per series.
-        folders = {parent: list(files) for parent, files in groupby(paths, key=lambda path: path.parent)}
+        folders = {
+            parent: list(files) for parent, files in groupby(paths, key=lambda path: path.parent)
+        }
         headers = {parent: read_header(files[0]) for parent, files in folders.items()}
         if wanted:
             matching = [parent for parent, header in headers.items() if header.series in wanted]
-            why = f"{len(matching)} series are the one that the mapping file calls {self.original!r}"
+            why = (
+                f"{len(matching)} series are the one that the mapping file calls {self.original!r}"
+            )
         else:
             word = re.compile(rf"\b{self.original}\b", re.I)
-            matching = [parent for parent, header in headers.items() if word.search(header.description)]
+            matching = [
+                parent for parent, header in headers.items() if word.search(header.description)
+            ]
             why = f"{len(matching)} series have the word {self.original!r} in their description"
         if len(matching) != 1:
             raise BadCaseError(
@@ -102,7 +117,8 @@ class DicomSegments(ScanReader):
         return folders[matching[0]]
 
     def _mapped_series(self, dataset: Dataset) -> dict[str, set[str]]:
-        """Return per key (lower case) the SeriesInstanceUIDs of the wanted series, from the mapping file."""
+        """Return per key (lower case) the SeriesInstanceUIDs of the wanted series, from the mapping
+        file."""
         wanted: dict[str, set[str]] = {}
         # It may lie beside the top folders that the dataset is restricted to.
         beside = (path.name for path in dataset.root.iterdir() if path.is_file())
@@ -111,13 +127,19 @@ class DicomSegments(ScanReader):
                 continue
             with (dataset.root / path).open(newline="", encoding="utf-8-sig") as file:
                 rows = csv.DictReader(file)
-                if missing := {"original_path_and_filename", "classic_path"} - set(rows.fieldnames or ()):
+                if missing := {"original_path_and_filename", "classic_path"} - set(
+                    rows.fieldnames or ()
+                ):
                     raise BadInputError(
                         f"{path}: no column {sorted(missing)[0]!r}: save the original table as CSV"
                     )
                 for row in rows:
-                    original = [part.lower() for part in re.split(r"/+", row["original_path_and_filename"])]
+                    original = [
+                        part.lower() for part in re.split(r"/+", row["original_path_and_filename"])
+                    ]
                     if self.original in original[1:-1]:
                         patient = original[original.index(self.original) - 1]
-                        wanted.setdefault(patient, set()).add(PurePosixPath(row["classic_path"]).parent.name)
+                        wanted.setdefault(patient, set()).add(
+                            PurePosixPath(row["classic_path"]).parent.name
+                        )
         return wanted

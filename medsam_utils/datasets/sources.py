@@ -1,7 +1,8 @@
-"""Where the datasets come from: addresses and hashes of what a program can fetch, and how to get the rest.
+"""Where the datasets come from: addresses and hashes of what a program can fetch, and how to get
+the rest.
 
-The addresses and hashes were collected from public code that uses these datasets; where a host has moved,
-the error tells which file to get by other means, and where to put it.
+The addresses and hashes were collected from public code that uses these datasets; where a host has
+moved, the error tells which file to get by other means, and where to put it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Archive:
-    """One thing to download, under the name `file`: unpacked if it is a zip or tar, else kept as a file.
+    """One thing to download, under the name `file`: unpacked if it is a zip or tar, else kept as a
+    file.
 
-    url: its address, or "doi:..." of a Zenodo record that holds it in parts ("....aa", "....ab"): they
-    are joined. sha256: None if none is published; the first one seen is then recorded and holds.
-    gives: a folder that is in it: where a user has put that already, nothing is downloaded.
+    url: its address, or "doi:..." of a Zenodo record that holds it in parts ("....aa", "....ab"):
+    they are joined. sha256: None if none is published; the first one seen is then recorded and
+    holds. gives: a folder that is in it: where a user has put that already, nothing is downloaded.
     """
 
     url: str
@@ -26,7 +28,8 @@ class Archive:
 
 
 def _decathlon(task: str, sha256: str, note: str = "") -> tuple[Archive, ...]:
-    """Return the archive of a task of the Medical Segmentation Decathlon, which needs no registration."""
+    """Return the archive of a task of the Medical Segmentation Decathlon, which needs no
+    registration."""
     url = f"https://msd-for-monai.s3-us-west-2.amazonaws.com/{task}.tar"
     return (Archive(url, sha256, f"{task}.tar", note, gives=task),)
 
@@ -40,7 +43,9 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     ),
     "mri_prostate_i2cvb": (
         Archive("doi:10.5281/zenodo.162231", None, "ge-1-5t.tar.gz", "split archive", gives="GE"),
-        Archive("doi:10.5281/zenodo.162231", None, "siemens-3t.tar.gz", "split archive", gives="Siemens"),
+        Archive(
+            "doi:10.5281/zenodo.162231", None, "siemens-3t.tar.gz", "split archive", gives="Siemens"
+        ),
     ),
     "xray_chest": (
         Archive(
@@ -94,12 +99,16 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
         "about 29 GB; LiTS's 131 labelled scans as the Decathlon distributes them",
     ),
     "ct_organ": tuple(
-        Archive(f"{_CT_ORG}/{file}", None, file, "280 files of a copy; the original needs IBM Aspera")
+        Archive(
+            f"{_CT_ORG}/{file}", None, file, "280 files of a copy; the original needs IBM Aspera"
+        )
         for n in range(140)
         for file in (f"volumes/volume-{n}.nii.gz", f"labels/labels-{n}.nii.gz")
     ),
     "ct_pancreas": _decathlon(
-        "Task07_Pancreas", "e40181a0229ca85c2588d6ebb90fa6674f84eb1e66f0f968cda088d011769732", "about 12 GB"
+        "Task07_Pancreas",
+        "e40181a0229ca85c2588d6ebb90fa6674f84eb1e66f0f968cda088d011769732",
+        "about 12 GB",
     ),
     "ct_hepaticvessel": _decathlon(
         "Task08_HepaticVessel", "ee880799f12e3b6e1ef2f8645f6626c5b39de77a4f1eae6f496c25fbf306ba04"

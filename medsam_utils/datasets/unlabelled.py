@@ -17,7 +17,8 @@ from .volume_files import Cut, Volume, find_cut, read_volume
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Reader of images that have no masks. only: the one file that is read, empty for all of the folder.
+    """Reader of images that have no masks. only: the one file that is read, empty for all of the
+    folder.
 
     plane: how volumes are cut, "axial", "coronal" or "sagittal". A case is a flat image or a slice.
     """
@@ -26,7 +27,8 @@ class Unlabelled:
     plane: str = "axial"
 
     def list(self, dataset: Dataset) -> Listing:
-        """List the cases in natural order; of volumes the shape is read, flat images are not opened."""
+        """List the cases in natural order; of volumes the shape is read, flat images are not
+        opened."""
         references, exclusions = [], []
         for name in sorted(_names(dataset.root, self.only), key=natural):
             path, indices = dataset.root / name, [None]
@@ -53,18 +55,21 @@ class Unlabelled:
 
 
 def load_images(path: str | Path, plane: str = "axial") -> Dataset:
-    """Make a dataset of an image file, or of a folder's images at any depth, whose one class is "object".
+    """Make a dataset of an image file, or of a folder's images at any depth, whose one class is
+    "object".
 
-    PNG, JPEG, TIFF, BMP and npy are shown as `load_folder` shows them, or else NIfTI and NRRD volumes slice
-    by slice; a folder holds one of the two kinds. plane: how volumes are cut.
-    Raises BadInputError if there is no such image, or both kinds.
+    PNG, JPEG, TIFF, BMP and npy are shown as `load_folder` shows them, or else NIfTI and NRRD
+    volumes slice by slice; a folder holds one of the two kinds. plane: how volumes are cut. Raises
+    BadInputError if there is no such image, or both kinds.
     """
     path = Path(path).expanduser().resolve()
     root, only = (path, "") if path.is_dir() else (path.parent, path.name)
     kinds = {is_volume(name) for name in _names(root, only)} if path.exists() else set()
     if len(kinds) != 1:
         fact = "it holds volumes and flat images" if kinds else "no image is there"
-        raise BadInputError(f"{path}: {fact}: give PNG, JPEG, TIFF, BMP or npy, or else NIfTI or NRRD")
+        raise BadInputError(
+            f"{path}: {fact}: give PNG, JPEG, TIFF, BMP or npy, or else NIfTI or NRRD"
+        )
     return Dataset(
         name=path.name,
         title=path.name,
@@ -72,7 +77,9 @@ def load_images(path: str | Path, plane: str = "axial") -> Dataset:
         classes={"object": FOREGROUND},
         reader=Unlabelled(only, plane),
         intensity=Percentile() if kinds == {True} else EightBit(),
-        passport=Passport(path.name, "", "", "", "", "image files", "every image, every slice of a volume"),
+        passport=Passport(
+            path.name, "", "", "", "", "image files", "every image, every slice of a volume"
+        ),
         root=root,
     )
 

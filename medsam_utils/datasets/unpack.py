@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PureWindowsPath
 
-from medsam_utils.case import BadInputError
+from ..case import BadInputError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
@@ -23,8 +23,8 @@ def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a zip or tar file to `folder`, which must not exist yet, and return it.
 
     All or nothing: `folder` appears by a rename, when everything is in it. Refused are members that
-    would lie outside it (absolute paths, "..", a drive), links and devices, and archives that declare
-    more than the disk can take.
+    would lie outside it (absolute paths, "..", a drive), links and devices, and archives that
+    declare more than the disk can take.
 
     Raises BadInputError.
     """
@@ -43,7 +43,9 @@ def unpack(archive: Path, folder: Path) -> Path:
                 )
             # No dataset needs links, and they are how archives write elsewhere.
             if not is_plain:
-                raise BadInputError(f"{archive}: the member {name!r} is a link or a device: not unpacked")
+                raise BadInputError(
+                    f"{archive}: the member {name!r} is a link or a device: not unpacked"
+                )
             free -= size
             if free < 0:
                 raise BadInputError(
@@ -61,7 +63,8 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Callable[[], object]]]:
-    """Yield name, declared bytes, whether it is a plain file or folder, and how to extract it, per member."""
+    """Yield name, declared bytes, whether it is a plain file or folder, and how to extract it, per
+    member."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as file:
             for info in file.infolist():
@@ -75,7 +78,8 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
             for info in file:  # One pass: a large tar.gz is not read twice.
                 extract = partial(_write, file, info, folder)
                 yield info.name, info.size, info.isfile() or info.isdir(), extract
-            # tarfile takes a file that ends between two members for whole; a whole one ends in zeros.
+            # tarfile takes a file that ends between two members for whole; a whole one ends in
+            # zeros.
             if file.fileobj.tell() < file.offset + tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("it is cut off")
 

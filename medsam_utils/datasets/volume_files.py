@@ -14,8 +14,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 
-from medsam_utils.case import BadCaseError
-from medsam_utils.datasets.nrrd_file import check_size, read_nrrd, unreadable
+from ..case import BadCaseError
+from .nrrd_file import check_size, read_nrrd, unreadable
 
 # For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns.
 # On the screen rows run to inferior or posterior, columns to the left or (sagittal) to posterior,
@@ -23,7 +23,15 @@ from medsam_utils.datasets.nrrd_file import check_size, read_nrrd, unreadable
 PLANES = {"sagittal": (0, 2, 1), "coronal": (1, 2, 0), "axial": (2, 1, 0)}
 
 # What nibabel raises for files that are cut off, damaged or of another kind.
-UNREADABLE = (OSError, EOFError, ValueError, MemoryError, zlib.error, ImageFileError, HeaderDataError)
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    MemoryError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+)
 
 # Bytes before the values of a NIfTI-1 file without extensions.
 _HEADER = 352
@@ -31,7 +39,8 @@ _HEADER = 352
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume as it lies in its file. values: three axes; affine: 4 x 4, voxel to world in mm (RAS+)."""
+    """A volume as it lies in its file. values: three axes; affine: 4 x 4, voxel to world in mm
+    (RAS+)."""
 
     values: np.ndarray
     affine: np.ndarray
@@ -54,22 +63,27 @@ class Cut:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a NIfTI or NRRD file: values of the dtype stored (float only where the header scales), three axes.
+    """Read a NIfTI or NRRD file: values of the dtype stored (float only where the header scales),
+    three axes.
 
-    Trailing axes of length 1 are dropped, and an image of two axes gets a third of length 1.
-    Raises BadCaseError for a file that cannot be read, has more axes, or declares more than it can hold.
+    Trailing axes of length 1 are dropped, and an image of two axes gets a third of length 1. Raises
+    BadCaseError for a file that cannot be read, has more axes, or declares more than it can hold.
     """
     if path.suffix.lower() == ".nrrd":
         values, affine, _ = read_nrrd(path)
         if values.ndim != 3 or 0 in values.shape:
-            raise BadCaseError(f"{path}: its shape is {values.shape}: save one volume of three axes")
+            raise BadCaseError(
+                f"{path}: its shape is {values.shape}: save one volume of three axes"
+            )
         return Volume(values, affine)
     try:
         packed = path.read_bytes() if path.suffix == ".gz" else b""
         inflate = zlib.decompressobj(wbits=31)
         proxy, affine = _open(path, inflate.decompress(packed, _HEADER))
         shape = proxy.shape
-        check_size(shape, proxy.dtype.itemsize, len(packed) or path.stat().st_size, bool(packed), path)
+        check_size(
+            shape, proxy.dtype.itemsize, len(packed) or path.stat().st_size, bool(packed), path
+        )
         if 0 in shape or len([n for n in shape[3:] if n != 1]) or len(shape) < 2:
             raise BadCaseError(f"{path}: its shape is {shape}: save one volume of three axes")
         values = _values(proxy, inflate if packed else None)
@@ -83,8 +97,8 @@ def read_volume(path: Path) -> Volume:
 def _open(path: Path, head: bytes) -> tuple[ArrayProxy, np.ndarray]:
     """Read a file's header: its values, not read yet, and its affine.
 
-    head: what a .gz file begins with. Of NIfTI-1 it is enough: listing a dataset of small masks took
-    mostly what nibabel.load does besides.
+    head: what a .gz file begins with. Of NIfTI-1 it is enough: listing a dataset of small masks
+    took mostly what nibabel.load does besides.
     """
     if head[344:348] == b"n+1\0":
         header = nibabel.Nifti1Header(head[:348])
@@ -96,9 +110,9 @@ def _open(path: Path, head: bytes) -> tuple[ArrayProxy, np.ndarray]:
 def _values(proxy: ArrayProxy, inflate: zlib._Decompress | None) -> np.ndarray:
     """Return a file's values with its scale factors applied.
 
-    inflate: of a .gz file, what follows its header. It is inflated in one go, in half the time of nibabel's
-    reading in pieces; where that does not work out (several gzip members, a damaged file) it is left to
-    nibabel.
+    inflate: of a .gz file, what follows its header. It is inflated in one go, in half the time of
+    nibabel's reading in pieces; where that does not work out (several gzip members, a damaged file)
+    it is left to nibabel.
     """
     if inflate and proxy.offset >= _HEADER:
         if beyond := proxy.offset - _HEADER:
@@ -106,14 +120,19 @@ def _values(proxy: ArrayProxy, inflate: zlib._Decompress | None) -> np.ndarray:
         needed = math.prod(proxy.shape) * proxy.dtype.itemsize
         content = inflate.decompress(inflate.unconsumed_tail, needed)
         # Its checksum is compared where the stream ends.
-        if len(content) == needed and not inflate.decompress(inflate.unconsumed_tail, 1) and inflate.eof:
+        if (
+            len(content) == needed
+            and not inflate.decompress(inflate.unconsumed_tail, 1)
+            and inflate.eof
+        ):
             values = np.frombuffer(content, proxy.dtype).reshape(proxy.shape, order="F")
             return apply_read_scaling(values, proxy.slope, proxy.inter)
     return np.asarray(proxy)
 
 
 def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path) -> Cut:
-    """Return how to cut slices of a plane ("axial", "coronal", "sagittal", "stored") out of an array.
+    """Return how to cut slices of a plane ("axial", "coronal", "sagittal", "stored") out of an
+    array.
 
     The affine says which array axis runs along which axis of the body; an oblique one counts as the
     nearest. An array with exactly one axis of length 1 is one image, whatever its plane. "stored"
@@ -130,7 +149,9 @@ def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path)
     world = [int(w) for w, _ in orientation]
     single = [axis for axis in range(3) if shape[axis] == 1]
     slice_world = world[single[0]] if len(single) == 1 else PLANES[plane][0]
-    axes = next([world.index(w) for w in axes] for axes in PLANES.values() if axes[0] == slice_world)
+    axes = next(
+        [world.index(w) for w in axes] for axes in PLANES.values() if axes[0] == slice_world
+    )
     return Cut(*axes, *(orientation[axis][1] > 0 for axis in axes[1:]))
 
 
@@ -149,14 +170,16 @@ def _orientation(affine: np.ndarray) -> list[tuple[float, float]]:
 
 
 def is_identity(affine: np.ndarray) -> bool:
-    """Tell whether an affine has neither direction nor spacing: what is written when the header was lost."""
+    """Tell whether an affine has neither direction nor spacing: what is written when the header was
+    lost."""
     return np.allclose(affine[:3, :3], np.eye(3))
 
 
 def check_same_grid(
     image: Volume, mask: Volume, path: Path, what: str = "mask", shape_only: bool = False
 ) -> None:
-    """Raise BadCaseError unless both arrays have one shape and lie within half a voxel of each other.
+    """Raise BadCaseError unless both arrays have one shape and lie within half a voxel of each
+    other.
 
     what: how the second one is called.
     """
@@ -168,7 +191,12 @@ def check_same_grid(
     if shape_only:
         return
     corners = np.array(
-        [[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)]
+        [
+            [i, j, k, 1]
+            for i in (0, shape[0] - 1)
+            for j in (0, shape[1] - 1)
+            for k in (0, shape[2] - 1)
+        ]
     )
     apart = np.linalg.norm(corners @ (image.affine - mask.affine).T, axis=1).max()
     if not apart <= 0.5 * nibabel.affines.voxel_sizes(image.affine).min():

@@ -9,19 +9,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from medsam_utils.case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
-from medsam_utils.datasets.dataset import Dataset, Listing, to_rgb
-from medsam_utils.datasets.listings import kept
-from medsam_utils.datasets.masks import check_labels, class_masks, overlap, soft_scale, tidy_mask
-from medsam_utils.datasets.pairs import Pairs
-from medsam_utils.datasets.volume_files import (
-    PLANES,
-    Volume,
-    check_same_grid,
-    find_cut,
-    is_identity,
-    read_volume,
-)
+from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from .dataset import Dataset, Listing, to_rgb
+from .listings import kept
+from .masks import check_labels, class_masks, overlap, soft_scale, tidy_mask
+from .pairs import Pairs
+from .volume_files import PLANES, Volume, check_same_grid, find_cut, is_identity, read_volume
 
 SUFFIXES = r"\.(?:nii(?:\.gz)?|(?<!\.seg\.)nrrd)"
 """The file name endings that are read, as a regular expression; .seg.nrrd: see `segments`."""
@@ -31,17 +24,16 @@ SUFFIXES = r"\.(?:nii(?:\.gz)?|(?<!\.seg\.)nrrd)"
 class Volumes:
     """Reader of volume files with mask files, slice by slice.
 
-    plane: which slices to cut, "axial" (across the superior-inferior axis), "coronal" or "sagittal"; or
-    "stored", for files that hold pictures: their axes are (row, column, slice), upright as they are.
-    channels: the name of the image of each case that is read, or three names, shown as red, green and
-    blue, each under the intensity rule for itself; see `Pairs.channels`.
-    rater: whose masks count, one of `Pairs.raters`; "majority": what more than half of them mark; "any":
-    all masks of a case are united.
-    min_pixels: slices in which no class has so many pixels are left out; one_slice: of each volume only
-    the slice with most pixels is kept, the sum over classes.
-    trust_identity: whether an affine with neither direction nor spacing counts as what the scanner said.
-    Where it does not, the axes are taken to run to the right, anterior and superior, the spacing is
-    unknown, and masks have to agree with the image in shape alone.
+    plane: which slices to cut, "axial" (across the superior-inferior axis), "coronal" or
+    "sagittal"; or "stored", for files that hold pictures: their axes are (row, column, slice),
+    upright as they are. channels: the name of the image of each case that is read, or three names,
+    shown as red, green and blue, each under the intensity rule for itself; see `Pairs.channels`.
+    rater: whose masks count, one of `Pairs.raters`; "majority": what more than half of them mark;
+    "any": all masks of a case are united. min_pixels: slices in which no class has so many pixels
+    are left out; one_slice: of each volume only the slice with most pixels is kept, the sum over
+    classes. trust_identity: whether an affine with neither direction nor spacing counts as what the
+    scanner said. Where it does not, the axes are taken to run to the right, anterior and superior,
+    the spacing is unknown, and masks have to agree with the image in shape alone.
 
     A case is a slice with at least one pixel of a class; its id is the volume's key and the slice
     index, counted from 0 along the slice axis of the file's own array.
@@ -83,7 +75,9 @@ class Volumes:
                 exclusions.append(Exclusion(pair.key, dataset.relative(error), path))
                 continue
             references += [
-                CaseReference(dataset.name, f"{pair.key}_z{i:03d}", pair.patient, i, pair.images, pair.masks)
+                CaseReference(
+                    dataset.name, f"{pair.key}_z{i:03d}", pair.patient, i, pair.images, pair.masks
+                )
                 for i in kept
             ]
         return Listing(references, exclusions)
@@ -101,7 +95,9 @@ class Volumes:
         for path, (mask, soft) in zip(reference.masks, masks, strict=True):
             values = cut.slice(mask, index)
             votes.append(class_masks(values, soft, dataset.classes, dataset.mask_threshold, path))
-            foreground.append(np.any([values > 0 if soft is None else False, *votes[-1].values()], axis=0))
+            foreground.append(
+                np.any([values > 0 if soft is None else False, *votes[-1].values()], axis=0)
+            )
         sizes = nibabel.affines.voxel_sizes(image.affine)
         known = self.trust_identity or not is_identity(image.affine)
         return reference.case(
@@ -115,7 +111,8 @@ class Volumes:
         )
 
     def slices(self, dataset: Dataset, reference: CaseReference) -> tuple[int, float | None]:
-        """Return how many slices the volume of a case has, and how far apart they are in mm, if known."""
+        """Return how many slices the volume of a case has, and how far apart they are in mm, if
+        known."""
         image = _read_together(reference.images, reference.masks, self.trust_identity)[0][0]
         cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
         known = self.trust_identity or not is_identity(image.affine)
@@ -126,7 +123,9 @@ class Volumes:
         """Return the pixels that enough of the masks mark."""
         needed = len(masks) // 2 + 1 if self.rater == "majority" else 1
         # One after the other: stacked, arrays in Fortran order would be copied, element by element.
-        return masks[0] if len(masks) == 1 else sum(mask.astype(np.uint8) for mask in masks) >= needed
+        return (
+            masks[0] if len(masks) == 1 else sum(mask.astype(np.uint8) for mask in masks) >= needed
+        )
 
     def _areas(self, dataset: Dataset, paths: Iterable[Path]) -> np.ndarray:
         """Return how many pixels each class has in each slice, classes x slices.
@@ -139,10 +138,14 @@ class Volumes:
             cut = find_cut(volume.values.shape, volume.affine, self.plane, path)
             values = tidy_mask(volume.values, path)
             check_labels(values, dataset.classes, dataset.other_labels, path)
-            masks = class_masks(values, soft_scale(values), dataset.classes, dataset.mask_threshold, path)
+            masks = class_masks(
+                values, soft_scale(values), dataset.classes, dataset.mask_threshold, path
+            )
             parts.append((masks, (cut.row_axis, cut.column_axis)))
         if len({mask.shape for masks, _ in parts for mask in masks.values()}) > 1:
-            raise BadCaseError(f"{path}: the masks of one image differ in shape: resample them to the image")
+            raise BadCaseError(
+                f"{path}: the masks of one image differ in shape: resample them to the image"
+            )
         count = np.count_nonzero if self.one_slice or self.min_pixels > 1 else np.any
         across = parts[0][1]
         decided = [self._decide([masks[name] for masks, _ in parts]) for name in dataset.classes]
@@ -152,7 +155,8 @@ class Volumes:
 def choose_slices(areas: np.ndarray, min_pixels: int, one_slice: bool, path: Path) -> list[int]:
     """Return the indices of the slices that are cases, see `Volumes`.
 
-    areas: pixels of each class in each slice, classes x slices. Raises BadCaseError if there is none.
+    areas: pixels of each class in each slice, classes x slices. Raises BadCaseError if there is
+    none.
     """
     kept = np.flatnonzero(areas.max(axis=0) >= max(min_pixels, 1))
     if not kept.size:
@@ -161,8 +165,8 @@ def choose_slices(areas: np.ndarray, min_pixels: int, one_slice: bool, path: Pat
     return [int(kept[areas.sum(axis=0)[kept].argmax()])] if one_slice else kept.tolist()
 
 
-# The volume read last, so that slices in a row cost one reading; never more than one, so that memory
-# does not grow with the dataset.
+# The volume read last, so that slices in a row cost one reading; never more than one, so that
+# memory does not grow with the dataset.
 _last: dict[tuple, tuple] = {}
 
 
@@ -193,7 +197,9 @@ def _read_anew(
         volume = read_volume(path)
         if images:
             what = "channel" if path in image_paths else "mask"
-            lost = not trust_identity and (is_identity(images[0].affine) or is_identity(volume.affine))
+            lost = not trust_identity and (
+                is_identity(images[0].affine) or is_identity(volume.affine)
+            )
             check_same_grid(images[0], volume, path, what, shape_only=lost)
         if path in image_paths:
             images.append(volume)

@@ -26,10 +26,10 @@ class Prediction:
     """What a model answers to the clicks of B objects of one image: C candidate masks for each.
 
     logits: float32, B x C x h x w, at the model's own low resolution; foreground is > 0.
-    predicted_iou: float32, B x C, the model's own estimate, NaN where it makes none.
-    upsample: low-resolution logits h x w -> logits H x W on the image's grid.
-    foreground: low-resolution logits h x w -> where they are > 0 on the image's grid, for a model that need
-    not upsample all of them for that; None upsamples.
+    predicted_iou: float32, B x C, the model's own estimate, NaN where it makes none. upsample:
+    low-resolution logits h x w -> logits H x W on the image's grid. foreground: low-resolution
+    logits h x w -> where they are > 0 on the image's grid, for a model that need not upsample all
+    of them for that; None upsamples.
     """
 
     logits: np.ndarray
@@ -38,7 +38,8 @@ class Prediction:
     foreground: Callable[[np.ndarray], BoxedMask] | None = None
 
     def most_confident(self) -> np.ndarray:
-        """Index of the candidate with the highest predicted IoU, one per object (the first of equals)."""
+        """Index of the candidate with the highest predicted IoU, one per object (the first of
+        equals)."""
         return np.argmax(self.predicted_iou, axis=1)
 
     def mask(self, index: int, candidate: int) -> np.ndarray:
@@ -48,15 +49,18 @@ class Prediction:
     def boxed_mask(self, index: int, candidate: int) -> BoxedMask:
         """Candidate mask of one object on the image's grid, as the box that holds it."""
         logits = self.logits[index, candidate]
-        return self.foreground(logits) if self.foreground else BoxedMask.of(self.upsample(logits) > 0)
+        return (
+            self.foreground(logits) if self.foreground else BoxedMask.of(self.upsample(logits) > 0)
+        )
 
 
 class Model(Protocol):
     """A promptable model: an image is encoded once, then clicks are answered cheaply.
 
-    name is what the rows say (see `name_in_rows`). weights is the checkpoint's sha256, or empty for a model
-    without weights; settings tells what else, besides name and weights, decides a prediction. A model whose
-    attribute `together` is true also has `encode_all` and `predict_together`, for several images at a time.
+    name is what the rows say (see `name_in_rows`). weights is the checkpoint's sha256, or empty for
+    a model without weights; settings tells what else, besides name and weights, decides a
+    prediction. A model whose attribute `together` is true also has `encode_all` and
+    `predict_together`, for several images at a time.
     """
 
     name: str
@@ -77,11 +81,11 @@ class Model(Protocol):
     ) -> Prediction:
         """Answer the prompts of B objects of the embedded image.
 
-        clicks: equally many for each object, none only where a box or logits are given. boxes: int, B x 4,
-        (first row, first col, last row, last col), inclusive. logits: float32, B x h x w, a candidate of an
-        earlier Prediction for each object.
-        Raises BadInputError for a kind of prompt that the model does not take (see `refuse`), ValueError if
-        the prompts do not fit together.
+        clicks: equally many for each object, none only where a box or logits are given. boxes: int,
+        B x 4, (first row, first col, last row, last col), inclusive. logits: float32, B x h x w, a
+        candidate of an earlier Prediction for each object. Raises BadInputError for a kind of
+        prompt that the model does not take (see `refuse`), ValueError if the prompts do not fit
+        together.
         """
 
 
@@ -94,7 +98,8 @@ def together(model: Model) -> bool:
 class ModelEntry:
     """One line of the registry: what a model is, the class that runs it, and where its weights are.
 
-    by_hand: for weights that only a person can get, where they are; `load_model` then asks for the file.
+    by_hand: for weights that only a person can get, where they are; `load_model` then asks for the
+    file.
     """
 
     title: str
@@ -119,7 +124,9 @@ def _released_sam(size: str, file: str, sha256: str, length: int) -> ModelEntry:
         title=f"SAM ViT-{size[-1].upper()}",
         adapter="sam.Sam",
         options={"architecture": size},
-        checkpoint=Checkpoint(f"https://dl.fbaipublicfiles.com/segment_anything/{file}", sha256, length),
+        checkpoint=Checkpoint(
+            f"https://dl.fbaipublicfiles.com/segment_anything/{file}", sha256, length
+        ),
         licence="Apache-2.0",
         citation=_KIRILLOV,
     )
@@ -196,7 +203,10 @@ MODELS: dict[str, ModelEntry] = {
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; method after {_SOFIIUK}",
     ),
-    **{f"ritm_{architecture}": _released_ritm(architecture) for architecture in ("h18s", "h18", "h32")},
+    **{
+        f"ritm_{architecture}": _released_ritm(architecture)
+        for architecture in ("h18s", "h18", "h32")
+    },
     "grabcut": ModelEntry(
         title="GrabCut",
         adapter="grabcut.GrabCut",
@@ -216,7 +226,9 @@ def find_entry(name: str) -> ModelEntry:
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise BadInputError(f"model {name!r} is unknown: {hint}the registry has {', '.join(MODELS)}")
+        raise BadInputError(
+            f"model {name!r} is unknown: {hint}the registry has {', '.join(MODELS)}"
+        )
     return MODELS[name]
 
 
@@ -240,17 +252,19 @@ def load_model(
     dtype: str = "float32",
     embeddings: str | Path | None = None,
 ) -> Model:
-    """Model of the registry by its name; weights are read, or downloaded, when they are first needed.
+    """Model of the registry by its name; weights are read, or downloaded, when they are first
+    needed.
 
-    checkpoint: a weights file to use instead of the registry's; with the name "sam", of whatever size.
-    device: "cpu", "cuda", "cuda:1", "mps"; None takes the best there is. exact: one object at a time,
-    bit-equal to the reference predictor, instead of all objects of an image in one batch. dtype: what the
-    image is encoded in, "float32", "bfloat16" or "float16"; a model without a network has no choice.
-    embeddings: folder in which SAM keeps encoded images, each number as two float16, so that what comes later
-    with the same images and weights costs the decoder alone; the other models have nothing to keep.
+    checkpoint: a weights file to use instead of the registry's; with the name "sam", of whatever
+    size. device: "cpu", "cuda", "cuda:1", "mps"; None takes the best there is. exact: one object at
+    a time, bit-equal to the reference predictor, instead of all objects of an image in one batch.
+    dtype: what the image is encoded in, "float32", "bfloat16" or "float16"; a model without a
+    network has no choice. embeddings: folder in which SAM keeps encoded images, each number as two
+    float16, so that what comes later with the same images and weights costs the decoder alone; the
+    other models have nothing to keep.
 
-    Raises BadInputError for an unknown name (it lists the known ones), for weights that are missing, do not
-    fit, or cannot be had, and for a device that this machine does not have.
+    Raises BadInputError for an unknown name (it lists the known ones), for weights that are
+    missing, do not fit, or cannot be had, and for a device that this machine does not have.
     """
     entry = find_entry(name)
     weights = Checkpoint(Path(checkpoint).expanduser()) if checkpoint else entry.checkpoint
@@ -264,7 +278,14 @@ def load_model(
     return build(
         name_in_rows(name, weights if checkpoint else None, dtype),
         weights,
-        recipe=(name, checkpoint and str(checkpoint), device, exact, dtype, embeddings and str(embeddings)),
+        recipe=(
+            name,
+            checkpoint and str(checkpoint),
+            device,
+            exact,
+            dtype,
+            embeddings and str(embeddings),
+        ),
         device=device,
         exact=exact,
         dtype=dtype,
@@ -274,7 +295,8 @@ def load_model(
 
 
 def name_in_rows(name: str, given: Checkpoint | None, dtype: str) -> str:
-    """The registry's name, and what sets this model apart from it: rows of two models never share a mean.
+    """The registry's name, and what sets this model apart from it: rows of two models never share a
+    mean.
 
     That is a weights file that is not the registered one, and a dtype other than float32:
     "sam (my_weights)", "sam_vit_b (bfloat16)".
@@ -284,7 +306,9 @@ def name_in_rows(name: str, given: Checkpoint | None, dtype: str) -> str:
     if given:
         file = Path(given.location).stem
         registered = entry.checkpoint and entry.checkpoint.expected_sha256
-        apart += [file] if (given.sha256 != registered if entry.checkpoint else file != name) else []
+        apart += (
+            [file] if (given.sha256 != registered if entry.checkpoint else file != name) else []
+        )
     if dtype != "float32" and (entry.checkpoint or entry.by_hand):
         apart.append(dtype)
     return f"{name} ({', '.join(apart)})" if apart else name

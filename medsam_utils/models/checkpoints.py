@@ -1,4 +1,5 @@
-"""Weights files: where they are, that they are the right ones, and reading them without running them."""
+"""Weights files: where they are, that they are the right ones, and reading them without running
+them."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 class Checkpoint:
     """A weights file: a path, or an https address with the sha256 that its content must have.
 
-    known_sha256: as published; where nobody publishes one, that of the first download is recorded beside
-    the file and holds from then on. size: bytes, where it is published.
+    known_sha256: as published; where nobody publishes one, that of the first download is recorded
+    beside the file and holds from then on. size: bytes, where it is published.
     """
 
     location: str | Path
@@ -33,7 +34,8 @@ class Checkpoint:
 
     @property
     def expected_sha256(self) -> str | None:
-        """Hash that a download must have: the published one, else the recorded one, None before the first."""
+        """Hash that a download must have: the published one, else the recorded one, None before the
+        first."""
         if self.known_sha256 or isinstance(self.location, Path) or not self._record.is_file():
             return self.known_sha256
         return self._record.read_text().split()[0]
@@ -46,8 +48,8 @@ class Checkpoint:
     def path(self) -> Path:
         """Local file, downloaded into the cache folder on first use and never used unverified.
 
-        Raises BadInputError if the file is missing, if a download fails, has another hash or is no weights
-        file: it is not kept then.
+        Raises BadInputError if the file is missing, if a download fails, has another hash or is no
+        weights file: it is not kept then.
         """
         if isinstance(self.location, Path):
             if not self.location.is_file():
@@ -91,9 +93,9 @@ class Checkpoint:
 def load_state_dict(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
     """Tensors of a weights file by name; nothing in the file is executed.
 
-    What training scripts put round them (`model` or `state_dict`, the prefix `module.`) is taken off.
-    device: "meta" reads names and shapes alone.
-    Raises BadInputError if the file is truncated, is no checkpoint, or holds what could run code.
+    What training scripts put round them (`model` or `state_dict`, the prefix `module.`) is taken
+    off. device: "meta" reads names and shapes alone. Raises BadInputError if the file is truncated,
+    is no checkpoint, or holds what could run code.
     """
     import torch
 
@@ -104,9 +106,13 @@ def load_state_dict(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
     for wrapping in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapping), dict):
             state = state[wrapping]
-    is_tensors = isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())
+    is_tensors = isinstance(state, dict) and all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    )
     if not is_tensors or not state:
-        raise BadInputError(f"{path} is no state dict of tensors: save the model's `state_dict()` alone")
+        raise BadInputError(
+            f"{path} is no state dict of tensors: save the model's `state_dict()` alone"
+        )
     torch.nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
     return state
 

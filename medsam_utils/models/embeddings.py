@@ -19,8 +19,9 @@ class EmbeddingStore:
     """A folder of float16 arrays by key, of at most about `limit` bytes.
 
     Any number of processes may use one folder: a file appears whole or not at all, and one that is
-    deleted or damaged meanwhile is computed again. Each process looks at the folder's size after every
-    hundredth of the limit that it has written, so the limit can be passed by that much per writer.
+    deleted or damaged meanwhile is computed again. Each process looks at the folder's size after
+    every hundredth of the limit that it has written, so the limit can be passed by that much per
+    writer.
     """
 
     folder: Path
@@ -28,9 +29,11 @@ class EmbeddingStore:
     _unseen: float = field(default=float("inf"), repr=False)
 
     def get(self, key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of a key, float16, of any shape: read if it is there, else computed, rounded and kept.
+        """The array of a key, float16, of any shape: read if it is there, else computed, rounded
+        and kept.
 
-        What is computed comes back rounded too, so that an answer does not depend on whether it was stored.
+        What is computed comes back rounded too, so that an answer does not depend on whether it was
+        stored.
         """
         path = self.folder / key[:2] / f"{key}.npy"
         try:

@@ -23,11 +23,12 @@ class GrabCutEmbedding:
 
 @dataclass(frozen=True)
 class GrabCut:
-    """OpenCV's GrabCut (Rother et al. 2004) seeded by the clicks, at a longest side of `side` pixels.
+    """OpenCV's GrabCut (Rother et al. 2004) seeded by the clicks, at a longest side of `side`
+    pixels.
 
-    Every click fixes a small disk round it. The object can only be in its box or, without one, within
-    `reach` of the longest side of a positive click, so that it grows click by click and cannot flood the
-    image.
+    Every click fixes a small disk round it. The object can only be in its box or, without one,
+    within `reach` of the longest side of a positive click, so that it grows click by click and
+    cannot flood the image.
     """
 
     name: str
@@ -49,7 +50,12 @@ class GrabCut:
 
     def settings(self) -> dict[str, Any]:
         """Working size, seeds and iterations."""
-        return {"side": self.side, "disk": self.disk, "reach": self.reach, "iterations": self.iterations}
+        return {
+            "side": self.side,
+            "disk": self.disk,
+            "reach": self.reach,
+            "iterations": self.iterations,
+        }
 
     def encode(self, image: np.ndarray) -> GrabCutEmbedding:
         """Shrink uint8 H x W x 3 to the working size; smaller images stay as they are."""
@@ -88,7 +94,8 @@ class GrabCut:
         shape = embedding.image.shape[:2]
         scale = np.array(shape) / embedding.original
         centres = [
-            tuple(int(i) for i in ((c.col + 0.5) * scale[1], (c.row + 0.5) * scale[0])) for c in clicks
+            tuple(int(i) for i in ((c.col + 0.5) * scale[1], (c.row + 0.5) * scale[0]))
+            for c in clicks
         ]
         seeds = np.full(shape, cv2.GC_BGD, np.uint8)
         if box is not None:
@@ -101,12 +108,20 @@ class GrabCut:
         for click, centre in zip(clicks, centres, strict=True):
             cv2.circle(seeds, centre, self.disk, cv2.GC_FGD if click.positive else cv2.GC_BGD, -1)
         labelled = seeds & 1
-        if labelled.all() or not labelled.any():  # one side has no colour to learn from: a tiny image, say
+        if (
+            labelled.all() or not labelled.any()
+        ):  # one side has no colour to learn from: a tiny image, say
             return np.where(labelled, np.float32(1), np.float32(-1))
         # Its k-means draws from a global generator: the answer must not depend on earlier calls.
         cv2.setRNGSeed(0)
         background, foreground = np.zeros((2, 1, 65))
         cv2.grabCut(
-            embedding.image, seeds, None, background, foreground, self.iterations, cv2.GC_INIT_WITH_MASK
+            embedding.image,
+            seeds,
+            None,
+            background,
+            foreground,
+            self.iterations,
+            cv2.GC_INIT_WITH_MASK,
         )
         return np.where(seeds & 1, np.float32(1), np.float32(-1))

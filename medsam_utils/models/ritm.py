@@ -5,14 +5,15 @@ evaluation without backpropagating refinement, which is what Mazurowski et al. 2
 
 Any network can take part that is called as theirs is: `network(image, points)` with
 
-- image: float32, B x 4 x H x W, RGB in 0..1 and the probability of the mask before, zero at the first click;
-  the network normalises by itself, and takes any H and W from 1 (one that cannot pads, or states its sizes
-  as `longest_side` and `zoom`);
-- points: float32, B x 2N x 3, (row, col, index of the click) in pixels of `image`, possibly fractional or
-  outside of it: N positive ones, then N negative ones, either filled up with (-1, -1, -1);
+- image: float32, B x 4 x H x W, RGB in 0..1 and the probability of the mask before, zero at the
+  first click; the network normalises by itself, and takes any H and W from 1 (one that cannot pads,
+  or states its sizes as `longest_side` and `zoom`);
+- points: float32, B x 2N x 3, (row, col, index of the click) in pixels of `image`, possibly
+  fractional or outside of it: N positive ones, then N negative ones, either filled up with (-1, -1,
+  -1);
 
-and answers logits, float32, B x 1 x H x W, foreground > 0. B is 2 with flip averaging (the second is the
-first mirrored), else 1.
+and answers logits, float32, B x 1 x H x W, foreground > 0. B is 2 with flip averaging (the second
+is the first mirrored), else 1.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ KEPT_STATES = 32  # click sequences per image whose state is kept; a lost one is
 
 @dataclass(frozen=True)
 class RitmState:
-    """What RITM remembers of one object after some clicks: its mask, and the box it looks at (None: all).
+    """What RITM remembers of one object after some clicks: its mask, and the box it looks at (None:
+    all).
 
     probability: float32, 1 x 1 x H x W, on the model's device.
     """
@@ -56,10 +58,12 @@ class RitmState:
 
 @dataclass(frozen=True)
 class RitmEmbedding:
-    """An image as the network reads it, float32, 1 x 3 x H x W in 0..1, and the states of click sequences.
+    """An image as the network reads it, float32, 1 x 3 x H x W in 0..1, and the states of click
+    sequences.
 
-    RITM encodes nothing ahead of the clicks, but each answer depends on the one before. The states are
-    therefore kept here by their clicks: an answer depends on image and clicks alone, not on earlier calls.
+    RITM encodes nothing ahead of the clicks, but each answer depends on the one before. The states
+    are therefore kept here by their clicks: an answer depends on image and clicks alone, not on
+    earlier calls.
     """
 
     image: torch.Tensor
@@ -86,13 +90,19 @@ class Ritm:
     ) -> None:
         """Keep the recipe; `network` is built and its weights are read on first use.
 
-        recipe: arguments of `load_model` that give this model again. exact: nothing changes, objects are
-        always answered one by one, so that an answer does not depend on the other objects. embeddings: none
-        to keep. zoom: fields of `Zoom` that differ from its defaults. flip: average with the mirrored image.
-        threshold: on the probability, of the mask. longest_side: least and greatest, in pixels, of the whole
-        image as the network sees it; it is resized to get there.
+        recipe: arguments of `load_model` that give this model again. exact: nothing changes,
+        objects are always answered one by one, so that an answer does not depend on the other
+        objects. embeddings: none to keep. zoom: fields of `Zoom` that differ from its defaults.
+        flip: average with the mirrored image. threshold: on the probability, of the mask.
+        longest_side: least and greatest, in pixels, of the whole image as the network sees it; it
+        is resized to get there.
         """
-        self.name, self.checkpoint, self.architecture, self.recipe = name, checkpoint, architecture, recipe
+        self.name, self.checkpoint, self.architecture, self.recipe = (
+            name,
+            checkpoint,
+            architecture,
+            recipe,
+        )
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
         self.zoom, self.flip, self.threshold = Zoom(**zoom or {}), flip, threshold
         self.longest_side = longest_side
@@ -133,7 +143,9 @@ class Ritm:
 
     def encode(self, image: np.ndarray) -> RitmEmbedding:
         """Take over uint8 H x W x 3 RGB; the network itself runs at every click."""
-        return RitmEmbedding(torch.as_tensor(image, device=self.device).permute(2, 0, 1)[None] / 255)
+        return RitmEmbedding(
+            torch.as_tensor(image, device=self.device).permute(2, 0, 1)[None] / 255
+        )
 
     @torch.inference_mode()
     def predict(
@@ -145,9 +157,9 @@ class Ritm:
     ) -> Prediction:
         """One candidate mask for each of B objects, on the image's own grid: logits B x 1 x H x W.
 
-        They are log odds relative to the threshold, so that foreground is > 0. Clicks already answered for
-        this embedding are not computed again; the mask before the last click is fed back by itself.
-        Raises BadInputError for boxes and for logits, which RITM does not take.
+        They are log odds relative to the threshold, so that foreground is > 0. Clicks already
+        answered for this embedding are not computed again; the mask before the last click is fed
+        back by itself. Raises BadInputError for boxes and for logits, which RITM does not take.
         """
         refuse(self.name, use="sam_small", boxes=boxes, logits=logits)
         sequences = [
@@ -160,7 +172,9 @@ class Ritm:
         while len(embedding.states) > max(KEPT_STATES, 2 * len(sequences)):
             embedding.states.popitem(last=False)
         return Prediction(
-            self._log_odds(probability), np.full((len(clicks), 1), np.nan, np.float32), lambda logits: logits
+            self._log_odds(probability),
+            np.full((len(clicks), 1), np.nan, np.float32),
+            lambda logits: logits,
         )
 
     def _log_odds(self, probability: np.ndarray) -> np.ndarray:
@@ -202,7 +216,8 @@ class Ritm:
         looked_at: Box | None,
         box: Box | None,
     ) -> torch.Tensor:
-        """Probability 1 x 1 x H x W of the object: what the network sees in `looked_at`, put into `box`."""
+        """Probability 1 x 1 x H x W of the object: what the network sees in `looked_at`, put into
+        `box`."""
         rows, cols = image.shape[2:]
         everything = Box(0, rows - 1, 0, cols - 1)
         part, target = looked_at or everything, box or everything
@@ -216,7 +231,8 @@ class Ritm:
         return probability
 
     def _answer(self, seen: torch.Tensor, points: np.ndarray) -> torch.Tensor:
-        """Logits 1 x 1 x h x w of what the network sees, 1 x 4 x h x w, with points K x 4 as `_points_in`."""
+        """Logits 1 x 1 x h x w of what the network sees, 1 x 4 x h x w, with points K x 4 as
+        `_points_in`."""
         given = [points]
         if self.flip:
             seen = torch.cat([seen, seen.flip(3)])
@@ -233,15 +249,19 @@ def _cut(maps: torch.Tensor, box: Box) -> torch.Tensor:
 
 
 def _points_in(points: Sequence[Point], part: Box, size: Sequence[int]) -> np.ndarray:
-    """(row, col, index, positive) of each point, float64 K x 4, in pixels of the part resized to `size`."""
+    """(row, col, index, positive) of each point, float64 K x 4, in pixels of the part resized to
+    `size`."""
     corner, scale = np.array([part.top, part.left]), np.array(size)
-    table = np.array([(row, col, i, positive) for i, (row, col, positive) in enumerate(points)], float)
+    table = np.array(
+        [(row, col, i, positive) for i, (row, col, positive) in enumerate(points)], float
+    )
     table[:, :2] = scale * (table[:, :2] - corner) / part.shape
     return table
 
 
 def _by_sign(points: np.ndarray) -> np.ndarray:
-    """As the network takes them: N positive points, then N negative, float32 2N x 3, filled up with -1."""
+    """As the network takes them: N positive points, then N negative, float32 2N x 3, filled up with
+    -1."""
     halves = [points[points[:, 3] == sign, :3] for sign in (1, 0)]
     listed = np.full((2, max(map(len, halves)), 3), -1, np.float32)
     for half, rows in zip(listed, halves, strict=True):

@@ -41,16 +41,19 @@ class Ritm(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.maps_transform = nn.Sequential(
-            nn.Conv2d(3, 16, 1), nn.LeakyReLU(0.2), nn.Conv2d(16, 64, 3, stride=2, padding=1), Scale()
+            nn.Conv2d(3, 16, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(16, 64, 3, stride=2, padding=1),
+            Scale(),
         )
         self.feature_extractor = HrnetOcr(size)
 
     def forward(self, image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Map an image and clicks to logits B x 1 x H x W; any H and W from 1.
 
-        image: B x 4 x H x W, RGB in 0..1 and the probability of the mask before (zero at the first click).
-        points: B x 2N x 3, (row, col, index) in pixels of `image`, N positive ones, then N negative ones,
-        either filled up with -1.
+        image: B x 4 x H x W, RGB in 0..1 and the probability of the mask before (zero at the first
+        click). points: B x 2N x 3, (row, col, index) in pixels of `image`, N positive ones, then N
+        negative ones, either filled up with -1.
         """
         before, shape = image[:, 3:], image.shape[2:]
         maps = torch.cat([before, click_disks(points, shape)], dim=1)
@@ -60,12 +63,15 @@ class Ritm(nn.Module):
 
 def normalised(image: torch.Tensor) -> torch.Tensor:
     """RGB in 0..1, B x 3 x H x W, standardised with ImageNet's mean and standard deviation."""
-    mean, deviation = image.new_tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
+    mean, deviation = image.new_tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[
+        ..., None, None
+    ]
     return (image - mean) / deviation
 
 
 def click_disks(points: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Disks round the positive and round the negative points: B x 2 x H x W, 1 inside and 0 outside.
+    """Disks round the positive and round the negative points: B x 2 x H x W, 1 inside and 0
+    outside.
 
     points: as `Ritm.forward` takes them; one above and left of the image draws nothing.
     """
@@ -102,7 +108,8 @@ class Scale(nn.Module):
 
 
 class HrnetOcr(nn.Module):
-    """HRNet: branches at strides 4, 8, 16, 32 that exchange features; OCR: each pixel sees its object."""
+    """HRNet: branches at strides 4, 8, 16, 32 that exchange features; OCR: each pixel sees its
+    object."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -135,7 +142,8 @@ class HrnetOcr(nn.Module):
         )
 
     def forward(self, image: torch.Tensor, clicks: torch.Tensor) -> torch.Tensor:
-        """Map B x 3 x H x W, and a click map at stride 2 that is added to the stem, to logits at stride 4."""
+        """Map B x 3 x H x W, and a click map at stride 2 that is added to the stem, to logits at
+        stride 4."""
         x = self.bn1(self.conv1(image)).relu_() + clicks
         branches = [self.layer1(self.bn2(self.conv2(x)).relu_())]
         for i in (1, 2, 3):
@@ -162,7 +170,9 @@ class Residual(nn.Module):
             self.add_module(f"bn{i}", bn)
         self.depth = len(channels)
         same = before == channels[-1]
-        self.downsample = nn.Identity() if same else nn.Sequential(*_conv_bn(before, channels[-1], 1))
+        self.downsample = (
+            nn.Identity() if same else nn.Sequential(*_conv_bn(before, channels[-1], 1))
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map B x C x H x W to B x C' x H x W."""
@@ -183,15 +193,20 @@ class Exchange(nn.Module):
             [nn.Sequential(*[Residual(c, (c, c), (3, 3)) for _ in range(blocks)]) for c in widths]
         )
         self.fuse_layers = nn.ModuleList(
-            [nn.ModuleList([_fuse(widths, j, i) for j in range(len(widths))]) for i in range(len(widths))]
+            [
+                nn.ModuleList([_fuse(widths, j, i) for j in range(len(widths))])
+                for i in range(len(widths))
+            ]
         )
 
     def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Map one B x C x H x W per branch, each half as large as the one before, to the same shapes."""
+        """Map one B x C x H x W per branch, each half as large as the one before, to the same
+        shapes."""
         x = [branch(y) for branch, y in zip(self.branches, x, strict=True)]
         fused = []
         for own, fuse in zip(x, self.fuse_layers, strict=True):
-            # A finer branch is convolved down to this one's size already; then resizing changes nothing.
+            # A finer branch is convolved down to this one's size already; then resizing changes
+            # nothing.
             parts = (resized(f(y), own.shape[2:]) for f, y in zip(fuse, x, strict=True))
             fused.append(sum(parts).relu_())
         return fused
@@ -200,8 +215,8 @@ class Exchange(nn.Module):
 class ObjectContext(nn.Module):
     """OCR: the object's mean feature, weighted by a rough mask, is shown to every pixel.
 
-    With one object, the attention of a pixel over objects is 1 whatever its queries and keys are; so
-    `f_pixel` and `f_object`, which make them, are part of a checkpoint but never computed.
+    With one object, the attention of a pixel over objects is 1 whatever its queries and keys are;
+    so `f_pixel` and `f_object`, which make them, are part of a checkpoint but never computed.
     """
 
     def __init__(self, channels: int, keys: int) -> None:
@@ -225,7 +240,9 @@ class ObjectContext(nn.Module):
         return self.conv_bn_dropout(torch.cat([context, features], dim=1))
 
 
-def _conv_bn(before: int, after: int, kernel: int = 3, stride: int = 1) -> tuple[nn.Module, nn.Module]:
+def _conv_bn(
+    before: int, after: int, kernel: int = 3, stride: int = 1
+) -> tuple[nn.Module, nn.Module]:
     """Convolution without bias that keeps or halves the size, and its batch normalisation."""
     conv = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
     return conv, nn.BatchNorm2d(after)
@@ -255,7 +272,8 @@ def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
 
 
 def _fuse(widths: Sequence[int], source: int, target: int) -> nn.Module:
-    """What a branch contributes to another: narrowed if it is coarser, halved step by step if finer."""
+    """What a branch contributes to another: narrowed if it is coarser, halved step by step if
+    finer."""
     if source == target:
         return nn.Identity()
     if source > target:

@@ -1,6 +1,8 @@
-"""Zoom-in: after its first click, RITM looks only at the object's surroundings, at one working size.
+"""Zoom-in: after its first click, RITM looks only at the object's surroundings, at one working
+size.
 
-Source: Sofiiuk et al. 2021 (arXiv 2102.06583) and its released code, whose rounding and order this keeps.
+Source: Sofiiuk et al. 2021 (arXiv 2102.06583) and its released code, whose rounding and order this
+keeps.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class Box(NamedTuple):
         return self.bottom - self.top + 1, self.right - self.left + 1
 
     def overlap(self, other: Box) -> float:
-        """IoU of the row ranges times IoU of the column ranges: 1 for equal boxes, 0 for separate ones."""
+        """IoU of the row ranges times IoU of the column ranges: 1 for equal boxes, 0 for separate
+        ones."""
         product = 1.0
         for a, b, c, d in ((*self[:2], *other[:2]), (*self[2:], *other[2:])):
             product *= max(0, min(b, d) - max(a, c) + 1) / (max(b, d) - min(a, c) + 1)
@@ -47,11 +50,11 @@ class Box(NamedTuple):
 class Zoom:
     """When and where to look closer.
 
-    target_size: longest side of what the network then sees, in pixels, up or down. skip_clicks: so many are
-    answered from the whole image first; at 0 the first answer is refined at once if its object is small.
-    expansion: of the object's box in each direction. min_crop_size: of the box, in pixels of the image.
-    min_overlap: the box stays as it is until the object's own overlaps with it less. threshold: on the
-    probability, of what counts as the object here.
+    target_size: longest side of what the network then sees, in pixels, up or down. skip_clicks: so
+    many are answered from the whole image first; at 0 the first answer is refined at once if its
+    object is small. expansion: of the object's box in each direction. min_crop_size: of the box, in
+    pixels of the image. min_overlap: the box stays as it is until the object's own overlaps with it
+    less. threshold: on the probability, of what counts as the object here.
     """
 
     target_size: int = 400
@@ -64,13 +67,15 @@ class Zoom:
     def view(
         self, mask: np.ndarray, box: Box | None, points: Sequence[Point]
     ) -> tuple[Box | None, Box | None]:
-        """Box that the answer to `points` belongs to, and box that the network looks at; None is all.
+        """Box that the answer to `points` belongs to, and box that the network looks at; None is
+        all.
 
         mask: bool, H x W, the object so far. box: the box so far.
         """
         if len(points) <= self.skip_clicks or not mask.any():
-            # An object lost after zooming: the released code then looks at everything but still writes the
-            # answer, shrunk, into the old box. Its figures include that, so this does the same.
+            # An object lost after zooming: the released code then looks at everything but still
+            # writes the answer, shrunk, into the old box. Its figures include that, so this does
+            # the same.
             return box, None
         new = self.around(mask, points)
         if box is None or not box.holds(points) or new.overlap(box) < self.min_overlap:
@@ -78,7 +83,8 @@ class Zoom:
         return box, box
 
     def second_view(self, mask: np.ndarray, points: Sequence[Point]) -> Box | None:
-        """Box to look at before the answer `mask`, made from the whole image, is given; None: it is good."""
+        """Box to look at before the answer `mask`, made from the whole image, is given; None: it is
+        good."""
         if self.skip_clicks > 0 or not mask.any():
             return None
         everything = Box(0, mask.shape[0] - 1, 0, mask.shape[1] - 1)

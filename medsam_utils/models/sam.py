@@ -19,12 +19,12 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from ..case import BadInputError
 from ..clicks import Click
 from . import TOGETHER, Prediction, load_model_once
-from .bilinear import upsampled_foreground
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype
 from .embeddings import EmbeddingStore
-from .sam_decoder import Decoder, ImageTokens
-from .sam_encoder import fuse
+from .fast.bilinear import upsampled_foreground
+from .fast.decoder import Decoder, ImageTokens
+from .fast.encoder import fuse
 from .sam_small import build_sam_small
 
 ARCHITECTURES = {
@@ -40,7 +40,9 @@ def architecture_of(path: Path) -> str:
 
     Raises BadInputError if it fits none.
     """
-    found = {name: tuple(tensor.shape) for name, tensor in load_state_dict(path, device="meta").items()}
+    found = {
+        name: tuple(tensor.shape) for name, tensor in load_state_dict(path, device="meta").items()
+    }
     differences = {}
     for architecture, build in ARCHITECTURES.items():
         with torch.device("meta"):  # shapes alone: nothing is computed
@@ -106,9 +108,9 @@ class Sam:
     ) -> None:
         """Keep the recipe; `network` is built and its weights are read on first use.
 
-        name: what the rows say. architecture: one of ARCHITECTURES, None for whichever the weights fit.
-        recipe: arguments of `load_model` that give this model. dtype: of the image encoder. embeddings:
-        folder in which they are kept, as `_halves`; the exact mode keeps none.
+        name: what the rows say. architecture: one of ARCHITECTURES, None for whichever the weights
+        fit. recipe: arguments of `load_model` that give this model. dtype: of the image encoder.
+        embeddings: folder in which they are kept, as `_halves`; the exact mode keeps none.
         """
         self.name, self.checkpoint, self.recipe, self.exact = name, checkpoint, recipe, exact
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
@@ -148,11 +150,14 @@ class Sam:
                 'take the name "sam", which finds the size by itself'
             ) from error
         network = network.float().eval().to(self.device)
-        # Clicks need more digits than half precision has, and prompts and decoder take hardly any time.
+        # Clicks need more digits than half precision has, and prompts and decoder take hardly any
+        # time.
         network.image_encoder.to(self.dtype)
         if not self.exact:
             fuse(network.image_encoder)
-            network.image_encoder.to(memory_format=torch.channels_last)  # as its norms and linear layers read
+            network.image_encoder.to(
+                memory_format=torch.channels_last
+            )  # as its norms and linear layers read
         return network
 
     @functools.cached_property
@@ -175,8 +180,8 @@ class Sam:
     def encode_all(self, images: Sequence[np.ndarray]) -> list[SamEmbedding]:
         """As `encode` of each image but for rounding, TOGETHER at a time, which pays on a GPU.
 
-        The last batch is filled up: how a number is rounded depends on how many are computed with it, and
-        must not depend on what else is evaluated.
+        The last batch is filled up: how a number is rounded depends on how many are computed with
+        it, and must not depend on what else is evaluated.
         """
         if self.embeddings:
             return [self.encode(image) for image in images]
@@ -184,13 +189,18 @@ class Sam:
         for start in range(0, len(images), TOGETHER):
             batch = images[start : start + TOGETHER]
             features = self._features(*batch, *[batch[-1]] * (TOGETHER - len(batch)))
-            embeddings += [self._of_image(image, features[i : i + 1]) for i, image in enumerate(batch)]
+            embeddings += [
+                self._of_image(image, features[i : i + 1]) for i, image in enumerate(batch)
+            ]
         return embeddings
 
     def _features(self, *images: np.ndarray) -> torch.Tensor:
         """The encoder's features of images, float32, B x C x h x w."""
         encoder, preprocess = self.network.image_encoder, self.network.preprocess
-        resized = (torch.as_tensor(_resized(image, encoder.img_size), device=self.device) for image in images)
+        resized = (
+            torch.as_tensor(_resized(image, encoder.img_size), device=self.device)
+            for image in images
+        )
         pixels = torch.stack([preprocess(image.permute(2, 0, 1).contiguous()) for image in resized])
         features = encoder(pixels.to(self.dtype)).float()
         is_half = self.dtype == torch.float16 or self.embeddings
@@ -202,7 +212,14 @@ class Sam:
 
     def _key(self, image: np.ndarray) -> str:
         """Name of an image's embedding: hash of its pixels, the weights and the number format."""
-        decides = (image.shape, self.architecture, self.weights, self.dtype, PIL.__version__, "halves")
+        decides = (
+            image.shape,
+            self.architecture,
+            self.weights,
+            self.dtype,
+            PIL.__version__,
+            "halves",
+        )
         return hashlib.sha256(repr(decides).encode() + np.ascontiguousarray(image).data).hexdigest()
 
     def _of_image(self, image: np.ndarray, features: torch.Tensor) -> SamEmbedding:
@@ -214,7 +231,8 @@ class Sam:
     def embedding(
         self, features: torch.Tensor, resized: tuple[int, int], original: tuple[int, int]
     ) -> SamEmbedding:
-        """What `predict` needs, from the encoder's features, 1 x C x h x w, computed now or stored before."""
+        """What `predict` needs, from the encoder's features, 1 x C x h x w, computed now or stored
+        before."""
         tokens = None if self.exact else self.decoder.image_tokens(features)
         return SamEmbedding(features, resized, original, tokens)
 
@@ -226,7 +244,8 @@ class Sam:
         boxes: np.ndarray | None = None,
         logits: np.ndarray | None = None,
     ) -> Prediction:
-        """Three candidate masks for each of B objects, from equally many clicks, a box, logits, or several.
+        """Three candidate masks for each of B objects, from equally many clicks, a box, logits, or
+        several.
 
         Raises ValueError if the objects have different numbers of clicks, or no prompt at all.
         """
@@ -236,7 +255,9 @@ class Sam:
                 "the objects of one call need equally many clicks each: call once per number of clicks"
             )
         if counts == {0} and boxes is None and logits is None:
-            raise ValueError("an object needs a prompt: give it a click, a box or the logits of a mask")
+            raise ValueError(
+                "an object needs a prompt: give it a click, a box or the logits of a mask"
+            )
         prompts = self._prompts([embedding], clicks, boxes, logits)
         if self.exact:
             answers = [
@@ -268,7 +289,9 @@ class Sam:
         for start in range(0, len(clicks), DECODED):
             some = [min(i, len(clicks) - 1) for i in range(start, start + DECODED)]
             tokens = ImageTokens.stack([embeddings[i].tokens for i in some])
-            answer = self.decoder(tokens, *(prompt if prompt is None else prompt[some] for prompt in prompts))
+            answer = self.decoder(
+                tokens, *(prompt if prompt is None else prompt[some] for prompt in prompts)
+            )
             answers.append([part.cpu().numpy() for part in answer])
         masks, predicted_iou = (np.concatenate(parts) for parts in zip(*answers, strict=True))
         return [
@@ -280,7 +303,10 @@ class Sam:
         self, embedding: SamEmbedding, logits: np.ndarray, predicted_iou: np.ndarray
     ) -> Prediction:
         """What was decoded of objects of one image."""
-        padded, shapes = self.network.image_encoder.img_size, (embedding.resized, embedding.original)
+        padded, shapes = (
+            self.network.image_encoder.img_size,
+            (embedding.resized, embedding.original),
+        )
         foreground = lambda of_one: upsampled_foreground(of_one, padded, *shapes)  # noqa: E731
         upsample = functools.partial(self._upsample, embedding)
         return Prediction(logits, predicted_iou, upsample, None if self.exact else foreground)
@@ -297,7 +323,9 @@ class Sam:
         embeddings: of each object's image, or one for all.
         """
         tensor = functools.partial(torch.as_tensor, dtype=torch.float32, device=self.device)
-        scale = np.array([np.divide(of.resized, of.original)[::-1] for of in embeddings])[:, None]  # x, y
+        scale = np.array([np.divide(of.resized, of.original)[::-1] for of in embeddings])[
+            :, None
+        ]  # x, y
         xy = np.array([[(click.col, click.row) for click in of_object] for of_object in clicks])
         labels = [[int(click.positive) for click in of_object] for of_object in clicks]
         corners = None if boxes is None else boxes[:, [1, 0, 3, 2]].reshape(-1, 2, 2) * scale
@@ -316,7 +344,8 @@ class Sam:
         boxes: torch.Tensor | None,
         masks: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Low-resolution logits B x 3 x h x w and predicted IoU B x 3 of prompts as `_prompts`, exactly."""
+        """Low-resolution logits B x 3 x h x w and predicted IoU B x 3 of prompts as `_prompts`,
+        exactly."""
         clicked = (points, labels) if points.shape[1] else None
         sparse, dense = self.network.prompt_encoder(points=clicked, boxes=boxes, masks=masks)
         return self.network.mask_decoder(
@@ -332,5 +361,7 @@ class Sam:
         """Logits h x w resized, without SAM's padding, to the image's H x W."""
         logits = torch.as_tensor(logits, device=self.device)[None, None]
         return (
-            self.network.postprocess_masks(logits, embedding.resized, embedding.original)[0, 0].cpu().numpy()
+            self.network.postprocess_masks(logits, embedding.resized, embedding.original)[0, 0]
+            .cpu()
+            .numpy()
         )

@@ -12,7 +12,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .sam_decoder import Decoder, ImageTokens
+from .fast.decoder import Decoder, ImageTokens
 
 OPSET = 17
 IMAGE = [
@@ -31,25 +31,35 @@ class OfImage(nn.Module):
         self.network = network
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Tokens and their keys, values and queries. features: float16, 1 x C x h x w, of the encoder."""
+        """Tokens and their keys, values and queries. features: float16, 1 x C x h x w, of the
+        encoder."""
         image = Decoder(self.network).image_tokens(features.float())
         return image.tokens, *image.projected
 
 
 class OfPrompts(nn.Module):
-    """What the fast decoder computes at every prompt, made from the weights anew: they are what is stored."""
+    """What the fast decoder computes at every prompt, made from the weights anew: they are what is
+    stored."""
 
     def __init__(self, network: Sam) -> None:
         super().__init__()
         self.network = network
 
     def forward(
-        self, tokens: Tensor, keys: Tensor, values: Tensor, queries: Tensor, points: Tensor, labels: Tensor
+        self,
+        tokens: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        queries: Tensor,
+        points: Tensor,
+        labels: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Low-resolution logits 1 x 3 x 4h x 4w and predicted IoU 1 x 3; the image as `OfImage` gives it.
+        """Low-resolution logits 1 x 3 x 4h x 4w and predicted IoU 1 x 3; the image as `OfImage`
+        gives it.
 
-        points: float32, 1 x n x 2, (x, y) in pixels of the encoder's input. labels: int32, 1 x n, 1 positive,
-        0 negative, 2 a box's first pixel, 3 its last, -1 the point with which clicks without a box end.
+        points: float32, 1 x n x 2, (x, y) in pixels of the encoder's input. labels: int32, 1 x n, 1
+        positive, 0 negative, 2 a box's first pixel, 3 its last, -1 the point with which clicks
+        without a box end.
         """
         decoder, encoder = Decoder(self.network), self.network.prompt_encoder
         meanings = torch.cat([decoder.labels, encoder.not_a_point_embed.weight])[labels.long()]
@@ -66,8 +76,11 @@ class _Widened(nn.Module):
 
 
 def half_stored(network: Sam) -> Sam:
-    """A network on the CPU whose decoder's weights are stored as float16 and computed with as float32."""
-    parts = {part: copy.deepcopy(getattr(network, part)) for part in ("prompt_encoder", "mask_decoder")}
+    """A network on the CPU whose decoder's weights are stored as float16 and computed with as
+    float32."""
+    parts = {
+        part: copy.deepcopy(getattr(network, part)) for part in ("prompt_encoder", "mask_decoder")
+    }
     small = copy.copy(network)
     small._modules = network._modules | {name: part.cpu().float() for name, part in parts.items()}
     for module in [module for part in parts.values() for module in part.modules()]:
@@ -79,7 +92,8 @@ def half_stored(network: Sam) -> Sam:
 
 @torch.no_grad()
 def export(network: Sam) -> dict[str, bytes]:
-    """ONNX of `OfImage` and `OfPrompts`, for any number of points: half as large as with float32 weights."""
+    """ONNX of `OfImage` and `OfPrompts`, for any number of points: half as large as with float32
+    weights."""
     small, encoder = half_stored(network), network.prompt_encoder
     features = torch.zeros(1, encoder.embed_dim, *encoder.image_embedding_size, dtype=torch.float16)
     of_image, of_prompts = OfImage(small), OfPrompts(small)
@@ -97,7 +111,11 @@ def export(network: Sam) -> dict[str, bytes]:
 
 
 def _onnx(
-    module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], **options: Any
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    **options: Any,
 ) -> bytes:
     """A network as ONNX, traced with an example of its inputs."""
     buffer = io.BytesIO()

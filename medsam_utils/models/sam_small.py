@@ -11,7 +11,8 @@ CHANNELS = 64  # of the embedding, the prompts and the mask decoder
 
 
 class ConvBlock(nn.Module):
-    """Residual block: depthwise convolution, then a perceptron per position (Liu et al. 2022, ConvNeXt)."""
+    """Residual block: depthwise convolution, then a perceptron per position (Liu et al. 2022,
+    ConvNeXt)."""
 
     def __init__(self, channels: int, kernel: int, ratio: int = 3):
         super().__init__()
@@ -29,7 +30,8 @@ class ConvBlock(nn.Module):
 
 
 class ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of B x C x H x W: segment-anything's LayerNorm2d as one fused operation."""
+    """LayerNorm over the channels of B x C x H x W: segment-anything's LayerNorm2d as one fused
+    operation."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map B x C x H x W to the same shape."""
@@ -52,8 +54,9 @@ def _downsample(before: int, after: int) -> nn.Sequential:
 class ConvEncoder(nn.Module):
     """Encode a normalised image as one embedding vector per cell of 8 x 8 pixels.
 
-    Four stages at strides 2, 4, 8 and 16; attention only at the coarsest, where every cell sees the whole
-    image. All stages are brought to stride 8 and summed, so that fine edges reach the mask decoder.
+    Four stages at strides 2, 4, 8 and 16; attention only at the coarsest, where every cell sees the
+    whole image. All stages are brought to stride 8 and summed, so that fine edges reach the mask
+    decoder.
     """
 
     def __init__(self, widths: tuple[int, int, int, int] = (16, 48, 96, 192)):
@@ -64,7 +67,9 @@ class ConvEncoder(nn.Module):
             [
                 nn.Sequential(nn.Conv2d(3, half, 3, stride=2, padding=1), nn.GELU()),
                 nn.Sequential(_downsample(half, quarter), ConvBlock(quarter, 3, ratio=2)),
-                nn.Sequential(_downsample(quarter, eighth), *[ConvBlock(eighth, 3) for _ in range(3)]),
+                nn.Sequential(
+                    _downsample(quarter, eighth), *[ConvBlock(eighth, 3) for _ in range(3)]
+                ),
                 nn.Sequential(
                     _downsample(eighth, sixteenth),
                     *[ConvBlock(sixteenth, 7) for _ in range(2)],
@@ -81,7 +86,9 @@ class ConvEncoder(nn.Module):
             ]
         )
         self.neck = nn.Sequential(
-            ChannelNorm(CHANNELS), nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), ChannelNorm(CHANNELS)
+            ChannelNorm(CHANNELS),
+            nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+            ChannelNorm(CHANNELS),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -96,8 +103,9 @@ class ConvEncoder(nn.Module):
 def _tie(attention: nn.Module) -> None:
     """Start an attention with equal queries and keys, and an output that undoes its values.
 
-    So a click's token reads its own place in the image, and a pixel attends to the click whose place and
-    features are like its own, from the first step on. Afterwards all weights are trained freely.
+    So a click's token reads its own place in the image, and a pixel attends to the click whose
+    place and features are like its own, from the first step on. Afterwards all weights are trained
+    freely.
     """
     nn.init.orthogonal_(attention.k_proj.weight, gain=1.5)
     nn.init.orthogonal_(attention.v_proj.weight)
@@ -109,8 +117,9 @@ def _tie(attention: nn.Module) -> None:
 def build_sam_small() -> Sam:
     """Build the small SAM with random weights.
 
-    256 x 256 input, 32 x 32 embedding of 64 channels, 128 x 128 mask logits, 2.3 million parameters.
-    It runs in `segment_anything.SamPredictor` like any other Sam (Kirillov et al. 2023).
+    256 x 256 input, 32 x 32 embedding of 64 channels, 128 x 128 mask logits, 2.3 million
+    parameters. It runs in `segment_anything.SamPredictor` like any other Sam (Kirillov et al.
+    2023).
     """
     cells = IMAGE_SIZE // STRIDE
     prompt_encoder = PromptEncoder(
@@ -123,7 +132,9 @@ def build_sam_small() -> Sam:
     prompt_encoder.pe_layer.positional_encoding_gaussian_matrix[:, ::2] *= 4
     mask_decoder = MaskDecoder(
         transformer_dim=CHANNELS,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=CHANNELS, num_heads=4, mlp_dim=4 * CHANNELS),
+        transformer=TwoWayTransformer(
+            depth=2, embedding_dim=CHANNELS, num_heads=4, mlp_dim=4 * CHANNELS
+        ),
         iou_head_hidden_dim=128,
     )
     for layer in mask_decoder.transformer.layers:

@@ -6,7 +6,9 @@ import http.server
 import shutil
 from urllib.parse import urlsplit
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -30,11 +32,16 @@ def watched(context):
     """A new page that notes its complaints and refuses whatever is not on this machine."""
     page = context.new_page()
     page.complaints = []
-    page.on("console", lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on(
+        "console",
+        lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None,
+    )
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
 
     def failed(request):
-        if request.failure != "net::ERR_ABORTED":  # a picture still loading when the next page was opened
+        if (
+            request.failure != "net::ERR_ABORTED"
+        ):  # a picture still loading when the next page was opened
             page.complaints.append(f"{request.failure}: {request.url}")
 
     def local_only(route):

@@ -1,4 +1,5 @@
-"""A JupyterLab of its own, and a notebook that has been run in it: for the tests, and for a benchmark."""
+"""A JupyterLab of its own, and a notebook that has been run in it: for the tests, and for a
+benchmark."""
 
 from __future__ import annotations
 
@@ -34,7 +35,10 @@ def served(home: Path, cells: Sequence[str]) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    packages = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    packages = [
+        str(Path(__file__).resolve().parents[2]),
+        *filter(None, [os.environ.get("PYTHONPATH")]),
+    ]
     server = subprocess.Popen(
         [
             sys.executable,
@@ -68,7 +72,9 @@ def ran(context, address: str):
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.wait_for_function("() => jupyterapp.shell.currentWidget?.context?.isReady")
-    page.evaluate("() => jupyterapp.shell.currentWidget.context.sessionContext.ready.then(() => {})")
+    page.evaluate(
+        "() => jupyterapp.shell.currentWidget.context.sessionContext.ready.then(() => {})"
+    )
     # not waited for: the promise of a command that JupyterLab drops is never settled
     page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.wait_for_selector(".medsam-explorer canvas")

@@ -1,4 +1,5 @@
-"""The explorer in a real JupyterLab with a real kernel: a click in the picture comes back as a mask."""
+"""The explorer in a real JupyterLab with a real kernel: a click in the picture comes back as a
+mask."""
 
 from __future__ import annotations
 
@@ -12,14 +13,15 @@ from PIL import Image
 from test_explorer import mask_of, write_folder
 
 from medsam_utils import load_folder
-from medsam_utils.explorer.live import Explorer
+from medsam_utils.book.explorer.live import Explorer
 
 pytestmark = pytest.mark.skipif(
-    not importlib.util.find_spec("jupyterlab"), reason="JupyterLab is not installed: pip install .[book]"
+    not importlib.util.find_spec("jupyterlab"),
+    reason="JupyterLab is not installed: pip install .[book]",
 )
 SHAPE = 60, 48
 CODE = """import medsam_utils
-from medsam_utils.explorer.live import Explorer
+from medsam_utils.book.explorer.live import Explorer
 explorer = Explorer(medsam_utils.load_folder({folder!r}, name="Squares"), ["grabcut"])
 explorer"""
 
@@ -84,14 +86,24 @@ def test_clicks_in_the_picture_reach_the_model_and_its_mask_comes_back(live, fol
     answered(live, 1)
     canvas.click(position=at(40, 30), button="right")
     answered(live, 2)
-    assert changes.json_value() == [1, 2]  # Python sends none back, which might be older than a third click
+    assert changes.json_value() == [
+        1,
+        2,
+    ]  # Python sends none back, which might be older than a third click
     canvas.click(position=at(2, 3), modifiers=["Shift"])
     answer = answered(live, 3)
     clicks = [[12, 15, 1], [40, 30, 0], [2, 3, 0]]
-    assert of(live, "state") == {"dataset": "Squares", "task": "Squares", "case": "a", "clicks": clicks}
+    assert of(live, "state") == {
+        "dataset": "Squares",
+        "task": "Squares",
+        "case": "a",
+        "clicks": clicks,
+    }
     here = Explorer(load_folder(folder, name="Squares"), ["grabcut"], state=of(live, "state"))
     assert answer == json.loads(json.dumps(here.answers[0]))
-    assert np.array_equal(mask_of(answer["mask"], (60, 48)), mask_of(here.answers[0]["mask"], (60, 48)))
+    assert np.array_equal(
+        mask_of(answer["mask"], (60, 48)), mask_of(here.answers[0]["mask"], (60, 48))
+    )
     assert f"IoU {answer['iou']:.2f}" in root.locator("figcaption").inner_text()
     # Algorithm 1 goes on from here, and undo takes it back
     root.get_by_role("button", name="Click where this model").click()
@@ -120,7 +132,10 @@ def test_a_box_is_drawn_by_drag_accepted_saved_and_resumed(live, folder, tmp_pat
     box = canvas.bounding_box()
     size = min(box["height"] / 60, box["width"] / 48)
     (x, y), (to_x, to_y) = (
-        (box["x"] + box["width"] / 2 + (c - 23.5) * size, box["y"] + box["height"] / 2 + (r - 29.5) * size)
+        (
+            box["x"] + box["width"] / 2 + (c - 23.5) * size,
+            box["y"] + box["height"] / 2 + (r - 29.5) * size,
+        )
         for r, c in ((24, 28), (3, 5))
     )
     live.mouse.move(x, y)
@@ -139,7 +154,9 @@ def test_a_box_is_drawn_by_drag_accepted_saved_and_resumed(live, folder, tmp_pat
     root.focus()
     live.keyboard.press("a")
     root.get_by_role("button", name="The mask of grabcut is accepted").wait_for()
-    assert live.locator(".jp-Notebook .jp-Cell").count() == cells  # a and b are JupyterLab's keys for cells
+    assert (
+        live.locator(".jp-Notebook .jp-Cell").count() == cells
+    )  # a and b are JupyterLab's keys for cells
     assert root.locator("b").count() == 0
     root.get_by_label("Folder", exact=True).fill(str(tmp_path / "out"))
     root.get_by_role("button", name="Save the session").click()
@@ -195,7 +212,9 @@ def test_the_slider_shows_simulated_clicks_and_the_kernel_knows_the_state(live, 
 def phone(browser, lab):
     options = {"viewport": {"width": 390, "height": 800}, "color_scheme": "dark"}
     page = ran(browser.new_context(**options, has_touch=True, is_mobile=True), lab)
-    page.evaluate("() => jupyterapp.shell.collapseLeft()")  # the list of files, which leaves 60 pixels
+    page.evaluate(
+        "() => jupyterapp.shell.collapseLeft()"
+    )  # the list of files, which leaves 60 pixels
     page.evaluate(
         "() => { jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' }); }"
     )
@@ -261,10 +280,14 @@ def test_taps_are_clicks_and_two_fingers_zoom_without_one(phone, folder):
     apart = range(4, 16, 2)
     fingers.move([(30, 24 - by) for by in apart], [(30, 24 + by) for by in apart])
     near = fingers.picture()
-    assert near != whole and phone.evaluate("visualViewport.scale") == 1  # the picture grew, not the page
+    assert (
+        near != whole and phone.evaluate("visualViewport.scale") == 1
+    )  # the picture grew, not the page
     top = fingers.canvas.bounding_box()["y"]
     fingers.move([(30, 24 - by) for by in range(0, 12, 2)])
-    assert fingers.picture() != near and fingers.canvas.bounding_box()["y"] == top  # moved, and not the page
+    assert (
+        fingers.picture() != near and fingers.canvas.bounding_box()["y"] == top
+    )  # moved, and not the page
     root.get_by_role("button", name="Whole image").tap()
     phone.wait_for_timeout(200)
     assert fingers.picture() == whole and of(phone, "state")["clicks"] == clicks
@@ -321,7 +344,9 @@ def test_a_box_is_drawn_by_a_finger_and_what_is_saved_is_what_was_shown(phone, f
     answered(phone, 0)
     fingers.tap(12, 15)
     answer = answered(phone, 1)
-    assert of(phone, "state")["box"] == [3, 5, 24, 28] and of(phone, "state")["clicks"] == [[12, 15, 1]]
+    assert of(phone, "state")["box"] == [3, 5, 24, 28] and of(phone, "state")["clicks"] == [
+        [12, 15, 1]
+    ]
     here = Explorer(load_folder(folder, name="Squares"), ["grabcut"], state=of(phone, "state"))
     assert answer == json.loads(json.dumps(here.answers[0]))
     root.get_by_role("button", name="Accept the mask").tap()

@@ -17,7 +17,8 @@ from chromium import Quiet, watched
 from PIL import Image
 from test_explorer import HOSTILE, mask_of, rows_of, stored, write_folder
 
-from medsam_utils import explorer, load_folder
+from medsam_utils import load_folder
+from medsam_utils.book import explorer
 
 GREEN, RED, BLUE = (0, 200, 83), (255, 59, 48), (43, 140, 255)
 SECOND = "<b>second</b>"  # a model's name is text too
@@ -28,7 +29,8 @@ def site(tmp_path_factory):
     """A folder with one page, its data, and its address over http and as a file."""
     root = tmp_path_factory.mktemp("own")
     subject = load_folder(
-        write_folder(root, [*HOSTILE, "last"], (60, 48), (1, 2), spill=5), name="My 'study' </script>"
+        write_folder(root, [*HOSTILE, "last"], (60, 48), (1, 2), spill=5),
+        name="My 'study' </script>",
     )
     models, rows = rows_of(subject, clicks=9)
     both = rows_of_two(models, rows)
@@ -68,7 +70,9 @@ class Explorer:
 
     @property
     def case(self) -> dict:
-        return next(c for c in self.data["tasks"][self.state["task"]] if c["case"] == self.state["case"])
+        return next(
+            c for c in self.data["tasks"][self.state["task"]] if c["case"] == self.state["case"]
+        )
 
     def step(self, model: str = "grabcut") -> dict:
         return self.case["answers"][model][self.state["clicks"] - 1]
@@ -88,10 +92,13 @@ class Explorer:
         )
 
     def pixels(self, panel: int = 0) -> tuple[np.ndarray, float, np.ndarray]:
-        """Colours of a canvas, its pixels per pixel of the image, and where the image's corner lies in it."""
+        """Colours of a canvas, its pixels per pixel of the image, and where the image's corner lies
+        in it."""
         self.drawn()
         address = self.page.locator("canvas").nth(panel).evaluate("canvas => canvas.toDataURL()")
-        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("RGB"))
+        picture = np.asarray(
+            Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("RGB")
+        )
         shape = np.array(self.data["images"][self.case["image"]]["shape"])
         size = min(np.array(picture.shape[:2]) / shape)
         return picture.astype(int), size, (np.array(picture.shape[:2]) - size * shape) / 2
@@ -124,7 +131,11 @@ def opened(context, site, way):
 
 def test_it_starts_at_the_median_and_offers_every_case_by_its_own_name(shown):
     assert shown.case["text"].startswith("median") and shown.state["clicks"] == 1
-    offered = shown.page.get_by_role("combobox", name="Case", exact=True).locator("option").all_inner_texts()
+    offered = (
+        shown.page.get_by_role("combobox", name="Case", exact=True)
+        .locator("option")
+        .all_inner_texts()
+    )
     cases = shown.data["tasks"][shown.state["task"]]
     assert [text.split() for text in offered] == [case["text"].split() for case in cases]
     assert shown.page.locator("figcaption strong").all_inner_texts() == ["grabcut", SECOND]
@@ -152,7 +163,9 @@ def test_slider_keys_and_selectors_lead_to_the_stored_numbers(shown):
     shown.press("ArrowDown")
     order = [case["case"] for case in shown.data["tasks"][shown.state["task"]]]
     assert order.index(shown.state["case"]) == order.index(before) + 1
-    page.get_by_role("combobox", name="Task", exact=True).select_option(list(shown.data["tasks"])[1])
+    page.get_by_role("combobox", name="Task", exact=True).select_option(
+        list(shown.data["tasks"])[1]
+    )
     page.get_by_role("combobox", name="Case", exact=True).select_option(HOSTILE[1])
     assert shown.state["task"] == list(shown.data["tasks"])[1] and shown.case["case"] == HOSTILE[1]
 
@@ -178,7 +191,10 @@ def test_the_script_decodes_and_traces_every_mask_exactly(browser, site):
             return wrong;
           });
         }""",
-        [[explorer.run_lengths(mask), *mask.shape, mask.ravel().astype(int).tolist()] for mask in masks],
+        [
+            [explorer.run_lengths(mask), *mask.shape, mask.ravel().astype(int).tolist()]
+            for mask in masks
+        ],
     )
     page.close()
     assert wrong == [0] * len(masks)
@@ -199,7 +215,9 @@ def test_the_contours_drawn_lie_on_the_masks_edges(shown):
             ((found - corner) / size * 8).astype(int), 0, np.array(large.shape)[:, None].T - 1
         ).T
         assert len(found) > 0.4 * edge.sum() / 8 * size  # dashes leave gaps
-        assert distance[rows, cols].max() < 0.75  # half a pixel where a corner is cut, and the line's width
+        assert (
+            distance[rows, cols].max() < 0.75
+        )  # half a pixel where a corner is cut, and the line's width
         shown.page.get_by_label(other).check()
 
 
@@ -216,7 +234,9 @@ def test_the_clicks_are_dots_on_their_pixels(shown):
     assert np.median(disc, axis=0).argmax() == (1 if positive else 0)
     label = shown.page.locator("canvas").first.get_attribute("aria-label")
     for number, (row, col, positive) in enumerate(clicks, start=1):
-        assert f"{number} {'positive' if positive else 'negative'} at row {row}, column {col}" in label
+        assert (
+            f"{number} {'positive' if positive else 'negative'} at row {row}, column {col}" in label
+        )
 
 
 def test_the_error_view_paints_what_is_wrong_and_opacity_fades_it(shown):
@@ -263,7 +283,8 @@ def test_the_wheel_zooms_only_after_a_click_and_drag_moves(shown):
     page.mouse.move(box["x"] + 140, box["y"] + 120, steps=4)
     page.mouse.up()
     moved = shown.pixels()[0]
-    # what was there is 40 to the right and 20 down, but for what the first pixels of the drag wait for
+    # what was there is 40 to the right and 20 down, but for what the first pixels of the drag wait
+    # for
     best = min(
         np.abs(moved[60:300, 60:300] - near[60 - dy : 300 - dy, 60 - dx : 300 - dx]).mean()
         for dy in range(12, 24)
@@ -321,7 +342,9 @@ def test_on_a_phone_it_fits_is_readable_in_the_dark_and_two_fingers_zoom(phone):
     touch = page.context.new_cdp_session(page)
 
     def fingers(kind, apart):
-        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}] if apart else []
+        points = (
+            [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}] if apart else []
+        )
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     fingers("touchStart", 20)
@@ -354,7 +377,9 @@ def test_a_large_picture_is_moved_at_once_and_drawn_sharp_when_it_rests(browser,
     case = {"case": "c", "text": "c", "image": "i", "truth": truth, "answers": {"m": [step]}}
     image = {"image": explorer.data_address(picture, 1100), "shape": [1100, 1000], "step": 1}
     data = {"dataset": "d", "code": "", "last": 1, "images": {"i": image}, "tasks": {"t": [case]}}
-    (tmp_path / "large.html").write_text(f"<meta charset=utf-8>{explorer.page_html(data)}", encoding="utf-8")
+    (tmp_path / "large.html").write_text(
+        f"<meta charset=utf-8>{explorer.page_html(data)}", encoding="utf-8"
+    )
     page = browser.new_page()
     page.goto((tmp_path / "large.html").as_uri())
     canvas = page.locator("canvas")

@@ -1,4 +1,5 @@
-"""A network in a page: own clicks are answered in Chromium as Python does, without server or kernel."""
+"""A network in a page: own clicks are answered in Chromium as Python does, without server or
+kernel."""
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ import pytest
 from chromium import Quiet, watched
 from test_explorer import mask_of, stored, write_folder
 
-from medsam_utils import Click, evaluate, explorer, load_folder, load_model
+from medsam_utils import Click, evaluate, load_folder, load_model
+from medsam_utils.book import explorer
+from medsam_utils.book.explorer.in_page import write_runtime
 from medsam_utils.case import BadInputError
-from medsam_utils.explorer.in_page import write_runtime
 from medsam_utils.metrics import iou
 
 PACKAGES = Path(__file__).resolve().parents[2] / "book/npm"
@@ -24,7 +26,8 @@ OFFER = "Click yourself"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A page with two images of two classes, one of them larger than what is shown, and its addresses."""
+    """A page with two images of two classes, one of them larger than what is shown, and its
+    addresses."""
     root, folder = tmp_path_factory.mktemp("own"), tmp_path_factory.mktemp("site")
     try:
         size = write_runtime(PACKAGES, folder / "in_page")
@@ -66,7 +69,9 @@ def started(page):
 
 
 def explorer_of(page, what: str):
-    return page.locator(".medsam-explorer").evaluate(f"root => root.parentElement.explorer.get('{what}')")
+    return page.locator(".medsam-explorer").evaluate(
+        f"root => root.parentElement.explorer.get('{what}')"
+    )
 
 
 def answered(page) -> dict:
@@ -79,7 +84,10 @@ def answered(page) -> dict:
 
 def pixel(page, row, col):
     """Where a pixel of the image lies on the canvas."""
-    box, (rows, cols) = page.locator("canvas").first.bounding_box(), explorer_of(page, "scene")["shape"]
+    box, (rows, cols) = (
+        page.locator("canvas").first.bounding_box(),
+        explorer_of(page, "scene")["shape"],
+    )
     size = min(box["height"] / rows, box["width"] / cols)
     return {
         "x": box["width"] / 2 + (col + 0.5 - cols / 2) * size,
@@ -90,10 +98,11 @@ def pixel(page, row, col):
 def compare(page, site, count, draw):
     """Let the page and Python answer the same prompts.
 
-    Returns for each the IoU of the two masks and in how many pixels they differ, and how far scores differ.
+    Returns for each the IoU of the two masks and in how many pixels they differ, and how far scores
+    differ.
 
-    draw: random generator, truth -> clicks [[row, col, positive], ...] and a box or None; `count` times for
-    every case of every task.
+    draw: random generator, truth -> clicks [[row, col, positive], ...] and a box or None; `count`
+    times for every case of every task.
     """
     subject, model, data, _ = site
     rng, references = np.random.default_rng(0), {r.case_id: r for r in subject.list().references}
@@ -126,7 +135,9 @@ def compare(page, site, count, draw):
                 overlaps.append(iou(shown, mask) if pixels[-1] else 1)  # both may be empty
                 predicted, true = np.array(answer["candidates"]).T
                 differences += np.abs(predicted - expected.predicted_iou[0]).tolist()
-                differences += [abs(value - iou(expected.mask(0, i), truth)) for i, value in enumerate(true)]
+                differences += [
+                    abs(value - iou(expected.mask(0, i), truth)) for i, value in enumerate(true)
+                ]
     return np.array(overlaps), np.array(pixels), np.array(differences)
 
 
@@ -134,7 +145,10 @@ def some_clicks(rng, truth):
     """One click into the object, and up to four anywhere."""
     inside = np.argwhere(truth)
     anywhere = [[rng.integers(n) for n in truth.shape] for _ in range(rng.integers(0, 5))]
-    return [[int(r), int(c), int(truth[r, c])] for r, c in (inside[rng.integers(len(inside))], *anywhere)]
+    return [
+        [int(r), int(c), int(truth[r, c])]
+        for r, c in (inside[rng.integers(len(inside))], *anywhere)
+    ]
 
 
 def a_box(rng, truth):
@@ -171,7 +185,9 @@ def test_a_box_is_drawn_by_drag_corrected_by_clicks_and_taken_back(browser, site
     tool = page.get_by_role("button", name="Draw a box")
     assert tool.count() == 0  # nothing to answer it yet
     started(page)
-    said = page.locator(".medsam-explorer .bar", has=page.get_by_text("answers. Left click")).inner_text()
+    said = page.locator(
+        ".medsam-explorer .bar", has=page.get_by_text("answers. Left click")
+    ).inner_text()
     assert "With box: drag round the object (sam_small never learned boxes)." in said
     tool.click()
     corners = [pixel(page, *at) for at in ((24, 28), (3, 5))]
@@ -181,7 +197,10 @@ def test_a_box_is_drawn_by_drag_corrected_by_clicks_and_taken_back(browser, site
     for place, act in zip(corners, (page.mouse.down, page.mouse.up), strict=True):
         page.mouse.move(at["x"] + place["x"], at["y"] + place["y"], steps=3)
         act()
-    assert explorer_of(page, "state")["box"] == [3, 5, 24, 28] and explorer_of(page, "state")["clicks"] == []
+    assert (
+        explorer_of(page, "state")["box"] == [3, 5, 24, 28]
+        and explorer_of(page, "state")["clicks"] == []
+    )
     alone = answered(page)
     assert alone["mask"] and alone["clicks"] == []
     canvas.click(position=pixel(page, 40, 30), button="right")
@@ -196,12 +215,16 @@ def test_a_box_is_drawn_by_drag_corrected_by_clicks_and_taken_back(browser, site
     assert page.complaints == []
 
 
-def test_left_right_shift_and_the_sign_button_say_inside_or_outside_and_undo_takes_back(browser, site):
+def test_left_right_shift_and_the_sign_button_say_inside_or_outside_and_undo_takes_back(
+    browser, site
+):
     *_, ways = site
     page = opened(browser, ways["file"] + "page.html")
     assert explorer_of(page, "choices")["clickable"] is False
     page.locator("canvas").first.click(position=pixel(page, 9, 9))
-    assert explorer_of(page, "state")["clicks"] == 1  # nothing to answer it yet: Algorithm 1's first click
+    assert (
+        explorer_of(page, "state")["clicks"] == 1
+    )  # nothing to answer it yet: Algorithm 1's first click
     started(page)
     assert page.get_by_role("button", name=OFFER).count() == 0
     canvas = page.locator("canvas").first
@@ -210,13 +233,24 @@ def test_left_right_shift_and_the_sign_button_say_inside_or_outside_and_undo_tak
     canvas.click(position=pixel(page, 2, 3), modifiers=["Shift"])
     page.keyboard.press("m")
     canvas.click(position=pixel(page, 50, 20))
-    assert explorer_of(page, "state")["clicks"] == [[14, 15, 1], [40, 40, 0], [2, 3, 0], [50, 20, 0]]
+    assert explorer_of(page, "state")["clicks"] == [
+        [14, 15, 1],
+        [40, 40, 0],
+        [2, 3, 0],
+        [50, 20, 0],
+    ]
     answer = answered(page)
-    assert answer["mask"] and f"IoU {answer['iou']:.2f}" in page.locator("figcaption").first.inner_text()
+    assert (
+        answer["mask"]
+        and f"IoU {answer['iou']:.2f}" in page.locator("figcaption").first.inner_text()
+    )
     page.get_by_role("button", name="Undo").click()
     assert len(explorer_of(page, "state")["clicks"]) == 3
     page.keyboard.press("r")
-    assert explorer_of(page, "state")["clicks"] == 1 and "waiting" not in explorer_of(page, "answers")[0]
+    assert (
+        explorer_of(page, "state")["clicks"] == 1
+        and "waiting" not in explorer_of(page, "answers")[0]
+    )
     page.context.close()
     assert page.complaints == []
 
@@ -227,7 +261,9 @@ def test_what_is_loaded_is_said_before_and_nothing_is_loaded_before(browser, sit
     page.on("request", lambda request: asked.append(request.url))
     page.goto(ways["http"] + "page.html")
     assert len([url for url in asked if url.startswith("http")]) == 1  # the page itself
-    offer = page.locator(".medsam-explorer .bar", has=page.get_by_role("button", name=OFFER)).inner_text()
+    offer = page.locator(
+        ".medsam-explorer .bar", has=page.get_by_role("button", name=OFFER)
+    ).inner_text()
     assert "sam_small" in offer and "your browser" in offer and "MB" in offer
     assert page.locator(".medsam-explorer table").count() == 1
     page.context.close()
@@ -249,7 +285,9 @@ def test_a_runtime_that_does_not_load_is_said_and_can_be_tried_again(browser, si
     page.get_by_text("runtime.js could not be loaded").wait_for()
     page.get_by_role("button", name="Try again").click()
     page.get_by_text("runtime.js could not be loaded").wait_for()
-    assert explorer_of(page, "state")["clicks"] == 1 and not explorer_of(page, "choices")["clickable"]
+    assert (
+        explorer_of(page, "state")["clicks"] == 1 and not explorer_of(page, "choices")["clickable"]
+    )
     page.context.close()
 
 
@@ -290,6 +328,8 @@ def test_a_page_of_the_built_book_answers_a_click(browser):
         started(page)
         page.locator("canvas").first.click()
         answer = answered(page)
-        assert answer["problem"] == "" and 0 <= answer["iou"] <= 1 and len(answer["candidates"]) == 3
+        assert (
+            answer["problem"] == "" and 0 <= answer["iou"] <= 1 and len(answer["candidates"]) == 3
+        )
     page.context.close()
     assert page.complaints == []

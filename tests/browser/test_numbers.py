@@ -22,12 +22,15 @@ def rows_behind(page: BeautifulSoup) -> pd.DataFrame:
 
 
 def tables_of_means(page: BeautifulSoup) -> list[dict[str, str]]:
-    """Lines of the page's tables that have task, model, level and a mean IoU, but for published ones."""
+    """Lines of the page's tables that have task, model, level and a mean IoU, but for published
+    ones."""
     lines = []
     for table in page.select(".medsam-table table"):
         head = [cell.text.strip() for cell in table.select("thead th")]
         if {"task", "model", "level", "IoU@1", "NoC@80 (never)"} <= set(head):
-            cells = ([cell.text.strip() for cell in line("td")] for line in table.select("tbody tr"))
+            cells = (
+                [cell.text.strip() for cell in line("td")] for line in table.select("tbody tr")
+            )
             lines += [dict(zip(head, line, strict=True)) for line in cells]
     return [line for line in lines if line["level"] != "published"]
 
@@ -57,4 +60,6 @@ def test_three_random_cells_of_three_random_pages_follow_from_the_stored_rows():
 def of_store(row: pd.Series) -> pd.DataFrame:
     """Everything that is stored of a row's dataset, model and protocol."""
     names = (quote(row[name], safe=" ,=()") for name in ("dataset", "model", "protocol"))
-    return pd.concat(pd.read_parquet(part) for part in (ROOT / "results").joinpath(*names).glob("*.parquet"))
+    return pd.concat(
+        pd.read_parquet(part) for part in (ROOT / "results").joinpath(*names).glob("*.parquet")
+    )

@@ -1,4 +1,5 @@
-"""The built book in Chromium: nothing leaves the machine, nothing is broken, everything is readable."""
+"""The built book in Chromium: nothing leaves the machine, nothing is broken, everything is
+readable."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ HTML = Path(__file__).resolve().parents[2] / "_build/html"
 pytestmark = pytest.mark.skipif(
     not (HTML / "index.html").is_file(), reason="the book is not built: make book"
 )
-PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts)
+PAGES = sorted(
+    p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts
+)
 PAGES = [page for page in PAGES if page != "index.html"]  # it only sends the reader on
 
 
@@ -54,7 +57,8 @@ def shown(view, request):
 
 
 class Pages:
-    """What holds of every page in one view. A class for each: one process runs it (see `make browser`)."""
+    """What holds of every page in one view. A class for each: one process runs it (see `make
+    browser`)."""
 
     width: int
     scheme: str
@@ -71,22 +75,31 @@ class Pages:
         assert [p for p in pictures if not (p["text"].strip() and p["width"] and p["loaded"])] == []
         if shown.locator("#what-an-iou-looks-like").count():
             assert len(pictures) >= 4  # a curve, and three examples
-        # text against what is behind it, by the WCAG's contrast ratio; 4.5 is its limit for text of this size
+        # text against what is behind it, by the WCAG's contrast ratio; 4.5 is its limit for text of
+        # this size
         contrasts = shown.evaluate(CONTRAST)
         assert [c for c in contrasts if c["ratio"] < 4.5] == []
 
     def test_an_accessibility_checker_finds_no_serious_fault(self, shown):
-        options = {"resultTypes": ["violations"], "preload": False}  # else it asks again for the style sheets
+        options = {
+            "resultTypes": ["violations"],
+            "preload": False,
+        }  # else it asks again for the style sheets
         if self.scheme == "dark":  # differs from light by its colours alone
             options["runOnly"] = ["color-contrast", "link-in-text-block"]
-        # what opens is open, at once; drawings, whose parts the checker only walks through, are empty
+        # what opens is open, at once; drawings, whose parts the checker only walks through, are
+        # empty
         shown.add_style_tag(content="* { animation: none !important; transition: none !important }")
-        shown.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+        shown.evaluate(
+            "document.querySelectorAll('details').forEach(details => details.open = true)"
+        )
         shown.evaluate(
             "document.querySelectorAll('.medsam-figure svg').forEach(svg => svg.replaceChildren())"
         )
         shown.evaluate(AXE_SCRIPT)
-        faults = shown.evaluate("options => axe.run(options).then(result => result.violations)", options)
+        faults = shown.evaluate(
+            "options => axe.run(options).then(result => result.violations)", options
+        )
         serious = [fault for fault in faults if fault["impact"] in ("serious", "critical")]
         assert [(fault["id"], node["html"]) for fault in serious for node in fault["nodes"]] == []
 
@@ -116,7 +129,9 @@ class TestNarrowLight(Pages):
 
 class TestNarrowDark(Pages):
     width, scheme = 390, "dark"
-    test_an_accessibility_checker_finds_no_serious_fault = None  # its colours are those of TestWideDark
+    test_an_accessibility_checker_finds_no_serious_fault = (
+        None  # its colours are those of TestWideDark
+    )
 
 
 def test_over_http_nothing_is_asked_of_another_machine_either(browser, server):
@@ -128,7 +143,9 @@ def test_over_http_nothing_is_asked_of_another_machine_either(browser, server):
 
 
 def test_a_heading_sorts_its_table_and_the_next_click_turns_it_round(browser):
-    page = next(p for p in PAGES if "book/pages/" in p and "medsam-table" in (HTML / p).read_text("utf-8"))
+    page = next(
+        p for p in PAGES if "book/pages/" in p and "medsam-table" in (HTML / p).read_text("utf-8")
+    )
     shown = browser.new_page()
     shown.goto(f"{HTML.as_uri()}/{page}")
     shown.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
@@ -209,7 +226,9 @@ def test_a_page_with_demo_numbers_begins_with_its_banner(page):
     article = parsed(HTML / page)
     levels = [cell for cell in article.select(".medsam-table td") if "demo" in cell.text]
     shown = article.select(".admonition.warning, .medsam-answer, .medsam-figure, .medsam-table")
-    banners = [tag for tag in shown if "warning" in tag["class"] and "not medical images" in tag.text]
+    banners = [
+        tag for tag in shown if "warning" in tag["class"] and "not medical images" in tag.text
+    ]
     assert bool(levels) <= bool(banners)
     if banners:
         assert shown[0] is banners[0]

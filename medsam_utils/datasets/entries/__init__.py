@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.entries import ct, dicom, mri, pet, ultrasound, xray
+from . import ct, dicom, mri, pet, ultrasound, xray
 
 _MODULES = (mri, ct, pet, dicom, xray, ultrasound)
 

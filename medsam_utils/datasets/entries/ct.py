@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.dataset import Dataset, Passport
-from medsam_utils.datasets.entries.decathlon import decathlon
-from medsam_utils.datasets.pairs import Pairs
-from medsam_utils.datasets.volumes import Volumes
-from medsam_utils.intensity import Window
+from ...intensity import Window
+from ..dataset import Dataset, Passport
+from ..pairs import Pairs
+from ..volumes import Volumes
+from .decathlon import decathlon
 
 # The study publishes no window. These are the usual ones of a reading room.
 _SOFT_TISSUE = Window(centre=40, width=400)
@@ -19,7 +19,14 @@ _WINDOW_TRAP = (
 
 
 def _decathlon_ct(
-    name: str, title: str, task: str, prefix: str, classes: dict, labels: str, volumes: int, *traps: str
+    name: str,
+    title: str,
+    task: str,
+    prefix: str,
+    classes: dict,
+    labels: str,
+    volumes: int,
+    *traps: str,
 ) -> Dataset:
     """Make the entry of a CT task of the Medical Segmentation Decathlon."""
     return Dataset(
@@ -105,7 +112,10 @@ Task03_Liver/imagesTr/liver_0.nii.gz, labelsTr/liver_0.nii.gz ...""",
         classes={"Liver": (1,), "Bladder": (2,), "Lung": (3,), "Kidney": (4,), "Bone": (5,)},
         other_labels=(6,),
         reader=Volumes(
-            Pairs(images=r"volume-(?P<key>\d+)\.nii(?:\.gz)?", masks=r"labels-(?P<key>\d+)\.nii(?:\.gz)?"),
+            Pairs(
+                images=r"volume-(?P<key>\d+)\.nii(?:\.gz)?",
+                masks=r"labels-(?P<key>\d+)\.nii(?:\.gz)?",
+            ),
             trust_identity=False,
         ),
         intensity=_SOFT_TISSUE,
@@ -150,7 +160,13 @@ labels: 1 liver, 2 bladder, 3 lungs, 4 kidneys, 5 bone, 6 brain""",
         "the pancreas is labels 1 and 2 together, as the study's code reads masks of one class",
     ),
     _decathlon_ct(
-        *("ct_hepaticvessel", "CT-Hepatovessel", "Task08_HepaticVessel", "hepaticvessel", {"vessel": (1, 2)}),
+        *(
+            "ct_hepaticvessel",
+            "CT-Hepatovessel",
+            "Task08_HepaticVessel",
+            "hepaticvessel",
+            {"vessel": (1, 2)},
+        ),
         *("1 hepatic vessel, 2 tumour", 303),
         "the class is labels 1 and 2, vessels and tumours, together, as the study's code reads such masks",
         "vessels are thin and come in many parts, all of them one object",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.pairs import Pairs
+from ..pairs import Pairs
 
 
 def decathlon(prefix: str) -> Pairs:

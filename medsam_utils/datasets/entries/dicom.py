@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.dataset import Dataset, Passport
-from medsam_utils.datasets.dicom import FILE
-from medsam_utils.datasets.masks import FOREGROUND
-from medsam_utils.datasets.rtstruct import DicomStructures
-from medsam_utils.datasets.scans import DicomMasks
-from medsam_utils.datasets.segments import DicomSegments
-from medsam_utils.intensity import Percentile
+from ...intensity import Percentile
+from ..dataset import Dataset, Passport
+from ..dicom import FILE
+from ..masks import FOREGROUND
+from ..rtstruct import DicomStructures
+from ..scans import DicomMasks
+from ..segments import DicomSegments
 
 _I2CVB = r"(?P<key>(?:(?:GE|Siemens)/)?Patient[ _]\d+)"
 _DUKE = r"(?P<key>Breast_MRI_\d+)"

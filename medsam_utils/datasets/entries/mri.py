@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.dataset import Dataset, Passport
-from medsam_utils.datasets.entries.decathlon import decathlon
-from medsam_utils.datasets.pairs import Pairs
-from medsam_utils.datasets.volumes import Volumes
-from medsam_utils.intensity import Percentile
+from ...intensity import Percentile
+from ..dataset import Dataset, Passport
+from ..pairs import Pairs
+from ..volumes import Volumes
+from .decathlon import decathlon
 
 _SCGM = r"(?P<key>site\d+-sc\d+)"
 _SAML = r"(?P<key>(?:BIDMC|BMC|HK|I2CVB|RUNMC|UCL)/Case\d+)"
@@ -91,7 +91,9 @@ Task02_Heart/
         title="MRI-Prostate",
         modality="MRI",
         classes={"prostate": (1, 2)},
-        reader=Volumes(Pairs(images=rf"{_SAML}\.nii(?:\.gz)?", masks=rf"{_SAML}_segmentation\.nii(?:\.gz)?")),
+        reader=Volumes(
+            Pairs(images=rf"{_SAML}\.nii(?:\.gz)?", masks=rf"{_SAML}_segmentation\.nii(?:\.gz)?")
+        ),
         intensity=Percentile(),
         folders=("BIDMC", "RUNMC"),
         companions=("BMC", "HK", "I2CVB", "UCL"),
@@ -125,7 +127,12 @@ HK/, I2CVB/, RUNMC/, UCL/ ...                         as BIDMC""",
             Pairs(
                 images=rf"{_BRATS}/(?P=key)[_-](?P<channel>flair|t1|t1ce|t2|t1n|t1c|t2w|t2f)\.nii(?:\.gz)?",
                 masks=rf"{_BRATS}/(?:(?P=key)[_-]seg|W39_1998\.09\.19_Segm)\.nii(?:\.gz)?",
-                channels=(("flair", "flair|t2f"), ("t1", "t1n?"), ("t1ce", "t1ce?"), ("t2", "t2w?")),
+                channels=(
+                    ("flair", "flair|t2f"),
+                    ("t1", "t1n?"),
+                    ("t1ce", "t1ce?"),
+                    ("t2", "t2w?"),
+                ),
             ),
             channels="flair",
         ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.dataset import Dataset, Passport
-from medsam_utils.datasets.pairs import Pairs
-from medsam_utils.datasets.volumes import Volumes
-from medsam_utils.intensity import Window
+from ...intensity import Window
+from ..dataset import Dataset, Passport
+from ..pairs import Pairs
+from ..volumes import Volumes
 
 # A study's folder holds one file of each kind, so the folders name it.
 _STUDY = r"(?P<key>(?P<patient>[^/]+)/[^/]+)"
@@ -16,7 +16,9 @@ ENTRIES = [
         title="PET-Wholebody",
         modality="PET",
         classes={"lesion": (1,)},
-        reader=Volumes(Pairs(images=rf"{_STUDY}/SUV\.nii(?:\.gz)?", masks=rf"{_STUDY}/SEG\.nii(?:\.gz)?")),
+        reader=Volumes(
+            Pairs(images=rf"{_STUDY}/SUV\.nii(?:\.gz)?", masks=rf"{_STUDY}/SEG\.nii(?:\.gz)?")
+        ),
         intensity=Window(centre=5, width=10),  # standardized uptake values, clipped to 0..10
         folders=("FDG-PET-CT-Lesions",),
         passport=Passport(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.dataset import Dataset, Passport
-from medsam_utils.datasets.images import ImagePairs
-from medsam_utils.datasets.masks import FOREGROUND
-from medsam_utils.datasets.pairs import Pairs
-from medsam_utils.intensity import EightBit
+from ...intensity import EightBit
+from ..dataset import Dataset, Passport
+from ..images import ImagePairs
+from ..masks import FOREGROUND
+from ..pairs import Pairs
 
 _BUSI = r"(?P<key>(?:benign|malignant|normal) \(\d+\))"
 _NERVE = r"(?P<key>(?P<patient>\d+)_\d+)"
@@ -118,7 +118,8 @@ test/           no masks: not used""",
         classes={"muscle": FOREGROUND},
         reader=ImagePairs(
             Pairs(
-                images=rf"{_LIMB}/Images/(?P<key3>[^/]+)\.png", masks=rf"{_LIMB}/Masks/(?P<key3>[^/]+)\.png"
+                images=rf"{_LIMB}/Images/(?P<key3>[^/]+)\.png",
+                masks=rf"{_LIMB}/Masks/(?P<key3>[^/]+)\.png",
             )
         ),
         intensity=EightBit(),

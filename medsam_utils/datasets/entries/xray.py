@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from medsam_utils.datasets.dataset import Dataset, Passport
-from medsam_utils.datasets.images import ImagePairs
-from medsam_utils.datasets.masks import FOREGROUND
-from medsam_utils.datasets.pairs import Pairs
-from medsam_utils.datasets.volumes import Volumes
-from medsam_utils.intensity import EightBit
+from ...intensity import EightBit
+from ..dataset import Dataset, Passport
+from ..images import ImagePairs
+from ..masks import FOREGROUND
+from ..pairs import Pairs
+from ..volumes import Volumes
 
 _CHEST = r"(?P<key>(?:MCUCXR|CHNCXR)_\d+_[01])"
 # Shenzhen's masks are told from images by their suffix, Montgomery's by their folder.
-_CHEST_MASK = rf"{_CHEST}_mask\.png|(?:leftMask|rightMask|masks?)/{_CHEST.replace('key', 'key1')}\.png"
+_CHEST_MASK = (
+    rf"{_CHEST}_mask\.png|(?:leftMask|rightMask|masks?)/{_CHEST.replace('key', 'key1')}\.png"
+)
 
 ENTRIES = [
     Dataset(

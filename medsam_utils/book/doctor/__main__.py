@@ -1,0 +1,54 @@
+"""A look at a dataset before anything is computed on it: what is there, and what is odd about it.
+
+    python -m medsam_utils.doctor NAME_OR_FOLDER [--data FOLDER] [--sample N] [--page out.html]
+
+NAME is a dataset of the study, FOLDER one of your own with `images` and `masks`. The exit status is
+0 if nothing was found, 1 if something was, 2 if there is nothing that can be read. The files are
+only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ...case import BadInputError
+from ...datasets import DATASETS, load_folder
+from ...demo import load_dataset
+from .examine import examine
+from .page import page
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Examine the dataset or folder named on the command line; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m medsam_utils.doctor", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "dataset", help=f"a folder with images and masks, or one of: {', '.join(DATASETS)}"
+    )
+    parser.add_argument("--data", help="folder of the study's datasets (default: MEDSAM_DATA)")
+    parser.add_argument("--sample", type=int, help="read at most so many cases (default: all)")
+    parser.add_argument(
+        "--page", type=Path, help="also write a page with overlays to this HTML file"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        is_name = options.dataset in DATASETS
+        dataset = (
+            load_dataset(options.dataset, options.data) if is_name else load_folder(options.dataset)
+        )
+        report = examine(dataset, options.sample)
+    except BadInputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(report.text())
+    if options.page:
+        options.page.write_text(page(dataset, report), encoding="utf-8")
+        print(f"Overlays: {options.page}")
+    return report.status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

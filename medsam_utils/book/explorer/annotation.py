@@ -1,0 +1,161 @@
+"""Annotations: masks that someone accepted, with their prompts, and as NIfTI, PNG and COCO's JSON."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel
+import numpy as np
+from PIL import Image
+
+from ...boxed_mask import BoxedMask
+from ...case import BadInputError, CaseReference
+from ...datasets import Dataset
+from ...datasets.dicom import read_series
+from ...datasets.unlabelled import is_volume
+from ...datasets.volume_files import Cut, find_cut, read_volume
+from .run_lengths import from_run_lengths
+
+# What a NIfTI header says of where its voxels lie. Nothing else is copied: free text could name a
+# patient.
+_PLACE = "qform_code sform_code quatern_b quatern_c quatern_d qoffset_x qoffset_y qoffset_z srow_x srow_y srow_z"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One accepted mask and what it was made with; plain values, and nothing of a patient but the
+    case's id.
+
+    dataset: its title; task: the one that was shown; class_name: what the mask is called. clicks:
+    (row, col, 1 positive or 0 negative); box: inclusive (first row, first col, last row, last col)
+    or None; candidate: which of the model's masks it is. size: (rows, cols); counts: the mask, see
+    `run_lengths`.
+    """
+
+    dataset: str
+    task: str
+    case: str
+    class_name: str
+    model: str
+    clicks: list[list[int]]
+    box: list[int] | None
+    candidate: int
+    size: list[int]
+    counts: str
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool, H x W, upright as the case is shown; raises BadInputError if the counts are
+        damaged."""
+        return from_run_lengths(self.counts, tuple(self.size))
+
+
+def nifti(annotations: Sequence[tuple[Annotation, CaseReference]], dataset: Dataset) -> bytes:
+    """Masks of slices of one volume as a .nii.gz of 0 and 1, uint8, on the grid of the file they
+    come from.
+
+    A flat image becomes one slice, columns x rows x 1, that viewers show upright; it has no
+    spacing. Raises BadInputError for a mask of another size than the slice it belongs to.
+    """
+    image, cut = _empty(dataset, annotations[0][1], annotations[0][0].size)
+    values = np.zeros((*image.shape, 1)[:3], np.uint8)
+    for annotation, reference in annotations:
+        part = cut.slice(
+            values, reference.slice_index or 0
+        )  # a view: what is written here lands in `values`
+        if list(part.shape) != list(annotation.size):
+            raise BadInputError(
+                f"{annotation.case}: the mask has {annotation.size} pixels, its slice {list(part.shape)}: "
+                "the image has changed since, annotate it again"
+            )
+        part[annotation.mask] = 1
+    volume = type(image)(values.reshape(image.shape), image.affine, image.header)
+    return gzip.compress(volume.to_bytes(), mtime=0)  # the same masks give the same bytes
+
+
+def _empty(
+    dataset: Dataset, reference: CaseReference, size: Collection[int]
+) -> tuple[nibabel.Nifti1Image, Cut]:
+    """An empty volume on the grid of a case's source, and how its slices are cut."""
+    path = reference.images[0]
+    if reference.slice_index is None:
+        shape, affine = (size[1], size[0], 1), np.diag([-1.0, -1.0, 1.0, 1.0])
+        return _zeros(shape, affine), find_cut(shape, affine, "axial", path)
+    if not is_volume(path.name):
+        series = read_series(reference.images)
+        image = _zeros(series.shape, series.affine)
+    elif path.suffix.lower() == ".nrrd":
+        volume = read_volume(path)
+        image = _zeros(volume.values.shape, volume.affine)
+    else:
+        source = nibabel.load(path)
+        image = _zeros(source.shape, source.affine, type(source))
+        if isinstance(source, nibabel.Nifti1Image):
+            for field in (*_PLACE.split(), "pixdim", "xyzt_units"):
+                image.header[field] = source.header[field]
+    return image, find_cut((*image.shape, 1)[:3], image.affine, dataset.reader.plane, path)
+
+
+def _zeros(
+    shape: tuple[int, ...], affine: np.ndarray, kind: type = nibabel.Nifti1Image
+) -> nibabel.Nifti1Image:
+    """An empty image that takes no memory."""
+    kind = kind if issubclass(kind, nibabel.Nifti1Image) else nibabel.Nifti1Image
+    image = kind(np.broadcast_to(np.uint8(0), shape), affine)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def coco(annotations: Sequence[Annotation]) -> dict[str, Any]:
+    """Annotations as COCO's detection format, masks as compressed run lengths; prompts as extra
+    keys."""
+    images = {(a.dataset, a.case): a.size for a in annotations}
+    names = sorted({a.class_name for a in annotations})
+    numbered = {key: i for i, key in enumerate(images, start=1)}
+    entries = []
+    for i, a in enumerate(annotations, start=1):
+        mask = BoxedMask.of(a.mask)
+        entries.append(
+            {
+                "id": i,
+                "image_id": numbered[a.dataset, a.case],
+                "category_id": names.index(a.class_name) + 1,
+                "segmentation": {"size": a.size, "counts": a.counts},
+                "area": mask.area,
+                "bbox": [mask.col, mask.row, mask.inside.shape[1], mask.inside.shape[0]],
+                "iscrowd": 0,
+                "prompts": {
+                    "model": a.model,
+                    "clicks": a.clicks,
+                    "box": a.box,
+                    "candidate": a.candidate,
+                },
+            }
+        )
+    return {
+        "images": [
+            {
+                "id": numbered[key],
+                "file_name": key[1],
+                "dataset": key[0],
+                "height": size[0],
+                "width": size[1],
+            }
+            for key, size in images.items()
+        ],
+        "categories": [
+            {"id": i, "name": name, "supercategory": ""} for i, name in enumerate(names, start=1)
+        ],
+        "annotations": entries,
+    }
+
+
+def png(annotation: Annotation) -> bytes:
+    """The mask as a PNG of 0 and 255."""
+    buffer = io.BytesIO()
+    Image.fromarray(annotation.mask.astype(np.uint8) * 255).save(buffer, "PNG")
+    return buffer.getvalue()

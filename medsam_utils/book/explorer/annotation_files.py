@@ -1,0 +1,98 @@
+"""The files of an annotation session: what they are called, what is in them, and that none is
+overwritten."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...case import BadInputError, CaseReference
+from ...datasets import Dataset
+from .annotation import Annotation, coco, nifti, png
+
+FORMATS = ("nifti", "png", "coco")
+
+
+def files_of(
+    session: Mapping[str, Any],
+    source: Callable[[str, str], tuple[Dataset, CaseReference]],
+    formats: Collection[str] = FORMATS,
+) -> dict[str, Callable[[], bytes]]:
+    """File name -> what makes its content: session.json, and the annotations in the formats asked
+    for.
+
+    session: see `Session.values`. source: (dataset title, case) -> where it was read from. NIfTI
+    holds all annotated slices of a volume, a file per class; PNG is 0 and 255, a file per slice and
+    class; COCO is one file. Raises BadInputError for an unknown format, and for names that differ
+    in upper and lower case alone.
+    """
+    if unknown := set(formats) - set(FORMATS):
+        raise BadInputError(
+            f"format {sorted(unknown)[0]!r} is unknown: choose from {', '.join(FORMATS)}"
+        )
+    annotations = [Annotation(**one) for one in session["annotations"]]
+    files = {"session.json": partial(as_json, session)}
+    if "coco" in formats and annotations:
+        files["coco.json"] = lambda: as_json(coco(annotations))
+    volumes: dict[str, tuple] = {}
+    for one in annotations:
+        dataset, reference = source(one.dataset, one.case)
+        if "png" in formats:
+            files[f"{file_name(one.dataset, one.case, one.class_name)}.png"] = partial(png, one)
+        index = reference.slice_index
+        volume = one.case if index is None else one.case.removesuffix(f"_z{index:03d}")
+        name = f"{file_name(one.dataset, volume, one.class_name)}.nii.gz"
+        volumes.setdefault(name, (dataset, []))[1].append((one, reference))
+    for name, (dataset, members) in volumes.items() if "nifti" in formats else ():
+        files[name] = partial(nifti, members, dataset)
+    if len({name.casefold() for name in files}) < len(files):
+        raise BadInputError(
+            "names of cases or classes differ in upper and lower case alone: rename a class"
+        )
+    return files
+
+
+def as_json(value: Any) -> bytes:
+    """UTF-8, indented by one space."""
+    return json.dumps(value, ensure_ascii=False, indent=1).encode()
+
+
+def file_name(*parts: str) -> str:
+    """A name that every file system takes, different for different parts.
+
+    >>> file_name("Squares", "a 1", "lesion"), file_name("Squares", "../a", "lesion")
+    ('Squares__a-1-042a5f2e__lesion', 'Squares__a-61b4c98b__lesion')
+    """
+    safe = []
+    for part in parts:
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-")[:60]
+        kept = re.fullmatch(r"[A-Za-z0-9](?:[_.-]?[A-Za-z0-9])*", part) and len(part) <= 60
+        safe.append(part if kept else f"{plain}-{hashlib.sha256(part.encode()).hexdigest()[:8]}")
+    return "__".join(safe)
+
+
+def write_files(
+    folder: Path, files: Mapping[str, Callable[[], bytes]], own: Collection[Path] = ()
+) -> None:
+    """Write files into a folder, each wholly or not at all. files: see `files_of`.
+
+    own: paths that may be replaced. Raises BadInputError, before anything is written, if there is
+    another.
+    """
+    paths = {folder / name: make for name, make in files.items()}
+    if taken := [path for path in paths if path.exists() and path not in own]:
+        raise BadInputError(
+            f"{taken[0]} exists already: choose another folder, or allow it to be replaced"
+        )
+    contents = {path: make() for path, make in paths.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, content in contents.items():
+        unfinished = path.with_name(f".{path.name}.part")
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)

@@ -1,0 +1,195 @@
+"""A network in a page: decoder, embeddings and ONNX Runtime Web as files that a browser loads on
+demand.
+
+Every file is a plain script that registers its content, because a page opened from a file (file://)
+may load nothing else; content that is not text is compressed with gzip and written as base64. See
+decoder.js.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...cache import cache_folder
+from ...case import BadInputError
+from ...models import WITHOUT_BOXES
+from .run_lengths import run_lengths
+
+if TYPE_CHECKING:  # imported where a decoder is written: only then are torch and torchvision needed
+    from ...models import Model
+    from ...models.sam import Sam, SamEmbedding
+
+FILE = re.compile(r'"([0-9a-f]{16}\.js)"')  # how a page names one
+RUNTIME = [
+    f"onnxruntime-web/dist/ort{name}"
+    for name in (".wasm.min.js", "-wasm-simd-threaded.mjs", "-wasm-simd-threaded.wasm")
+]
+
+
+def write_files(
+    folder: Path, models: Mapping[str, Model], stored: Sequence[dict], level: str
+) -> dict[str, Any]:
+    """Files with which a page answers clicks as the SAMs of `models` do; returns what the page says
+    of them.
+
+    stored: a page's cases with task, truth (bool H x W) and embeddings by model; the names of their
+    files are added as `embedded`. level: of the dataset.
+    """
+    from ...models.sam import Sam
+
+    sams = {name: model for name, model in models.items() if isinstance(model, Sam)}
+    truths: dict[int, dict[str, str]] = {}  # of all tasks of one picture, which share its file
+    for one in stored:
+        for name in sams:
+            truths.setdefault(id(one["embeddings"][name]), {})[one["task"]] = run_lengths(
+                one["truth"]
+            )
+    for one in stored:
+        of_sams = {name: one["embeddings"][name] for name in sams}
+        one["embedded"] = {
+            name: write_picture(sams[name], embedding, truths[id(embedding)], folder)
+            for name, embedding in of_sams.items()
+        }
+    if not sams:
+        return {}
+    return {
+        "decoders": {name: write_decoder(model, folder) for name, model in sams.items()},
+        "boxless": " and ".join(name for name in sams if name.startswith(WITHOUT_BOXES)),
+        "offer": f"{' and '.join(sams)} ({'demo' if level == 'demo' else 'on your data'})",
+    }
+
+
+def write_decoder(model: Sam, folder: Path) -> dict[str, Any]:
+    """Decoder of a model as a file in `folder`, exported once: {"file": name, "bytes": size}."""
+    sources = [
+        Path(__file__).parents[2] / "models" / name
+        for name in ("sam_onnx.py", "fast/decoder.py", "fast/folded_attention.py")
+    ]
+    decides = f"{model.architecture} {model.weights} {importlib.metadata.version('torch')}"
+    key = decides.encode() + b"".join(source.read_bytes() for source in sources)
+    name = hashlib.sha256(key).hexdigest()[:16] + ".js"
+    if not (folder / name).is_file():
+        from ...models import sam_onnx
+
+        networks = sam_onnx.export(model.network)
+        _write(folder, name, {part: _packed(onnx) for part, onnx in networks.items()})
+    return {"file": name, "bytes": (folder / name).stat().st_size}
+
+
+def write_picture(
+    model: Sam, embedding: SamEmbedding, truths: Mapping[str, str], folder: Path
+) -> str:
+    """What the decoder needs of one picture as a file in `folder`; returns its name.
+
+    truths: of each task, the true mask on the image's grid as COCO's compressed run lengths.
+    """
+    features = embedding.features.cpu().half().numpy()
+    content = {
+        "features": _packed(features.tobytes()),
+        "shape": features.shape,
+        "low": [4 * n for n in features.shape[2:]],  # of the decoder's logits
+        "padded": model.network.image_encoder.img_size,
+        "seen": embedding.resized,
+        "truths": truths,
+    }
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16] + ".js"
+    if not (folder / name).is_file():
+        _write(folder, name, content)
+    return name
+
+
+def write_runtime(packages: Path, folder: Path) -> int:
+    """ONNX Runtime Web and decoder.js as runtime.js in `folder`; returns its size in bytes.
+
+    packages: folder of package.json and package-lock.json. Raises BadInputError if npm cannot be
+    had.
+    """
+    target, root = folder / "runtime.js", Path(__file__).parent
+    parts = [
+        packages / "package-lock.json",
+        *(root / name for name in ("contours.js", "decoder.js", "in_page.py")),
+    ]
+    key = f"// {hashlib.sha256(b''.join(path.read_bytes() for path in parts)).hexdigest()}\n"
+    if target.is_file():
+        with target.open(encoding="utf-8") as file:
+            if file.readline() == key:
+                return target.stat().st_size
+        target.unlink()  # of other versions: better none than one that does not fit the pages
+    script, module, binary = (path.read_bytes() for path in npm_files(packages, RUNTIME))
+    packed = {"module": _packed(module), "binary": _packed(binary)}
+    ours = "\n".join((root / name).read_text("utf-8") for name in ("contours.js", "decoder.js"))
+    ours = re.sub(r"^export ", "", ours, flags=re.MULTILINE)
+    text = re.sub("^//# sourceMappingURL=.*", "", script.decode(), flags=re.MULTILINE)
+    text += f"\nwindow.medsamInPage.packed = {json.dumps(packed)};\n(() => {{\n{ours}}})();\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix(".part")
+    temporary.write_text(key + text, encoding="utf-8")
+    os.replace(temporary, target)
+    return target.stat().st_size
+
+
+def npm_files(packages: Path, names: Sequence[str]) -> list[Path]:
+    """Files of npm packages, downloaded once, in the versions and with the hashes that `packages`
+    pins.
+
+    packages: folder of package.json and package-lock.json. names: paths below node_modules.
+    Raises BadInputError without npm, or if what is not yet there cannot be fetched.
+    """
+    key = hashlib.sha256((packages / "package-lock.json").read_bytes()).hexdigest()[:16]
+    folder = cache_folder() / "npm" / key
+    if not all((folder / name).is_file() for name in names):
+        npm = shutil.which("npm")
+        if not npm:
+            raise BadInputError("npm is missing: install Node.js, which has it")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(packages / name, scratch)
+            options = [
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--fetch-retries=1",
+                "--fetch-timeout=60000",
+            ]
+            done = subprocess.run(
+                [npm, "ci", *options], cwd=scratch, capture_output=True, text=True
+            )
+            if done.returncode:
+                reasons = re.findall(r"^npm (?:error|ERR!) (.+)", done.stderr, re.MULTILINE) or [
+                    "npm failed"
+                ]
+                raise BadInputError(
+                    f"npm could not fetch what {packages}/package.json names: {reasons[0]}"
+                )
+            for name in names:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(Path(scratch, "node_modules", name), folder / name)
+    return [folder / name for name in names]
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+
+
+def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
+    """A script that registers content under its own name; it appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=folder, suffix=".part", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(f'(window.medsamInPage.files ??= {{}})["{name}"] = {json.dumps(content)};\n')
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, folder / name)

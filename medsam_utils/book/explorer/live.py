@@ -1,0 +1,319 @@
+"""The explorer with a kernel behind it: click on a case, and the models answer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import pandas as pd
+import traitlets
+
+from ...case import BadInputError, Case
+from ...clicks import PAPER, Click, Protocol
+from ...datasets import Dataset
+from ...models import Model, load_model
+from . import SCRIPT, STYLE, data_address, score, source
+from .annotation import Annotation
+from .annotation_files import FORMATS, files_of
+from .responses import Response, Responses
+from .run_lengths import from_run_lengths, run_lengths
+from .session import NOTHING, Key, Session, read_session
+from .subjects import Subjects
+
+LONGEST = 2500  # pixels of the picture's longest side; masks are always whole
+
+
+class Explorer(anywidget.AnyWidget):
+    """A widget in which models answer to clicks and boxes; `state` is all that is chosen.
+
+    state: {"dataset": title, "task": name, "case": id, "clicks": n or [[row, col, 1 or 0], ...]},
+    and where chosen "box": [first row, first col, last row, last col] (inclusive), "candidate":
+    {model: which of its masks counts instead of the protocol's choice}, "class": what the mask is
+    called if not like the task's class. A number of clicks means the first n of Algorithm 1, which
+    differ from model to model; a list is what every model is given, 1 for positive, 0 for negative.
+    What is missing or unknown is filled in: with the first there is, and with the prompts that this
+    object was given before.
+    """
+
+    _esm, _css = SCRIPT + source("annotate.js"), STYLE
+    state = traitlets.Dict().tag(sync=True)
+    choices = traitlets.Dict().tag(sync=True)
+    scene = traitlets.Dict().tag(sync=True)
+    answers = traitlets.List().tag(sync=True)
+    accepted = traitlets.List().tag(sync=True)
+    notice = traitlets.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        subjects: Dataset | str | Path | Sequence[Dataset | str | Path],
+        models: Mapping[str, Model] | Sequence[str] = ("sam_small", "grabcut"),
+        rows: pd.DataFrame | None = None,
+        state: Mapping[str, Any] | None = None,
+        protocol: Protocol = PAPER,
+        clicks: int = 9,
+    ) -> None:
+        """Show the first case, or what `state` says.
+
+        subjects: datasets, image files, or folders of images, with or without masks (see
+        `load_folder` and `load_images`). models: by name, or loaded. rows: of an evaluation; cases
+        are then sorted by the first model's IoU after one click. clicks: as many as the slider has.
+        """
+        self._models = (
+            models if isinstance(models, Mapping) else {name: load_model(name) for name in models}
+        )
+        self._subjects = Subjects(subjects, protocol, rows, next(iter(self._models)))
+        self._protocol, self._last, self._compare = protocol, clicks, False
+        self._session = Session()
+        self._shown: tuple = ()
+        super().__init__()
+        self.on_msg(self._receive)
+        self.state = dict(state or {"clicks": []})
+
+    # ---- the state, and what it shows
+
+    @traitlets.observe("state")
+    def _answer(self, change: Any = None) -> None:
+        """Fill in what the state leaves open, and let the models answer it."""
+        state = self._filled_in(self.state)
+        if state != self.state:
+            self.state = state  # comes back here
+            return
+        with self.hold_sync():
+            shown = state["dataset"], state["task"], state["case"]
+            if shown != self._shown:
+                self._shown = shown
+                self._show(state)
+            if not isinstance(state["clicks"], int):
+                self._session.record(
+                    self._subjects.key(state), {name: state.get(name) for name in NOTHING}
+                )
+            self.answers = [self._of_model(name, state) for name in self._models]
+            self.accepted = [
+                {**key._asdict(), "model": one.model}
+                for key, one in self._session.annotations.items()
+            ]
+
+    def _filled_in(self, state: Mapping[str, Any]) -> dict:
+        """A state that is whole."""
+        whole = self._subjects.whole(state)
+        if state.get("clicks") is None and not state.get("box"):
+            state = self._session.prompts(self._subjects.key(whole))
+        clicks = [] if state.get("clicks") is None else state["clicks"]
+        if isinstance(clicks, (list, tuple)):
+            others = {name: state[name] for name in ("box", "candidate") if state.get(name)}
+            return {**whole, "clicks": [list(click) for click in clicks], **others}
+        return {**whole, "clicks": min(max(int(clicks), 1), self._last)}
+
+    def _show(self, state: Mapping[str, Any]) -> None:
+        """Read a case, and forget what was computed for the one before."""
+        self._problem = ""
+        try:
+            case = self._subjects.load(state)
+        except BadInputError as error:
+            case = Case(
+                state["dataset"], state["case"], "", None, np.zeros((64, 64, 3), np.uint8), {}
+            )
+            self._problem = str(error)
+        truth = case.masks.get(self._subjects.class_of(state))
+        truth = truth if truth is not None and truth.any() else None
+        self._responses = Responses(case, truth, state["task"], self._models, self._protocol)
+        code = f"{self._subjects.code}, {list(self._models)!r}"
+        self.choices = {
+            **self._subjects.choices(state),
+            "last": self._last,
+            "live": True,
+            "code": code,
+        }
+        self.scene = {
+            "image": data_address(case.image, LONGEST, quality=90),
+            "shape": list(case.image.shape[:2]),
+            "step": 1,
+            "truth": None if truth is None else run_lengths(truth),
+        }
+
+    def _of_model(self, name: str, state: Mapping[str, Any]) -> dict:
+        """What is shown of one model: its answer to the prompts, and Algorithm 1's beside it if
+        asked for."""
+        answer = {"model": name, "clicks": [], "mask": "", "iou": None, "predicted": None, "candidates": [],
+                  "chosen": -1, "simulated": None, "problem": self._problem, "accepted": False}  # fmt: skip
+        if self._problem:
+            return answer
+        try:
+            clicks, box = self._given(name, state)
+            answer["clicks"] = _as_lists(clicks)
+            if clicks or box:
+                response = self._responses.respond(name, clicks, box)
+                chosen = _candidate(name, state, response)
+                candidates = zip(
+                    map(score, response.predicted_iou), map(score, response.iou), strict=True
+                )
+                answer["candidates"] = [list(pair) for pair in candidates]
+                answer["mask"] = run_lengths(response.masks[chosen].mask())
+                answer["chosen"], answer["problem"] = chosen, response.note
+                answer["predicted"], answer["iou"] = answer["candidates"][chosen]
+            if self._compare and self._responses.truth is not None and clicks:
+                simulated = self._responses.simulated(name, len(clicks))
+                beside = self._responses.respond(name, simulated)
+                answer["simulated"] = {
+                    "clicks": _as_lists(simulated),
+                    "iou": score(beside.iou[beside.chosen]),
+                }
+        except (
+            BadInputError
+        ) as error:  # weights that are missing, say: the other models still answer
+            answer["problem"] = str(error)
+        annotation = self._session.annotations.get(self._subjects.key(state))
+        answer["accepted"] = bool(
+            annotation and (annotation.model, annotation.counts) == (name, answer["mask"])
+        )
+        return answer
+
+    def _given(self, name: str, state: Mapping[str, Any]) -> tuple[tuple[Click, ...], tuple | None]:
+        """The clicks and the box that a model is shown."""
+        if isinstance(state["clicks"], int):
+            known = self._responses.truth is not None
+            return (self._responses.simulated(name, state["clicks"]) if known else ()), None
+        box = tuple(state["box"]) if state.get("box") else None
+        return tuple(
+            Click(row, col, bool(positive), 0.0, 0) for row, col, positive in state["clicks"]
+        ), box
+
+    # ---- what can be done
+
+    def _receive(self, widget: Any, content: Mapping[str, Any], buffers: Any) -> None:
+        """A message of the page: {what to do: [arguments]}."""
+        can = {
+            "compare": self.compare,
+            "next": self.next_click,
+            "undo": self.undo,
+            "accept": self.accept,
+            "withdraw": self.withdraw,
+            "save": self.save,
+            "resume": self.resume,
+        }
+        for name, arguments in content.items():
+            try:
+                can[name](*arguments)
+            except (BadInputError, OSError) as error:
+                self.notice = str(error)
+
+    def compare(self, on: bool = True) -> None:
+        """Show Algorithm 1's clicks beside one's own, and the IoU after as many."""
+        self._compare = on
+        self._answer()
+
+    def next_click(self, name: str | None = None) -> None:
+        """Let Algorithm 1 click where a model, by default the first, is most wrong."""
+        name = name or next(iter(self._models))
+        if self._responses.truth is None or self._problem:
+            return
+        clicks, box = self._given(name, self.state)
+        mask = None
+        if clicks or box:
+            response = self._responses.respond(name, clicks, box)
+            mask = response.masks[_candidate(name, self.state, response)]
+        if click := self._responses.next_click(clicks, mask):
+            self.state = {**self.state, "clicks": _as_lists((*clicks, click))}
+
+    def undo(self) -> None:
+        """Take back the last click, box or choice of a candidate on this object."""
+        if isinstance(self.state["clicks"], int):
+            self.state = {**self.state, "clicks": max(1, self.state["clicks"] - 1)}
+            return
+        self.state = {**self.state, **self._session.undo(self._subjects.key(self.state))}
+
+    def accept(self, name: str | None = None) -> None:
+        """Take the mask that a model, by default the first, shows now as the annotation of this
+        object.
+
+        Raises BadInputError if there is none, or it is empty.
+        """
+        name = name or next(iter(self._models))
+        answer = next(a for a in self.answers if a["model"] == name)
+        if not answer["mask"] or not from_run_lengths(answer["mask"], self.scene["shape"]).any():
+            raise BadInputError(
+                f"{name} shows no mask that could be accepted: click, or draw a box"
+            )
+        key = self._subjects.key(self.state)
+        self._session.annotations[key] = Annotation(
+            *key,
+            model=name,
+            clicks=answer["clicks"],
+            box=self.state.get("box"),
+            candidate=answer["chosen"],
+            size=self.scene["shape"],
+            counts=answer["mask"],
+        )
+        self.notice = f"accepted: {key.class_name} in {key.case}, by {name}"
+        self._answer()
+
+    def withdraw(self, *key: str) -> None:
+        """Take back what was accepted of an object (dataset, task, case, class), by default the
+        shown one."""
+        key = Key(*key) if key else self._subjects.key(self.state)
+        if self._session.annotations.pop(key, None):
+            self.notice = f"withdrawn: {key.class_name} in {key.case}"
+        self._answer()
+
+    # ---- sessions
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """All that was done, as plain values that can be kept and set again.
+
+        version; state; objects: of each that was prompted, its dataset, task, case, class_name and
+        history, which ends with what it is prompted with now; annotations: what was accepted, see
+        `Annotation`.
+        """
+        return self._session.values(self.state)
+
+    @session.setter
+    def session(self, values: Mapping[str, Any]) -> None:
+        """Go on from a session; raises BadInputError if it is about cases that are not here."""
+        for one in (*values["objects"], *values["annotations"], values["state"]):
+            self._subjects.source(one["dataset"], one["case"])
+        self._session.take_up(values)
+        self.state = dict(values["state"])
+        self._answer()
+
+    def save(
+        self, folder: str | Path, formats: Collection[str] = FORMATS, replace: bool = False
+    ) -> list[Path]:
+        """Write session.json and the accepted masks into a folder; the paths written.
+
+        formats: of nifti (one file per volume and class), png (per slice and class) and coco. What
+        this explorer wrote there, or resumed from there, is renewed. Raises BadInputError if other
+        files have such names, unless replace.
+        """
+        folder = Path(folder).expanduser()
+        paths = self._session.save(folder, self.state, self._subjects.source, formats, replace)
+        self.notice = f"saved: {len(paths)} files in {folder}"
+        return paths
+
+    def resume(self, path: str | Path) -> None:
+        """Go on from a session that was saved: its folder, or its session.json.
+
+        Raises BadInputError if it cannot be read, or is about cases that are not here.
+        """
+        path = Path(path).expanduser()
+        file = path / "session.json" if path.is_dir() else path
+        self.session = read_session(file)
+        if file.name == "session.json":
+            self._session.own(
+                [file.with_name(name) for name in files_of(self.session, self._subjects.source)]
+            )
+        self.notice = f"resumed: {file}, {len(self.accepted)} accepted"
+
+
+def _candidate(name: str, state: Mapping[str, Any], response: Response) -> int:
+    """Which candidate of a model counts: the one chosen by hand, or the protocol's choice."""
+    by_hand = state.get("candidate", {}).get(name)
+    return by_hand if by_hand in range(len(response.masks)) else response.chosen
+
+
+def _as_lists(clicks: Sequence[Click]) -> list[list[int]]:
+    """Clicks as a state holds them."""
+    return [[click.row, click.col, int(click.positive)] for click in clicks]

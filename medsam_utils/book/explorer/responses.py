@@ -1,0 +1,104 @@
+"""What models answer to prompts on one case, each question computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...boxed_mask import BoxedMask
+from ...case import BadInputError, Case
+from ...clicks import Click, Protocol, click_rng, next_click
+from ...metrics import iou
+from ...models import Model
+
+Box = tuple[int, int, int, int]
+"""(first row, first col, last row, last col), inclusive."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """Candidate masks of a model, their predicted and true IoU (NaN where there is none), and which
+    counts.
+
+    note: why a prompt was left out, or empty.
+    """
+
+    masks: list[BoxedMask]
+    predicted_iou: list[float]
+    iou: list[float]
+    chosen: int
+    note: str = ""
+
+
+class Responses:
+    """Models before one case. truth: bool H x W, or None where it is not known; task: its name."""
+
+    def __init__(
+        self,
+        case: Case,
+        truth: np.ndarray | None,
+        task: str,
+        models: Mapping[str, Model],
+        protocol: Protocol,
+    ) -> None:
+        """Encode nothing yet: a model does that when it is first asked."""
+        self.case, self.task, self.models, self.protocol = case, task, models, protocol
+        self.truth = None if truth is None else BoxedMask.of(truth)
+        self._embeddings: dict[str, Any] = {}
+        self._responses: dict[tuple, Response] = {}
+
+    def respond(self, name: str, clicks: tuple[Click, ...], box: Box | None = None) -> Response:
+        """Answer of a model to clicks, a box, or both; one that takes no box answers the clicks
+        alone.
+
+        Raises BadInputError for a model that cannot be had, or is given nothing that it takes.
+        """
+        key = name, clicks, box
+        if key not in self._responses:
+            try:
+                self._responses[key] = self._respond(name, clicks, box)
+            except BadInputError as error:
+                if box is None or not clicks:
+                    raise
+                self._responses[key] = self._respond(
+                    name, clicks, None, f"{error}; these are its clicks alone"
+                )
+        return self._responses[key]
+
+    def _respond(
+        self, name: str, clicks: tuple[Click, ...], box: Box | None, note: str = ""
+    ) -> Response:
+        """Let a model predict."""
+        model = self.models[name]
+        if name not in self._embeddings:
+            self._embeddings[name] = model.encode(self.case.image)
+        boxes = {} if box is None else {"boxes": np.array([box])}
+        prediction = model.predict(self._embeddings[name], [clicks], **boxes)
+        masks = [prediction.boxed_mask(0, i) for i in range(prediction.logits.shape[1])]
+        true = [np.nan if self.truth is None else iou(mask, self.truth) for mask in masks]
+        confident = int(prediction.most_confident()[0])
+        best = int(np.argmax(np.nan_to_num(true)))
+        chosen = {"most_confident": confident, "first": 0, "oracle": best}[
+            self.protocol.mask_choice
+        ]
+        return Response(masks, prediction.predicted_iou[0].tolist(), true, chosen, note)
+
+    def next_click(self, clicks: tuple[Click, ...], mask: BoxedMask | None) -> Click | None:
+        """Algorithm 1's next click after any clicks and the mask they gave, None where nothing is
+        wrong."""
+        case = self.case
+        rng = click_rng(self.protocol, case.dataset, case.case_id, self.task, len(clicks) + 1)
+        return next_click(self.truth, mask, self.protocol, rng, case.foreground)
+
+    def simulated(self, name: str, count: int) -> tuple[Click, ...]:
+        """The first clicks of Algorithm 1 for a model, fewer if nothing is wrong any more."""
+        clicks: tuple[Click, ...] = ()
+        mask = None
+        while len(clicks) < count and (click := self.next_click(clicks, mask)):
+            clicks = (*clicks, click)
+            response = self.respond(name, clicks)
+            mask = response.masks[response.chosen]
+        return clicks

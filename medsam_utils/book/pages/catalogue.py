@@ -1,0 +1,187 @@
+"""The tables of all datasets and models, and the datasets' passports, for the pages that list them;
+HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML
+
+from ...case import BadCaseError, BadInputError, CaseReference
+from ...datasets import DATASETS, Dataset
+from ...datasets.fetch import way_of
+from ...demo import load_dataset
+from ...models import MODELS, ModelEntry
+from .page import box, scrolling
+from .passport import passport
+
+MODALITIES = ("MRI", "X-ray", "Ultrasound", "CT", "PET")
+"""In the order of the study's Table 1."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """What of a dataset is there now. objects: None if its masks were not read; error: why nothing
+    is."""
+
+    level: str
+    images: int = 0
+    patients: int = 0
+    objects: int | None = None
+    error: str = ""
+
+
+def names_of(text: str) -> list[str]:
+    """Return the names in a text, or for "all" every name, by modality, the study's own first.
+
+    Raises BadInputError for an unknown name, when it is loaded.
+    """
+    if text != "all":
+        return text.split()
+    order = {modality: place for place, modality in enumerate(MODALITIES)}
+    return sorted(
+        DATASETS,
+        key=lambda name: (
+            order[DATASETS[name].modality],
+            DATASETS[name].passport.study_images is None,
+        ),
+    )
+
+
+def count(dataset: Dataset, read_up_to: int) -> Count:
+    """Count images, patients and objects; reads masks if there are at most `read_up_to` cases.
+
+    With masks read, an image counts if an object is in it; else every image that is listed, some of
+    which may turn out to be empty. A dataset that cannot be listed is an error to show, not one
+    that stops.
+    """
+    try:
+        references = dataset.list().references
+    except BadInputError as error:
+        return Count(dataset.level, error=str(error).splitlines()[0])
+    objects = None
+    if len(references) <= read_up_to:
+        held = {reference: _objects(dataset, reference) for reference in references}
+        references = [reference for reference in references if held[reference]]
+        objects = sum(held.values())
+    patients = len({reference.patient_id for reference in references})
+    return Count(dataset.level, len(references), patients, objects)
+
+
+def _objects(dataset: Dataset, reference: CaseReference) -> int:
+    """Number of classes that have a pixel in a case, 0 if it cannot be read."""
+    try:
+        return sum(bool(mask.any()) for mask in dataset.load(reference).masks.values())
+    except BadCaseError:
+        return 0
+
+
+def counts(names: Iterable[str], data: str | None, read_up_to: int) -> dict[str, Count]:
+    """Count every dataset, the real files if they are below `data`, else its phantoms."""
+    return {name: count(load_dataset(name, data), read_up_to) for name in names}
+
+
+def banner(counted: dict[str, Count]) -> HTML:
+    """Says which counts are those of phantoms; empty if none is."""
+    drawn = [name for name, found in counted.items() if found.level == "demo"]
+    if not drawn:
+        return HTML("")
+    return HTML(
+        box(
+            "warning",
+            "Demo: these are not medical images",
+            "Where a dataset is not here, <strong>phantoms</strong> stand in for it, drawn in the "
+            "same file format by a program, and it is they that are counted. With the real datasets the "
+            "same page counts those: <code>make book DATA=folder</code>.",
+        )
+    )
+
+
+def answer(counted: dict[str, Count]) -> HTML:
+    """How many of the datasets are here, in one sentence."""
+    here = [found for found in counted.values() if found.level == "measured" and not found.error]
+    images = sum(found.images for found in here)
+    patients = sum(found.patients for found in here)
+    held = f", with {images:,} images of {patients:,} patients" if here else ""
+    missing = sum(found.level == "demo" for found in counted.values())
+    text = f"<strong>{len(here)} of {len(counted)}</strong> datasets are here{held}"
+    text += f"; phantoms stand in for {missing}" if missing else ""
+    return HTML(f'<p class="medsam-answer">{text}.</p>')
+
+
+def table(counted: dict[str, Count]) -> HTML:
+    """The study's Table 1 with our columns: a line for each dataset."""
+    lines = [_line(DATASETS[name], found) for name, found in counted.items()]
+    text = pd.DataFrame(lines).to_html(
+        index=False, border=0, na_rep="", escape=False, classes="table"
+    )
+    return scrolling(text, "medsam-words medsam-catalogue")
+
+
+def _line(entry: Dataset, found: Count) -> dict[str, str]:
+    card = entry.passport
+    # Where masks were not read, the number of images is an upper bound.
+    images = f"{found.images:,}" if found.objects is not None else f"up to {found.images:,}"
+    objects = f"{found.objects:,}" if found.objects is not None else "not counted"
+    here = ["–"] * 3 if found.error else [images, f"{found.patients:,}", objects]
+    classes, rule = escape(", ".join(entry.classes)), escape(card.count_rule)
+    words = [f"<strong>{escape(found.error)}</strong>"] if found.error else []
+    return {
+        "Dataset": f"{escape(entry.title)}<br><code>{entry.name}</code><br>{classes}",
+        "Images in the study": f"{card.study_images:,}" if card.study_images else "–",
+        "Here": found.level,
+        **dict(zip(("Images", "Patients", "Objects"), here, strict=True)),
+        "Fetched": way_of(entry.name),
+        "What counts as an image; licence": "<br>".join(
+            [*words, rule, f"licence: {escape(card.licence)}"]
+        ),
+    }
+
+
+def passports(names: Sequence[str]) -> HTML:
+    """The passport of each dataset, closed until it is clicked."""
+    return HTML("".join(passport(DATASETS[name]).data for name in names))
+
+
+def models_table() -> HTML:
+    """A line for each model of the registry: its name, the size of its weights, how they are had,
+    terms."""
+    lines = [
+        {
+            "Model": f"{escape(entry.title)}<br><code>{name}</code>",
+            "Weights": _size_of(entry),
+            "How they are had": escape(_source_of(entry)),
+            "Licence": escape(entry.licence),
+            "Cite": escape(entry.citation),
+        }
+        for name, entry in MODELS.items()
+    ]
+    text = pd.DataFrame(lines).to_html(index=False, border=0, escape=False, classes="table")
+    return scrolling(text, "medsam-words medsam-catalogue")
+
+
+def _size_of(entry: ModelEntry) -> str:
+    """Size of a model's weights in MB of a million bytes, a dash where it is not published."""
+    if entry.checkpoint and isinstance(entry.checkpoint.location, Path):
+        return f"{entry.checkpoint.location.stat().st_size / 1e6:,.1f} MB"
+    return (
+        f"{entry.checkpoint.size / 1e6:,.0f} MB"
+        if entry.checkpoint and entry.checkpoint.size
+        else "–"
+    )
+
+
+def _source_of(entry: ModelEntry) -> str:
+    """Where a model's weights come from, and what they are verified with."""
+    if not entry.checkpoint:
+        return f"by path: {entry.by_hand}" if entry.by_hand else "needs none"
+    if isinstance(entry.checkpoint.location, Path):
+        return "in the repository"
+    known = (
+        "the published hash" if entry.checkpoint.known_sha256 else "the hash of the first download"
+    )
+    return f"downloaded on first use, verified with {known}"

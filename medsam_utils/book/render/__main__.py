@@ -1,0 +1,67 @@
+"""Command line of the renderer: `python -m medsam_utils.book.render`, which `make book` calls."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ...case import BadInputError
+from .build import build_book
+from .execute import execute_pages
+from .pages import checked, own_chapter, read_pages
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    options.add_argument(
+        "--data", help="folder of real datasets; default: the environment's MEDSAM_DATA"
+    )
+    options.add_argument("--models", help='models of every page, such as "sam_vit_b grabcut"')
+    options.add_argument("--device", help="cpu, cuda, cuda:1, mps")
+    options.add_argument(
+        "--jobs", type=int, help="notebooks executed at a time; default: one for each core"
+    )
+    options.add_argument("--root", type=Path, help="folder of runs.yml; default: this one")
+    parser = argparse.ArgumentParser(
+        "medsam_utils.book.render", parents=[options], description=__doc__
+    )
+    chapter = parser.add_subparsers(dest="command").add_parser(
+        "chapter", parents=[options], help="a page of the book from your own folder"
+    )
+    chapter.add_argument("folder", type=Path, help="has images/ and masks/ with equal file names")
+    chapter.add_argument(
+        "--title", default="", help="heading of the page; default: the folder's name"
+    )
+    given = parser.parse_args(arguments)
+    # suppressed defaults: an option may stand before or after `chapter`, and neither overwrites the
+    # other
+    values = {name: value for name, value in vars(given).items() if value}
+    root, jobs = values.get("root", Path()), values.get("jobs") or os.cpu_count() or 1
+    overrides = {name: values[name] for name in ("data", "models", "device") if name in values}
+    if "data" in overrides:
+        overrides["data"] = str(Path(overrides["data"]).expanduser().resolve())
+    try:
+        if given.command == "chapter":
+            page = own_chapter(given.folder, given.title, overrides)
+            if execute_pages([checked(page, root, {})], root, 1):
+                page.path(root).unlink(
+                    missing_ok=True
+                )  # nothing of it is worth keeping; the error is printed
+                return 1
+            failed = []
+        else:
+            failed = execute_pages(read_pages(root, overrides), root, jobs)
+    except BadInputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    status = build_book(root)
+    if failed:
+        print(f"failed pages, each shows its error: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

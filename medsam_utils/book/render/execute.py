@@ -1,0 +1,105 @@
+"""Pages -> executed notebooks, several at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import nbformat
+import papermill
+
+from .pages import Page, record, source
+from .state import code_state, fingerprint
+
+
+def execute(page: Page, root: Path, key: str, threads: int) -> str:
+    """Execute one page in a kernel of its own; returns "" or what went wrong and in which cell.
+
+    The page appears under its name only when it is complete. A page whose cell fails is written
+    too, with the error where it happened, but without its key, so that it is executed again next
+    time.
+    """
+    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):
+        os.environ[f"{name}_NUM_THREADS"] = str(threads)  # PyTorch follows OMP's
+    target, failure = page.path(root), ""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["IPYTHONDIR"] = (
+            folder  # kernels that start together would race to make one profile
+        )
+        executed = Path(folder, "page.ipynb")
+        try:
+            papermill.execute_notebook(
+                source(page, root),
+                executed,
+                page.values,
+                cwd=root,
+                progress_bar=False,
+                store_widget_state=False,
+                extra_arguments=[
+                    "--log-level=CRITICAL"
+                ],  # else each kernel warns that it listens on localhost
+            )
+        except papermill.PapermillExecutionError as error:
+            first_line = error.source.strip().splitlines()[0]
+            failure, key = (
+                f"cell {error.cell_index} (`{first_line}`): {error.ename}: {error.evalue}",
+                "",
+            )
+        notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata["medsam"] = {
+        "key": key,
+        "page": asdict(replace(page, everywhere={}, overrides={})),
+    }
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        tags = cell.metadata.setdefault("tags", [])
+        # A cell that only defines something is in the notebook to download.
+        silent = "hide-input" in tags and not cell.get("outputs")
+        if silent or {"parameters", "injected-parameters"} & set(tags):
+            tags.append(
+                "remove-cell"
+            )  # only now: papermill looks for the parameters cell by its tag
+    temporary = target.with_suffix(".tmp")
+    nbformat.write(notebook, temporary)
+    os.replace(temporary, target)
+    return failure
+
+
+def execute_pages(pages: list[Page], root: Path, jobs: int) -> list[str]:
+    """Execute the pages whose inputs changed, `jobs` at a time, a kernel each; returns the failed
+    ones."""
+    code = code_state(root)
+    keys = {page.page: fingerprint(page, root, code) for page in pages}
+    changed = [page for page in pages if record(page.path(root)).get("key") != keys[page.page]]
+    jobs = max(1, min(jobs, len(changed)))
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    failed, done = [], len(pages) - len(changed)
+    print(
+        f"{len(pages)} pages, {done} unchanged, {len(changed)} to execute, {jobs} at a time",
+        flush=True,
+    )
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
+        clock = time.perf_counter()
+        running = {
+            pool.submit(execute, page, root, keys[page.page], threads): page for page in changed
+        }
+        for future in as_completed(running):
+            # whatever stopped one page, such as a killed kernel, the others go on
+            page, error = running[future].page, future.exception()
+            failure = f"{type(error).__name__}: {error}" if error else future.result()
+            done += 1
+            outcome = f"FAILED, {failure}" if failure else "done"
+            print(
+                f"[{done}/{len(pages)}] {page} {outcome} ({time.perf_counter() - clock:.0f} s)",
+                flush=True,
+            )
+            failed += [page] if failure else []
+    return failed

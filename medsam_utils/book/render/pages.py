@@ -1,0 +1,140 @@
+"""runs.yml -> pages: which notebook runs with which parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+import yaml
+
+from ...case import BadInputError
+
+PAGES = Path("book/pages")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One line of runs.yml: which notebook runs with which parameters, and the page that it
+    becomes."""
+
+    page: str
+    notebook: str
+    title: str
+    parameters: dict[str, Any]
+    everywhere: dict[str, Any] = field(default_factory=dict)
+    """Of all pages: the page's own parameters win over them, and they are not remembered."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Of this call only, such as --models: they win over the parameters, and are not remembered."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What papermill injects."""
+        return self.everywhere | self.parameters | self.overrides
+
+    def path(self, root: Path) -> Path:
+        """The executed notebook."""
+        return root / PAGES / f"{self.page}.ipynb"
+
+
+def read_runs(root: Path) -> dict[str, Any]:
+    """Content of root/runs.yml: `everywhere`, the parameters of all pages, and `pages`.
+
+    Raises BadInputError if it has another form.
+    """
+    runs = yaml.safe_load((root / "runs.yml").read_text(encoding="utf-8"))
+    if not isinstance(runs, dict) or not isinstance(runs.get("pages"), list):
+        raise BadInputError(
+            f"{root / 'runs.yml'} has no list `pages:`: see the one of the repository"
+        )
+    return {"everywhere": {}, **runs}
+
+
+def read_pages(root: Path, overrides: dict[str, str]) -> list[Page]:
+    """Pages of root/runs.yml and the reader's own chapters, ready to execute.
+
+    overrides: parameter values for every page whose notebook has that parameter.
+    Raises BadInputError for a parameter that a notebook does not have; it lists those that it has.
+    """
+    pages = [Page(**{"parameters": {}, **run}) for run in read_runs(root)["pages"]]
+    for path in sorted((root / PAGES / "own").glob("*.ipynb")):
+        page = Page(**record(path)["page"])
+        if Path(page.parameters["folder"]).is_dir():
+            pages.append(page)
+        else:
+            print(f"{page.page} stays as it is: {page.parameters['folder']} is missing")
+    return [checked(page, root, overrides) for page in pages]
+
+
+def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
+    """The page with those parameters of all pages, and those overrides, that its notebook knows.
+
+    Raises BadInputError for a missing notebook, and for an unknown parameter, with which papermill
+    alone would go on with the default.
+    """
+    if not (root / page.notebook).is_file():
+        raise BadInputError(
+            f"page {page.page}: {page.notebook} is missing below {root.resolve()}: correct runs.yml"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "notebook.ipynb")
+        nbformat.write(jupytext.read(root / page.notebook), copy)
+        known = papermill.inspect_notebook(copy)
+    if unknown := sorted(set(page.parameters) - set(known)):
+        meaning = "\n".join(
+            f"  {name} = {known[name]['default']}  {known[name]['help']}" for name in known
+        )
+        fact = f"page {page.page}: {page.notebook} has no parameter {', '.join(unknown)}"
+        raise BadInputError(f"{fact}; it has\n{meaning}")
+    everywhere = read_runs(root)["everywhere"]
+    return replace(
+        page,
+        everywhere={name: value for name, value in everywhere.items() if name in known},
+        overrides={name: value for name, value in overrides.items() if name in known},
+    )
+
+
+def source(page: Page, root: Path) -> nbformat.NotebookNode:
+    """The notebook that is executed: its text, with the page's title as first heading."""
+    notebook = jupytext.read(root / page.notebook)
+    title = re.sub(r"([\\`*_{}\[\]<>#|$])", r"\\\1", page.title)  # a title is text, not Markdown
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and re.search(r"^# ", cell.source, re.MULTILINE):
+            cell.source = re.sub(
+                r"^# .*", lambda _: f"# {title}", cell.source, count=1, flags=re.MULTILINE
+            )
+            return notebook
+    raise BadInputError(
+        f"{page.notebook} has no heading `# ...` to carry the title of page {page.page}: add one"
+    )
+
+
+def record(path: Path) -> dict[str, Any]:
+    """What `execute` left in the metadata of an executed page: its fingerprint and its line of
+    runs.yml."""
+    return nbformat.read(path, as_version=4).metadata.get("medsam", {}) if path.is_file() else {}
+
+
+def own_chapter(folder: Path, title: str, options: dict[str, str]) -> Page:
+    """The page of a reader's own folder with images/ and masks/: notebooks/dataset.py with that
+    folder.
+
+    Raises BadInputError if the folder is missing.
+    """
+    if not folder.is_dir():
+        raise BadInputError(
+            f"{folder} is missing: give a folder with images/ and masks/, see book/run.md"
+        )
+    title = title or folder.resolve().name
+    slug = (
+        re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+        or hashlib.sha256(title.encode()).hexdigest()[:8]
+    )
+    parameters = {"folder": str(folder.resolve()), "title": title, **options}
+    return Page(f"own/{slug}", "notebooks/dataset.py", title, parameters)

@@ -1,0 +1,2 @@
+"""Ways of using SAM beyond the study: masks of everything, fine-tuning, propagation through a
+volume."""

@@ -1,0 +1,165 @@
+"""What training the small networks from nothing and fine-tuning SAM have in common."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor, nn
+
+
+def click_in(
+    region: np.ndarray, rng: np.random.Generator, taken: list, reach: int
+) -> tuple[int, int]:
+    """Choose a (row, col) in a region, bool h x w: its innermost pixel, or in one of four cases a
+    random one.
+
+    taken: clicks of the same round; another one goes elsewhere than within `reach` pixels of them.
+    """
+    if rng.random() < 0.25:
+        return tuple(rng.choice(np.argwhere(region)))
+    distance = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    for row, col in taken:
+        distance[max(0, row - reach) : row + reach + 1, max(0, col - reach) : col + reach + 1] *= (
+            0.1
+        )
+    return np.unravel_index(np.argmax(distance), distance.shape)
+
+
+def decode(
+    sam: Sam, embeddings: Tensor, points: Tensor, labels: Tensor, previous: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Decode one object per row, of any images: logits B x 3 x 4h x 4w and predicted IoU B x 3.
+
+    embeddings: B x C x h x w. points: B x N x 2, (x, y) in pixels of the encoder's input. labels: B
+    x N, 1 positive, 0 negative, -1 no point. previous: logits B x 1 x 4h x 4w. segment-anything
+    decodes the objects of one image at a time; added to the dense prompt, the embeddings of many go
+    through one call.
+    """
+    with torch.autocast(points.device.type, enabled=False):  # positions need float32
+        sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=previous)
+        position = sam.prompt_encoder.get_dense_pe()
+    return sam.mask_decoder(
+        image_embeddings=torch.zeros_like(embeddings[:1]),
+        image_pe=position,
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense + embeddings,
+        multimask_output=True,
+    )
+
+
+class Training:
+    """A network, the running average of its weights, its optimizers, and the checkpoint to go on
+    from.
+
+    history: what is noted of each step, a tuple of numbers. average: the weights that are kept in
+    the end.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        inner: Callable[[str, Tensor], bool],
+        folder: str,
+        name: str,
+        resume: bool,
+    ) -> None:
+        """inner: tells of each parameter whether Muon trains it (Jordan et al. 2024), else AdamW
+        does.
+
+        folder: where name_checkpoint.pt and, in float16, name.pt are written; empty: nowhere.
+        """
+        self.network, self.average = network.train(), copy.deepcopy(network)
+        groups = {True: [], False: []}
+        for key, parameter in network.named_parameters():
+            groups[bool(inner(key, parameter))].append(parameter)
+        self.optimizers = [
+            torch.optim.Muon(groups[True], weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(groups[False], weight_decay=0.02),
+        ]
+        self.folder, self.name, self.start, self.history = folder and Path(folder), name, 0, []
+        self.checkpoint = Path(folder, f"{name}_checkpoint.pt")
+        if folder and resume and self.checkpoint.exists():
+            device = next(network.parameters()).device
+            state = torch.load(self.checkpoint, map_location=device, weights_only=True)
+            saved = [state["model"], state["average"], *state["optimizers"]]
+            for part, of_part in zip(
+                (self.network, self.average, *self.optimizers), saved, strict=True
+            ):
+                part.load_state_dict(of_part)
+            self.start = state["step"]
+
+    def steps(
+        self,
+        loader: Iterable,
+        steps: int,
+        minutes: float,
+        fall: float,
+        rate: float,
+        save_every: int,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the number of each step and what the loader gives for it; when asked for the next,
+        learn.
+
+        Whoever asks has called `backward` by then. The rate rises over 200 steps to `rate` (Muon's:
+        twice as high) and falls to zero over the last part, `fall`, of all steps or minutes,
+        whichever ends first.
+        """
+        began, step = time.monotonic(), self.start - 1
+        for step, drawn in enumerate(loader, self.start):
+            remaining = min(1 - step / steps, 1 - (time.monotonic() - began) / (60 * minutes))
+            if remaining <= 0:
+                step -= 1
+                break
+            for optimizer, factor in zip(self.optimizers, (2, 1), strict=True):
+                optimizer.param_groups[0]["lr"] = (
+                    factor * rate * min(1, (step + 1) / 200, remaining / fall)
+                )
+            yield step, drawn
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            for optimizer in self.optimizers:
+                optimizer.step()
+            self.network.zero_grad()
+            decay = min(0.997, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for old, new in zip(
+                    self.average.parameters(), self.network.parameters(), strict=True
+                ):
+                    old.lerp_(new, 1 - decay)
+            if (step + 1) % 50 == 0:
+                seconds = (time.monotonic() - began) / len(self.history)
+                recent = np.mean(self.history[-50:], 0).round(3).tolist()
+                print(f"step {step + 1}: {recent}, {seconds:.2f} s a step", flush=True)
+            if (step + 1) % save_every == 0:
+                self.save(step + 1)
+        if step >= self.start:
+            self.save(step + 1)
+
+    def save(self, step: int) -> None:
+        """Write the checkpoint after so many steps, and the averaged weights in float16."""
+        if not self.folder:
+            return
+        state = {
+            "step": step,
+            "model": self.network.state_dict(),
+            "average": self.average.state_dict(),
+        }
+        state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
+        write(state, self.checkpoint)
+        weights = {key: value.half() for key, value in self.average.state_dict().items()}
+        write(weights, self.folder / f"{self.name}.pt")
+
+
+def write(content: Any, path: Path) -> None:
+    """Save tensors beside the target, then rename: an interruption leaves the old file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
