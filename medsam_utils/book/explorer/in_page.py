@@ -15,16 +15,13 @@ import importlib.metadata
 import json
 import os
 import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache import cache_folder
-from ...case import BadInputError
 from ...models import WITHOUT_BOXES
+from ...packages import npm_files
 from .run_lengths import run_lengths
 
 if TYPE_CHECKING:  # imported where a decoder is written: only then are torch and torchvision needed
@@ -138,46 +135,6 @@ def write_runtime(packages: Path, folder: Path) -> int:
     temporary.write_text(key + text, encoding="utf-8")
     os.replace(temporary, target)
     return target.stat().st_size
-
-
-def npm_files(packages: Path, names: Sequence[str]) -> list[Path]:
-    """Files of npm packages, downloaded once, in the versions and with the hashes that `packages`
-    pins.
-
-    packages: folder of package.json and package-lock.json. names: paths below node_modules.
-    Raises BadInputError without npm, or if what is not yet there cannot be fetched.
-    """
-    key = hashlib.sha256((packages / "package-lock.json").read_bytes()).hexdigest()[:16]
-    folder = cache_folder() / "npm" / key
-    if not all((folder / name).is_file() for name in names):
-        npm = shutil.which("npm")
-        if not npm:
-            raise BadInputError("npm is missing: install Node.js, which has it")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(packages / name, scratch)
-            options = [
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--fetch-retries=1",
-                "--fetch-timeout=60000",
-            ]
-            done = subprocess.run(
-                [npm, "ci", *options], cwd=scratch, capture_output=True, text=True
-            )
-            if done.returncode:
-                reasons = re.findall(r"^npm (?:error|ERR!) (.+)", done.stderr, re.MULTILINE) or [
-                    "npm failed"
-                ]
-                raise BadInputError(
-                    f"npm could not fetch what {packages}/package.json names: {reasons[0]}"
-                )
-            for name in names:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(Path(scratch, "node_modules", name), folder / name)
-    return [folder / name for name in names]
 
 
 def _packed(content: bytes) -> str:

