@@ -26,7 +26,7 @@ from loop import ellipses
 from playwright.sync_api import Browser, sync_playwright
 from report import write
 
-from medsam_utils import load_model
+from medsam_utils import PAPER, load_model
 from medsam_utils.book import explorer
 from medsam_utils.book.explorer.in_page import write_files, write_runtime
 from medsam_utils.models import Model
@@ -75,7 +75,7 @@ def write_page(name: str, model: Model, sides: list[int], folder: Path) -> str:
         "dataset": "bench",
         "code": "",
         "last": 1,
-        "choice": "most_confident",
+        "rule": explorer.rule_of(PAPER),
         "images": {},
         "tasks": {},
     }

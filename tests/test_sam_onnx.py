@@ -37,10 +37,12 @@ def answer(model):
         for name, onnx in sam_onnx.export(model.network).items()
     }
 
-    def run(features, points, labels):
-        image = parts["of_image"].run(None, {"features": features.numpy()})
+    def run(features, points, labels, masks=None):
+        image = parts["image_network"].run(None, {"features": features.numpy()})
+        if masks is not None:
+            image = parts["mask_network"].run(None, {"image": image[0], "logits": masks.numpy()})
         prompts = {"points": points.numpy(), "labels": labels.int().numpy()}
-        return parts["of_prompts"].run(
+        return parts["prompt_network"].run(
             None, dict(zip(sam_onnx.IMAGE, image, strict=True)) | prompts
         )
 
@@ -48,12 +50,17 @@ def answer(model):
 
 
 @torch.inference_mode()
-def answer_of(network, features, points, labels, boxes=None):
-    """Logits and predicted IoU by the network's own prompt encoder and mask decoder."""
+def answer_of(network, features, points, labels, boxes=None, masks=None):
+    """Logits and predicted IoU by the network's own prompt encoder and mask decoder, of the single
+    mask and of the three."""
     clicks = (points, labels.int()) if points.shape[1] else None
-    sparse, dense = network.prompt_encoder(points=clicks, boxes=boxes, masks=None)
+    sparse, dense = network.prompt_encoder(points=clicks, boxes=boxes, masks=masks)
     position = network.prompt_encoder.get_dense_pe()
-    return network.mask_decoder(features.float(), position, sparse, dense, multimask_output=True)
+    parts = [
+        network.mask_decoder(features.float(), position, sparse, dense, multimask_output=several)
+        for several in (False, True)
+    ]
+    return tuple(torch.cat(of, dim=1) for of in zip(*parts, strict=True))
 
 
 def prompts_of(seed, count):
@@ -94,6 +101,27 @@ def test_a_box_alone_or_with_clicks_is_two_more_points(model, answer, features, 
         assert np.abs(exported - own.numpy()).max() < 1e-5 * own.abs().max()
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_mask_that_is_fed_back_changes_the_answer_as_it_does_the_network_s(
+    model, answer, features, count
+):
+    points, labels = prompts_of(count, count)
+    generator = torch.Generator().manual_seed(7)
+    masks = 8 * torch.randn(
+        1, 1, *model.network.prompt_encoder.mask_input_size, generator=generator
+    )
+    box = None if count else torch.tensor([[20.0, 30.0, 200.0, 120.0]])
+    expected = answer_of(model.network, features, points, labels, box, masks)
+    corners, kind = (torch.zeros(1, 1, 2), [-1.0]) if count else (box.view(1, 2, 2), [2.0, 3.0])
+    given = torch.cat([points, corners], 1), torch.cat([labels, torch.tensor([kind])], 1)
+    without = answer(features, *given)
+    for exported, own, before in zip(
+        answer(features, *given, masks), expected, without, strict=True
+    ):
+        assert np.abs(exported - own.numpy()).max() < 1e-5 * own.abs().max()
+        assert np.abs(exported - before).max() > 1e-3 * own.abs().max()
+
+
 def test_weights_are_stored_in_half_precision_and_the_network_stays_as_it_was():
     torch.manual_seed(0)
     network = build_sam_small()
@@ -112,7 +140,7 @@ def test_weights_are_stored_in_half_precision_and_the_network_stays_as_it_was():
         torch.tensor([[1, 1, -1]], dtype=torch.int32),
     )
     with torch.inference_mode():
-        ours = sam_onnx.OfPrompts(small)(*sam_onnx.OfImage(small)(features), *filled)
+        ours = sam_onnx.PromptNetwork(small)(*sam_onnx.ImageNetwork(small)(features), *filled)
         for own, expected in zip(ours, answer_of(rounded, features, points, labels), strict=True):
             assert (own - expected).abs().max() < 1e-5 * expected.abs().max()
     stored = [

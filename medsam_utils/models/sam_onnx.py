@@ -1,4 +1,4 @@
-"""SAM's answer to clicks and a box as two ONNX files, for a page without a kernel."""
+"""SAM's answer to clicks, a box and its last mask as three ONNX files, for a page without a kernel."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .fast.decoder import Decoder, ImageTokens
+from .fast.decoder import ALL, Decoder, ImageTokens
 
 OPSET = 17
-IMAGE = [
-    "tokens",
-    "keys",
-    "values",
-    "queries",
-]  # what the first network says of an image, and the second reads
+IMAGE = ["tokens", "keys", "values", "queries"]
+"""What the image network says of an image, the mask network changes, and the prompt network reads."""
 
 
-class OfImage(nn.Module):
+class ImageNetwork(nn.Module):
     """What the fast decoder computes once per image."""
 
     def __init__(self, network: Sam) -> None:
@@ -31,13 +27,31 @@ class OfImage(nn.Module):
         self.network = network
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Tokens and their keys, values and queries. features: float16, 1 x C x h x w, of the
-        encoder."""
+        """Return tokens and their keys, values and queries.
+
+        features: float16, 1 x C x h x w, of the encoder.
+        """
         image = Decoder(self.network).image_tokens(features.float())
         return image.tokens, *image.projected
 
 
-class OfPrompts(nn.Module):
+class MaskNetwork(nn.Module):
+    """What the fast decoder makes of an image when a mask is fed back with the next prompt."""
+
+    def __init__(self, network: Sam) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the image as `ImageNetwork` does, changed by a mask.
+
+        image: tokens of the image network. logits: float32, 1 x 1 x 4h x 4w, a mask of an earlier answer.
+        """
+        changed = Decoder(self.network)._with_masks(ImageTokens(image, ()), logits)
+        return changed.tokens[0], *(part[0] for part in changed.projected)
+
+
+class PromptNetwork(nn.Module):
     """What the fast decoder computes at every prompt, made from the weights anew: they are what is
     stored."""
 
@@ -54,18 +68,19 @@ class OfPrompts(nn.Module):
         points: Tensor,
         labels: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Low-resolution logits 1 x 3 x 4h x 4w and predicted IoU 1 x 3; the image as `OfImage`
-        gives it.
+        """Return low-resolution logits 1 x 4 x 4h x 4w and predicted IoU 1 x 4: first of the single
+        mask, then of the three candidates.
 
-        points: float32, 1 x n x 2, (x, y) in pixels of the encoder's input. labels: int32, 1 x n, 1
-        positive, 0 negative, 2 a box's first pixel, 3 its last, -1 the point with which clicks
-        without a box end.
+        tokens to queries: the image as `ImageNetwork` or `MaskNetwork` gives it. points: float32,
+        1 x n x 2, (x, y) in pixels of the encoder's input. labels: int32, 1 x n, 1 positive, 0
+        negative, 2 a box's first pixel, 3 its last, -1 the point with which clicks without a box
+        end.
         """
         decoder, encoder = Decoder(self.network), self.network.prompt_encoder
         meanings = torch.cat([decoder.labels, encoder.not_a_point_embed.weight])[labels.long()]
         prompts = decoder._places(points + 0.5) * (labels >= 0)[..., None] + meanings
         image = ImageTokens(tokens, (keys, values, queries))
-        return decoder.answer(image, torch.cat([decoder.outputs, prompts], dim=1))
+        return decoder.answer(image, torch.cat([decoder.outputs, prompts], dim=1), ALL)
 
 
 class _Widened(nn.Module):
@@ -92,17 +107,22 @@ def half_stored(network: Sam) -> Sam:
 
 @torch.no_grad()
 def export(network: Sam) -> dict[str, bytes]:
-    """ONNX of `OfImage` and `OfPrompts`, for any number of points: half as large as with float32
-    weights."""
+    """Return ONNX of `ImageNetwork`, `MaskNetwork` and `PromptNetwork`, for any number of points.
+
+    Half as large as with float32 weights.
+    """
     small, encoder = half_stored(network), network.prompt_encoder
     features = torch.zeros(1, encoder.embed_dim, *encoder.image_embedding_size, dtype=torch.float16)
-    of_image, of_prompts = OfImage(small), OfPrompts(small)
+    image_network = ImageNetwork(small)
+    image = image_network(features)
+    logits = torch.zeros(1, 1, *encoder.mask_input_size)
     prompts = (torch.zeros(1, 2, 2), torch.ones(1, 2, dtype=torch.int32))
     return {
-        "of_image": _onnx(of_image, (features,), ["features"], IMAGE),
-        "of_prompts": _onnx(
-            of_prompts,
-            (*of_image(features), *prompts),
+        "image_network": _onnx(image_network, (features,), ["features"], IMAGE),
+        "mask_network": _onnx(MaskNetwork(small), (image[0], logits), ["image", "logits"], IMAGE),
+        "prompt_network": _onnx(
+            PromptNetwork(small),
+            (*image, *prompts),
             [*IMAGE, "points", "labels"],
             ["logits", "predicted_iou"],
             dynamic_axes={"points": {1: "n"}, "labels": {1: "n"}},

@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ import pandas as pd
 from IPython.display import HTML
 from PIL import Image
 
-from ...case import Case
+from ...case import BadInputError, Case, CaseReference
 from ...clicks import PAPER, Protocol
 from ...datasets import DATASETS, Dataset
 from ...datasets.unlabelled import Unlabelled
 from ...evaluate import under
 from ...models import Model
-from ...simulation import replay
+from ...simulation import replay, simulate
 from ...statistics import at_percentiles
 from .in_page import write_files
 from .run_lengths import run_lengths
@@ -37,6 +38,7 @@ SCRIPT = source("contours.js", "box.js", "explorer.js", "stored.js")
 STYLE = source("explorer.css")
 RANKS = {0: "worst", 25: "25th percentile", 50: "median", 75: "75th percentile", 100: "best"}
 LIMIT = 200_000  # bytes that an explorer may add to a page, 30,000 of them the script
+LEAST = 0.002  # of an image that an object covers which is clicked on at once
 LONGEST = 640  # pixels of a mask's longest side; larger ones are reduced, every second or third pixel kept
 # By how much masks are reduced further, longest side of pictures, which cases: the first that fits
 # is taken.
@@ -68,16 +70,72 @@ def static(
     which a page that the book shows can answer own clicks, by every model of `models` that is a
     SAM; None: it only shows.
     """
-    stored = list(_stored_cases(under(dataset, protocol), models, rows))
-    answering = write_files(Path(in_page), models, stored, dataset.level) if in_page else {}
+    stored = list(_ranked_cases(under(dataset, protocol), models, rows))
+    head = _head(dataset, models, protocol, int(rows["click"].max()))
+    if in_page:
+        head |= write_files(Path(in_page), models, stored, dataset.level)
+    return _fitting(head, stored, limit)
+
+
+def at_once(
+    dataset: Dataset,
+    models: Mapping[str, Model],
+    references: Sequence[CaseReference],
+    protocol: Protocol = PAPER,
+    clicks: int = 5,
+    limit: int = LIMIT,
+    in_page: str | Path | None = None,
+) -> HTML:
+    """Return an explorer in which the reader clicks at once: the first prompt loads what answers it.
+
+    references: the cases to choose from, each with those classes that have no intensity rule of
+    their own and cover at least LEAST of the image. clicks: so many of Algorithm 1 are stored, for
+    who asks for them and for a page that cannot answer. limit, in_page: as for `static`. Raises
+    BadInputError where no class is left.
+    """
+    dataset = under(dataset, protocol)
+    stored = [
+        one
+        for reference in references
+        for one in _simulated_cases(dataset, models, reference, protocol, clicks)
+    ]
+    if not stored:
+        raise BadInputError(f"{dataset.title}: no object in these cases covers {LEAST:.1%} of them")
+    head = _head(dataset, models, protocol, clicks)
+    if in_page:
+        head |= write_files(Path(in_page), models, stored, dataset.level)
+        files = {file for one in stored for file in one["embedded"].values()}
+        sizes = [Path(in_page, file).stat().st_size for file in files]
+        head["at_once"] = {"bytes": max(sizes, default=0)}
+    return _fitting(head, stored, limit)
+
+
+def _head(
+    dataset: Dataset, models: Mapping[str, Model], protocol: Protocol, last: int
+) -> dict[str, Any]:
+    """What a page says once, for all cases. last: of the clicks that are stored."""
+    return {
+        "dataset": dataset.title,
+        "code": f"{code_of(dataset)}, {list(models)!r}",
+        "last": last,
+        "rule": rule_of(protocol),
+    }
+
+
+def rule_of(protocol: Protocol) -> dict[str, Any]:
+    """Return which mask counts after the first prompt and after later ones, and what is fed back.
+
+    >>> rule_of(PAPER)
+    {'first': 'most_confident', 'later': 'most_confident', 'feedback': False}
+    """
+    first, later = protocol.mask_choice_at(1), protocol.mask_choice_at(2)
+    return {"first": first, "later": later, "feedback": protocol.feedback}
+
+
+def _fitting(head: Mapping[str, Any], stored: Sequence[dict], limit: int) -> HTML:
+    """The first of SIZES whose page has at most `limit` bytes, or the last."""
     for reduction, side, percentiles in SIZES:
-        data = {
-            "dataset": dataset.title,
-            "code": f"{code_of(dataset)}, {list(models)!r}",
-            "last": int(rows["click"].max()),
-            "choice": protocol.mask_choice,
-        }
-        data |= {"images": {}, "tasks": {}, **answering}
+        data = {**head, "images": {}, "tasks": {}}
         for one in stored:
             if one["percentile"] in percentiles:
                 _pack(data, one, reduction, side)
@@ -87,42 +145,95 @@ def static(
     return HTML(html)
 
 
-def _stored_cases(
+def _ranked_cases(
     dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame
 ) -> Iterator[dict]:
-    """What is shown of each task and percentile, with masks as arrays, every `step`-th pixel of
-    them."""
+    """What is shown of each task and percentile, see `_stored_case`."""
     references = {reference.case_id: reference for reference in dataset.list().references}
     embeddings: dict[tuple, Any] = {}
     for class_name, task in dataset.tasks.items():
-        of_task = rows[rows["task"] == task]
-        ranked = at_percentiles(of_task[of_task["model"] == next(iter(models))], tuple(RANKS))
+        task_rows = rows[rows["task"] == task]
+        ranked = at_percentiles(task_rows[task_rows["model"] == next(iter(models))], tuple(RANKS))
         # of few cases one lies at several percentiles: it is the median rather than the worst or
         # the best
         found = {ranked[p][0]: (p, ranked[p][1]) for p in (25, 75, 0, 100, 50) if p in ranked}
         for case_id, (percentile, value) in sorted(found.items(), key=lambda item: item[1]):
             case = dataset.load(references[case_id], class_name)
-            step = -(-max(case.image.shape) // LONGEST)
-            answers, view = {}, (case_id, hashlib.sha256(case.image.tobytes()).digest())
+            view = case_id, hashlib.sha256(case.image.tobytes()).digest()
             for name, model in models.items():
-                of_object = of_task[(of_task["case_id"] == case_id) & (of_task["model"] == name)]
-                if (
-                    name,
-                    *view,
-                ) not in embeddings:  # classes share it, but for one with a window of its own
+                # classes share it, but for one with a window of its own
+                if (name, *view) not in embeddings:
                     embeddings[name, *view] = model.encode(case.image)
-                answers[name] = _steps(case, model, of_object, embeddings[name, *view], step)
+            case_rows = task_rows[task_rows["case_id"] == case_id]
             yield {
                 "task": task,
-                "case": case_id,
                 "percentile": percentile,
                 "text": f"{RANKS[percentile]} · IoU {value:.2f} · {case_id}",
-                "picture": case.image,
-                "step": step,
-                "truth": case.masks[class_name],
-                "answers": answers,
-                "embeddings": {name: embeddings[name, *view] for name in models},
+                **_stored_case(
+                    case,
+                    class_name,
+                    models,
+                    {name: case_rows[case_rows["model"] == name] for name in models},
+                    {name: embeddings[name, *view] for name in models},
+                ),
             }
+
+
+def _simulated_cases(
+    dataset: Dataset,
+    models: Mapping[str, Model],
+    reference: CaseReference,
+    protocol: Protocol,
+    clicks: int,
+) -> Iterator[dict]:
+    """What is shown of the classes of one case, clicked on now: see `at_once`."""
+    case = dataset.load(reference)
+    masks = {
+        name: mask
+        for name, mask in case.masks.items()
+        if name not in dataset.class_intensity and mask.mean() >= LEAST
+    }
+    case = replace(case, masks=masks)
+    embeddings = {name: model.encode(case.image) for name, model in models.items()}
+    tables = {
+        name: pd.DataFrame(
+            simulate(case, dataset.tasks, model, protocol, clicks, embeddings[name])
+        ).assign(protocol=protocol.name)
+        for name, model in models.items()
+        if masks
+    }
+    for class_name in masks:
+        task = dataset.tasks[class_name]
+        rows = {name: table[table["task"] == task] for name, table in tables.items()}
+        yield {
+            "task": task,
+            "percentile": 50,
+            "text": case.case_id,
+            **_stored_case(case, class_name, models, rows, embeddings),
+        }
+
+
+def _stored_case(
+    case: Case,
+    class_name: str,
+    models: Mapping[str, Model],
+    rows: Mapping[str, pd.DataFrame],
+    embeddings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """One object with masks as arrays, every `step`-th pixel of them. rows, embeddings: by model."""
+    step = -(-max(case.image.shape) // LONGEST)
+    answers = {
+        name: _steps(case, model, rows[name], embeddings[name], step)
+        for name, model in models.items()
+    }
+    return {
+        "case": case.case_id,
+        "picture": case.image,
+        "step": step,
+        "truth": case.masks[class_name],
+        "answers": answers,
+        "embeddings": embeddings,
+    }
 
 
 def _steps(case: Case, model: Model, rows: pd.DataFrame, embedding: Any, step: int) -> list[dict]:
@@ -133,7 +244,9 @@ def _steps(case: Case, model: Model, rows: pd.DataFrame, embedding: Any, step: i
         click = [row["row"], row["col"], int(row["positive"])] if row["row"] >= 0 else None
         if click:  # else nothing was wrong any more, and the mask stays
             mask = replay(case, model, rows, row["click"], embedding)[::step, ::step]
-        pairs = [[row[f"predicted_iou_{i}"], row[f"iou_{i}"]] for i in range(3)]
+        pairs = [
+            [row.get(f"{of}_{i}", np.nan) for of in ("predicted_iou", "iou")] for i in range(3)
+        ]
         candidates = [[score(value) for value in pair] for pair in pairs if np.isfinite(pair[1])]
         scores = {"iou": score(row["iou"]), "chosen": row["mask_index"], "candidates": candidates}
         steps.append({"click": click, "mask": mask, **scores})

@@ -1,10 +1,11 @@
 // A box round the object as a prompt, drawn by dragging. Goes before explorer.js, in one module.
 //
-// state.box is [first row, first col, last row, last col], the last ones included.
+// state.box is [first row, first col, last row, last col], the last ones included. Where choices.at_once says so, a
+// mouse draws one over the whole image without the button.
 
-function boxing({ model, choose, stage, position, redraw, button }) {
+function boxing({ model, choose, stage, position, redraw, button, isWhole }) {
   const get = (name) => model.get(name);
-  let drag = null; // {canvas, id, from: [row, col], box} while one is drawn
+  let drag = null; // {canvas, id, from: [row, col], at: [x, y], box} while one is drawn
   const tool = button("box", "Draw a box round the object by dragging (b)", () => press(tool.ariaPressed !== "true"));
   const press = (on) => { tool.ariaPressed = `${on}`; redraw(); };
   press(false);
@@ -12,8 +13,9 @@ function boxing({ model, choose, stage, position, redraw, button }) {
     .map((at, i) => clamp(Math.floor(at), 0, get("scene").shape[i] - 1));
   const on = (kind, act) => stage.addEventListener(kind, (event) => {
     if (drag ? event.pointerId !== drag.id : kind !== "pointerdown") return;
-    if (!drag && (tool.ariaPressed !== "true" || event.button !== 0 || event.target.tagName !== "CANVAS")) return;
-    event.stopPropagation(); // else the picture would be moved
+    const byMouse = get("choices").at_once && event.pointerType === "mouse" && isWhole();
+    if (!drag && (!(tool.ariaPressed === "true" || byMouse) || event.button !== 0 || event.target.tagName !== "CANVAS")) return;
+    if (tool.ariaPressed === "true") event.stopPropagation(); // else the picture would be moved
     act(event);
     redraw();
   }, true);
@@ -21,10 +23,11 @@ function boxing({ model, choose, stage, position, redraw, button }) {
     const canvas = event.target;
     canvas.setPointerCapture(event.pointerId);
     canvas.closest(".medsam-explorer").focus({ preventScroll: true });
-    drag = { canvas, id: event.pointerId, from: pixel({ canvas }, event), box: null };
+    drag = { canvas, id: event.pointerId, from: pixel({ canvas }, event), at: [event.clientX, event.clientY], box: null };
   });
   on("pointermove", (event) => {
     const [[a, b], [c, d]] = [drag.from, pixel(drag, event)];
+    if (Math.hypot(event.clientX - drag.at[0], event.clientY - drag.at[1]) < 4) return; // a click of an unsteady hand
     drag.box = [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
   });
   on("pointerup", () => {

@@ -68,49 +68,73 @@ function foreground(logits, [height, width], [rows, cols], [byRow, byCol], truth
   return { mask, iou: union ? both / union : null };
 }
 
-/** What the decoder needs of a picture, how its logits become pixels, and its truths. */
-async function open(file, shape, ofImage) {
+/** What the decoder needs of a picture, how its logits become pixels, its truths, and room for answers. */
+async function open(file, shape, imageNetwork) {
   const features = new ort.Tensor("float16", new Uint16Array((await unpack(file.features)).buffer), file.shape);
-  const image = await ofImage.run({ features });
+  const image = await imageNetwork.run({ features });
   const truths = Object.entries(file.truths).map(([task, text]) => {
     const mask = decode(text, ...shape);
     return [task, { mask, area: mask.reduce((sum, inside) => sum + inside, 0) }];
   });
   const axes = [0, 1].map((i) => axis(file.low[i], file.padded, file.seen[i], shape[i]));
-  return { image, axes, truths: Object.fromEntries(truths) };
+  return { image, axes, truths: Object.fromEntries(truths), answers: new Map() };
 }
 
-/** A function that answers clicks [row, col, 1 positive or 0 negative] and a box on a picture, with all its candidates.
+const KEPT = 64; // answers of a picture that are kept, with the logits of one mask each
+
+/** A function that answers clicks [row, col, 1 positive or 0 negative] and a box on a picture, with all candidates.
  *
- * box: [first row, first col, last row, last col], the last ones included, or null.
+ * rule: which mask counts after the first prompt and after later ones, {first, later}, and whether every further
+ * prompt comes with the logits of the mask that it corrects, feedback: see clicks.Protocol in Python.
+ * box: [first row, first col, last row, last col], the last ones included, or null; it counts as the first prompt.
  */
-site.decoder = async (file) => {
+site.decoder = async (file, rule) => {
   if (!ort.env.wasm.wasmBinary) {
     const module = new Blob([await unpack(site.packed.module)], { type: "text/javascript" });
     Object.assign(ort.env.wasm, { numThreads: 1, wasmPaths: { mjs: URL.createObjectURL(module) } });
     ort.env.wasm.wasmBinary = await unpack(site.packed.binary);
   }
   const network = async (part) => ort.InferenceSession.create(await unpack(file[part]), { executionProviders: ["wasm"] });
-  const ofImage = await network("of_image"), ofPrompts = await network("of_prompts");
-  return async (picture, task, shape, step, choice, clicks, box) => {
-    if (!opened.has(picture)) opened.set(picture, await open(picture, shape, ofImage));
-    if (!clicks.length && !box) return {};
-    const { image, axes, truths } = opened.get(picture);
+  const imageNetwork = await network("image_network"), promptNetwork = await network("prompt_network");
+  const maskNetwork = rule.feedback ? await network("mask_network") : null;
+
+  /** What the model answers to prompts, as the page shows it, and the logits of the mask that counts. */
+  async function respond(picture, task, shape, step, clicks, box) {
+    const { image, axes, truths, answers } = opened.get(picture);
+    const key = JSON.stringify([task, clicks, box]);
+    if (answers.has(key)) return answers.get(key);
+    const prompts = clicks.length + (box ? 1 : 0), choice = prompts > 1 ? rule.later : rule.first;
+    let prompted = image;
+    if (rule.feedback && prompts > 1) {
+      const { logits, low } = await respond(picture, task, shape, step, clicks.slice(0, -1), box);
+      prompted = await maskNetwork.run({ image: image.tokens, logits: new ort.Tensor("float32", logits, [1, 1, ...low]) });
+    }
     const corners = box ? [[box[0], box[1], 2], [box[2], box[3], 3]] : [[0, 0, -1]]; // or SAM's filler for none
     const points = [...clicks, ...corners];
     const xy = points.flatMap(([row, col]) => [col * (picture.seen[1] / shape[1]), row * (picture.seen[0] / shape[0])]);
-    const { logits, predicted_iou } = await ofPrompts.run({
-      ...image,
+    const output = await promptNetwork.run({
+      ...prompted,
       points: new ort.Tensor("float32", Float32Array.from(xy), [1, points.length, 2]),
       labels: new ort.Tensor("int32", Int32Array.from(points, ([, , label]) => label), [1, points.length]),
     });
-    const [, count, ...low] = logits.dims, size = low[0] * low[1];
-    const masks = Array.from({ length: count }, (_, i) =>
-      foreground(logits.data.subarray(i * size, (i + 1) * size), low, shape, axes, truths[task]));
-    const predicted = [...predicted_iou.data], iou = masks.map((mask) => mask.iou);
+    const [, , ...low] = output.logits.dims, size = low[0] * low[1];
+    const candidates = choice === "single" ? [0] : [1, 2, 3]; // the network gives the single mask first
+    const logits = candidates.map((i) => output.logits.data.subarray(i * size, (i + 1) * size));
+    const masks = logits.map((of) => foreground(of, low, shape, axes, truths[task]));
+    const predicted = candidates.map((i) => output.predicted_iou.data[i]), iou = masks.map((mask) => mask.iou);
     const most = (scores) => scores.indexOf(Math.max(...scores));
-    const chosen = { most_confident: () => most(predicted), first: () => 0, oracle: () => most(iou) }[choice]();
-    return { mask: encode(masks[chosen].mask, ...shape, step), iou: iou[chosen], predicted: predicted[chosen], chosen,
+    const chosen = { most_confident: () => most(predicted), oracle: () => most(iou) }[choice]?.() ?? 0;
+    const shown = { mask: encode(masks[chosen].mask, ...shape, step), iou: iou[chosen], predicted: predicted[chosen], chosen,
       candidates: predicted.map((value, i) => [value, iou[i]]) };
+    const answer = { shown, logits: logits[chosen].slice(), low };
+    if (answers.size >= KEPT) answers.delete(answers.keys().next().value);
+    answers.set(key, answer);
+    return answer;
+  }
+
+  return async (picture, task, shape, step, clicks, box) => {
+    if (!opened.has(picture)) opened.set(picture, await open(picture, shape, imageNetwork));
+    if (!clicks.length && !box) return {};
+    return (await respond(picture, task, shape, step, clicks, box)).shown;
   };
 };

@@ -5,7 +5,8 @@
 //            that Algorithm 1 makes for each model, a list of [row, col, 1 positive or 0 negative], or missing: for
 //            those that were made before. box: see box.js. Live also candidate and class: see annotate.js.
 //   choices  what can be chosen: datasets, tasks, cases [{case, text}], last (number of clicks), live, code,
-//            clickable where clicks are answered without a kernel, offer {button, text, problem} to make them so.
+//            clickable where clicks are answered without a kernel, offer {button, text, problem} to make them so;
+//            at_once where a page begins with the reader's own clicks, and shows little else.
 //   scene    {image: address of a picture of any size, shape: [rows, cols] of the image, step, truth}.
 //   answers  of each model: {model, clicks, mask, iou, predicted, candidates: [[predicted, iou], ...],
 //            chosen, simulated: {clicks, iou} or null, problem}.
@@ -77,7 +78,7 @@ function render({ model, el }) {
   };
   const fresh = () => (isSimulated() ? {} : { clicks: get("choices").live ? null : [], box: null, candidate: null });
   const dataset = select("Dataset", (value) => ({ dataset: value, task: "", case: "", class: "", ...fresh() }));
-  const task = select("Task", (value) => ({ task: value, case: get("choices").live ? get("state").case : "", class: "", ...fresh() }));
+  const task = select("Task", (value) => ({ task: value, case: get("choices").live || get("choices").at_once ? get("state").case : "", class: "", ...fresh() }));
   const chosenCase = select("Case", (value) => ({ case: value, ...fresh() }));
   const button = (text, title, onclick) => make("button", { type: "button", title, onclick, "aria-label": title }, text);
   const slider = make("input", { type: "range", min: 1, step: 1, oninput: () => toClick(+slider.value) });
@@ -130,15 +131,17 @@ function render({ model, el }) {
   const spoken = make("p", { className: "spoken", role: "status", "aria-live": "polite" });
   const stage = make("div", { className: "panels" });
   const keys = make("details", {}, make("summary", {}, "Keys"), make("p", {}));
-  const boxes = boxing({ model, choose, stage, button, position: (...at) => position(...at), redraw: () => redraw() });
+  const boxes = boxing({ model, choose, stage, button, position: (...at) => position(...at),
+    redraw: () => redraw(), isWhole: () => view.zoom === 1 });
   const annotation = typeof annotating === "function" ? annotating({ model, choose, button, row }) : null;
+  const stepping = [button("‹", "One click less (left arrow)", () => step(-1)), button("›", "One click more (right arrow)", () => step(1))];
+  const written = row(code, copy);
   const root = make(
     "div", { className: "medsam-explorer", tabIndex: 0, role: "group", "aria-label": "Explorer of single cases" },
     row(dataset.label, task.label, chosenCase.label),
-    row(button("‹", "One click less (left arrow)", () => step(-1)), slider,
-      button("›", "One click more (right arrow)", () => step(1)), sliderText, undoing, sign, again, boxes.tool), offer, stage,
+    row(stepping[0], slider, stepping[1], sliderText, undoing, sign, again, boxes.tool), offer, stage,
     row(...Object.values(toggles).map((t) => t.label), make("label", {}, "opacity ", opacity), make("span", {}, ...zooming)),
-    ...(annotation?.controls ?? []), row(code, copy), keys, spoken,
+    ...(annotation?.controls ?? []), written, keys, spoken,
   );
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab has keys of its own: a and b insert cells
 
@@ -376,7 +379,7 @@ function render({ model, el }) {
   function update() {
     const [state, choices, scene, answers] = ["state", "choices", "scene", "answers"].map(get);
     options(dataset.node, choices.datasets.map((d) => [d, d]), state.dataset);
-    options(task.node, choices.tasks.map((t) => [t, t]), state.task);
+    options(task.node, choices.tasks.map((t) => [t, choices.at_once ? t.replace(`${state.dataset}: `, "") : t]), state.task);
     options(chosenCase.node, choices.cases.map((c) => [c.case, c.text]), state.case);
     slider.max = choices.last;
     slider.value = isSimulated() ? state.clicks : 1;
@@ -395,6 +398,10 @@ function render({ model, el }) {
     }
     sign.textContent = negative ? "next: −" : "next: +";
     for (const node of [toggles.truth.label, toggles.errors.label, slider]) node.hidden = !scene.truth;
+    const brief = Boolean(choices.at_once) && !isSimulated();
+    root.classList.toggle("at-once", brief);
+    for (const node of [...stepping, written]) node.hidden = brief;
+    slider.hidden ||= brief;
     code.value = line();
     keys.lastChild.textContent =
       "← → clicks, ↑ ↓ cases, 1 to 9 that click, z x zoom (or the wheel after a click into the picture; drag moves), f whole image, " +

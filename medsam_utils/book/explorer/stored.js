@@ -1,19 +1,23 @@
 // The explorer of a page without a kernel. Goes after explorer.js, in one module.
 //
 // Where the book has put window.medsamInPage = {root, bytes} on the page, the folder and size of what runs a
-// network in a browser, the reader may load the decoders that `data` names and click: see in_page.py.
+// network in a browser, the reader may load the decoders that `data` names and click: see in_page.py. With
+// data.at_once the first click or box loads them, and a page shows no clicks of Algorithm 1 before.
 
 /** A model that answers from what Python stored in the page, see `explorer.static`; own clicks by a network. */
 function stored(data) {
-  const tasks = Object.keys(data.tasks);
+  const tasks = Object.keys(data.tasks), models = Object.keys(data.decoders ?? {});
   const values = {}, listeners = [], networks = new Map();
   const site = window.medsamInPage;
-  let offer = site && data.decoders && { button: "Click yourself", text: offered() };
-  let asked = 0, last = Promise.resolve();
+  const atOnce = Boolean(site && data.decoders && data.at_once);
+  let offer = site && data.decoders && { button: atOnce ? "" : "Click yourself", text: offered() };
+  let asked = 0, last = Promise.resolve(), loading = false;
 
   function offered() {
     const bytes = Object.values(data.decoders).reduce((sum, decoder) => sum + decoder.bytes, site.bytes);
-    return `${data.offer} answers your own clicks, in your browser, and sends nothing: ${(bytes / 1e6).toFixed(1)} MB are loaded once.`;
+    const loaded = `${((bytes + (data.at_once?.bytes ?? 0)) / 1e6).toFixed(0)} MB`;
+    return atOnce ? `Click inside the green outline, or drag a box round it: ${data.offer} answers here. The first click loads ${loaded}.`
+      : `${data.offer} answers your own clicks, in your browser, and sends nothing: ${(bytes / 1e6).toFixed(1)} MB are loaded once.`;
   }
 
   function answer() {
@@ -21,12 +25,12 @@ function stored(data) {
     const task = tasks.includes(wanted.task) ? wanted.task : tasks[0];
     const cases = data.tasks[task];
     const shown = cases.find((c) => c.case === wanted.case) ?? cases[Math.floor(cases.length / 2)];
-    const own = networks.size > 0 && Array.isArray(wanted.clicks);
+    const own = clickable() && Array.isArray(wanted.clicks);
     const clicks = own ? wanted.clicks : clamp(Math.round(wanted.clicks) || 1, 1, data.last);
     const box = (own && wanted.box) || null;
     values.state = { dataset: data.dataset, task, case: shown.case, clicks, ...(box && { box }) };
     values.choices = { datasets: [data.dataset], tasks, cases, last: data.last, live: false, code: data.code,
-      clickable: networks.size > 0, offer };
+      clickable: clickable(), at_once: atOnce, offer };
     values.scene = { ...data.images[shown.image], truth: shown.truth };
     asked += 1;
     values.answers = own ? ask(shown, task, clicks, box) : Object.entries(shown.answers).map(([model, steps]) => {
@@ -37,17 +41,20 @@ function stored(data) {
     });
   }
 
+  const clickable = () => atOnce || networks.size > 0;
+
   /** Let the networks answer own prompts; until they have, what they answered to earlier ones of this case. */
   function ask(shown, task, clicks, box) {
     const mine = asked, { shape, step } = data.images[shown.image], view = `${task} ${shown.case}`;
     last = last.then(async () => {
+      if (networks.size < models.length) return; // they come
       const answers = [];
       for (const [model, network] of networks) {
         if (mine !== asked) return; // newer clicks are waiting
         const blank = { model, view, clicks, mask: "", iou: null, predicted: null, candidates: [], chosen: -1, simulated: null };
         try {
           const file = await load(shown.embedded[model]);
-          answers.push({ ...blank, problem: "", ...(await network(file, task, shape, step, data.choice, clicks, box)) });
+          answers.push({ ...blank, problem: "", ...(await network(file, task, shape, step, clicks, box)) });
         } catch (error) {
           answers.push({ ...blank, problem: error.message });
         }
@@ -57,8 +64,9 @@ function stored(data) {
       tell();
     });
     const before = (model) => (clicks.length || box) && values.answers.find((a) => a.view === view && a.model === model);
-    return [...networks.keys()].map((model) => ({ mask: "", iou: null, predicted: null, candidates: [], chosen: -1,
-      problem: "", simulated: null, ...before(model), model, view, clicks, waiting: true }));
+    const waiting = loading || networks.size > 0;
+    return models.map((model) => ({ mask: "", iou: null, predicted: null, candidates: [], chosen: -1,
+      problem: "", simulated: null, ...before(model), model, view, clicks, waiting }));
   }
 
   /** What a file of the site registers: a script, because a page opened from a file may load nothing else. */
@@ -77,29 +85,37 @@ function stored(data) {
   }
 
   async function start() {
+    loading = true;
     offer = { button: "", text: "Loading …" };
     answer();
     tell();
     try {
       await load("runtime.js");
-      for (const [model, { file }] of Object.entries(data.decoders)) networks.set(model, await site.decoder(await load(file)));
-      offer = { button: "", text: `${data.offer} answers. Left click or tap: inside the object. Right or shift click: outside. ` +
+      for (const [model, { file }] of Object.entries(data.decoders)) networks.set(model, await site.decoder(await load(file), data.rule));
+      offer = { button: "", text: atOnce ? "Right click, or “next: −”, says what is too much; drag a box to begin with it." : `${data.offer} answers. Left click or tap: inside the object. Right or shift click: outside. ` +
         `With box: drag round the object${data.boxless ? ` (${data.boxless} never learned boxes)` : ""}.` };
-      values.state = { ...values.state, clicks: [] };
+      if (!atOnce) values.state = { ...values.state, clicks: [] };
     } catch (error) {
       offer = { button: "Try again", text: error.message, problem: true };
     }
+    loading = false;
     answer();
     tell();
   }
 
+  /** Load what answers when the first prompt is there. */
+  function startWhenPrompted() {
+    const { clicks, box } = values.state;
+    if (atOnce && !networks.size && !loading && (clicks.length || box)) start();
+  }
+
   const tell = () => listeners.forEach((listener) => listener());
-  values.state = { clicks: 1 };
+  values.state = { clicks: atOnce ? [] : 1 };
   answer();
   return {
     get: (name) => values[name],
     set: (name, value) => { values[name] = value; },
-    save_changes: () => { answer(); tell(); },
+    save_changes: () => { answer(); tell(); startWhenPrompted(); },
     on: (event, listener) => event === "change:answers" && listeners.push(listener),
     send: (message) => message.offer && start(),
   };
