@@ -6,13 +6,17 @@ Source: Mazurowski et al. 2023, section 2.2, Algorithm 1, and the authors' relea
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from .boxed_mask import BoxedMask
+from .case import BadInputError
 from .distance import farthest
+
+MaskChoice = Literal["most_confident", "first", "single", "oracle"]
 
 
 @dataclass(frozen=True)
@@ -21,14 +25,15 @@ class Protocol:
 
     The fields up to `mask_threshold` are ways in which the authors' released code differs from
     Algorithm 1, so that one deviation at a time can be switched on: `dataclasses.replace(PAPER,
-    label="foreground")`. The last three are other ways of prompting.
+    label="foreground")`. Those from `later_mask_choice` on are other ways of prompting.
     """
 
     label: Literal["object", "foreground"] = "object"
     """A click is positive inside this object, or inside any labelled pixel of the image."""
-    mask_choice: Literal["most_confident", "first", "oracle"] = "most_confident"
-    """Which candidate counts: highest predicted IoU, the first, or the best against the truth
-    (greedy)."""
+    mask_choice: MaskChoice = "most_confident"
+    """Which mask counts: of several candidates that of the highest predicted IoU, the first, or the
+    best against the truth (greedy); or the single one that SAM makes of a prompt without ambiguity
+    (`multimask_output=False`)."""
     distance: Literal["exact", "approximate"] = "exact"
     """Exact Euclidean distance, or OpenCV's 5 x 5 mask approximation (up to 1.9 % off)."""
     ties: Literal["random", "first"] = "random"
@@ -44,6 +49,8 @@ class Protocol:
     """From which value a 0..255 mask counts as object; the released code keeps exactly 255."""
     seed: int = 0
     """Seed of everything random, combined with dataset, case, object and click."""
+    later_mask_choice: Literal["same"] | MaskChoice = "same"
+    """Which mask counts from the second prompt on; "same": as `mask_choice` says."""
     prompt: Literal[
         "clicks", "point_largest", "points_3_largest", "box_largest", "boxes_3_largest", "box_all"
     ] = "clicks"
@@ -56,21 +63,58 @@ class Protocol:
     """Whether every further click comes with the low-resolution logits of the mask that it
     corrects."""
 
+    def mask_choice_at(self, n: int) -> MaskChoice:
+        """Return which mask counts after prompt n, counted from 1.
+
+        >>> SAM_ADVICE.mask_choice_at(1), SAM_ADVICE.mask_choice_at(2)
+        ('most_confident', 'single')
+        """
+        later = n > 1 and self.later_mask_choice != "same"
+        return self.later_mask_choice if later else self.mask_choice
+
     @property
     def name(self) -> str:
-        """`paper`, `released-code`, or what differs from `paper`.
+        """`paper`, `released-code`, `sam-advice`, or what differs from `paper`.
 
         >>> Protocol().name, Protocol(ties="first", seed=3).name
         ('paper', 'paper, ties=first, seed=3')
         """
-        if self == RELEASED_CODE:
-            return "released-code"
+        for name, preset in PROTOCOLS.items():
+            if self == preset:
+                return name
         changed = [
             f"{f.name}={getattr(self, f.name)}"
             for f in fields(self)
             if getattr(self, f.name) != f.default
         ]
         return ", ".join(["paper", *changed])
+
+    @classmethod
+    def parse(cls, name: str) -> Protocol:
+        """Return the protocol of a name, as rows hold it.
+
+        Raises BadInputError for what is no name of a protocol.
+
+        >>> Protocol.parse("paper, ties=first, seed=3") == Protocol(ties="first", seed=3)
+        True
+        """
+        if name in PROTOCOLS:
+            return PROTOCOLS[name]
+        defaults = {field.name: field.default for field in fields(cls)}
+        values: dict[str, Any] = {}
+        start, *parts = name.split(", ")
+        for part in parts:
+            field, _, text = part.partition("=")
+            if field not in defaults:
+                break
+            kind = type(defaults[field])
+            values[field] = text == "True" if kind is bool else kind(text)
+        if start != "paper" or len(values) != len(parts):
+            raise BadInputError(
+                f"protocol {name!r} is unknown: choose {', '.join(PROTOCOLS)}, or write what differs "
+                "from the paper, such as 'paper, mask_choice=first, feedback=True'"
+            )
+        return cls(**values)
 
 
 PAPER = Protocol()
@@ -82,7 +126,9 @@ RELEASED_CODE = Protocol(
     intensity="max",
     mask_threshold=255,
 )
-PROTOCOLS = {"paper": PAPER, "released-code": RELEASED_CODE}
+SAM_ADVICE = Protocol(later_mask_choice="single", feedback=True)
+"""As SAM's authors advise: of three masks after one click, then the single one, the last fed back."""
+PROTOCOLS = {"paper": PAPER, "released-code": RELEASED_CODE, "sam-advice": SAM_ADVICE}
 
 
 @dataclass(frozen=True)
@@ -158,3 +204,21 @@ def click_rng(
     return np.random.default_rng(
         int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little")
     )
+
+
+def choose_mask(
+    choice: MaskChoice, predicted_iou: Sequence[float], true_iou: Sequence[float]
+) -> int:
+    """Return the index of the candidate that counts.
+
+    predicted_iou, true_iou: one value per candidate, NaN where there is none. A single mask, or the
+    only one, has index 0.
+
+    >>> [choose_mask(rule, [0.1, 0.9], [0.8, 0.2]) for rule in ("most_confident", "first", "oracle")]
+    [1, 0, 0]
+    """
+    if choice == "most_confident":
+        return int(np.argmax(predicted_iou))
+    if choice == "oracle":
+        return int(np.argmax(np.nan_to_num(true_iou)))
+    return 0

@@ -21,7 +21,7 @@ from .clicks import PAPER, Protocol
 from .datasets import Dataset
 from .fingerprint import case_fingerprints, run_settings
 from .intensity import MaxScaling
-from .models import Model, together
+from .models import Model
 from .pipeline import batch, in_turn
 from .results import ROW_TYPES, Store, as_rows
 from .run_record import peak_memory, versions
@@ -75,7 +75,7 @@ def evaluate(
 
     task = dataset, model, protocol, clicks
     if executor:
-        size = BATCH_ON_GPU if together(model) else BATCH
+        size = BATCH_ON_GPU if model.batched else BATCH
         batches = ((missing[i : i + size], *task) for i in range(0, len(missing), size))
         results = run(batch, batches, executor)
     else:

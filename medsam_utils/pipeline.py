@@ -16,7 +16,7 @@ import pandas as pd
 from .case import BadCaseError, CaseReference, Exclusion
 from .clicks import Protocol
 from .datasets import Dataset
-from .models import TOGETHER, Model, together
+from .models import BATCH_SIZE, Model
 from .results import as_rows
 from .run_record import Stopwatch, Timed, peak_memory
 from .simulation import Object, clicked, objects_of
@@ -27,7 +27,7 @@ Result = tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]  # see `in_tu
 def batch(references: Sequence[CaseReference], *task: Any) -> Result:
     """What `in_turn` gives of some cases, in one; a task of a worker."""
     rows, excluded, done, took = zip(
-        *in_turn(references, *task, ahead=together(task[1])), strict=True
+        *in_turn(references, *task, ahead=task[1].batched), strict=True
     )
     left_out = [case for of_some in excluded for case in of_some]
     seconds = sum((of_some["seconds"] for of_some in took), Counter())
@@ -43,7 +43,7 @@ def in_turn(
     clicks: int,
     ahead: bool,
 ) -> Iterator[Result]:
-    """Rows of one case after the other, or of TOGETHER at a time where the model answers several
+    """Rows of one case after the other, or of BATCH_SIZE at a time where the model answers several
     together.
 
     With them: the cases left out, how many cases that makes, and what it took: seconds by stage,
@@ -114,13 +114,13 @@ def _encoded(
     def encode(group: list[tuple[CaseReference, list[Object] | BadCaseError]]) -> list[tuple]:
         objects = [target for _, found in group if isinstance(found, list) for target in found]
         images = {id(target.case): target.case.image for target in objects}
-        encode_all = model.encode_all if model.together else functools.partial(map, model.encode)
-        embeddings = dict(zip(images, encode_all(list(images.values())), strict=True))
+        encode_batch = model.encode_batch if model.batched else functools.partial(map, model.encode)
+        embeddings = dict(zip(images, encode_batch(list(images.values())), strict=True))
         for target in objects:
             target.embedding = embeddings[id(target.case)]
         return group
 
-    size = TOGETHER if model.together else 1
+    size = BATCH_SIZE if model.batched else 1
     loaded = _ahead(load, references, size) if ahead else map(load, references)
     groups = iter(lambda: list(islice(loaded, size)), [])
     return _ahead(encode, groups, 1) if ahead else map(encode, groups)

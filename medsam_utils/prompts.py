@@ -17,7 +17,7 @@ import numpy as np
 
 from .boxed_mask import BoxedMask
 from .clicks import Click, Protocol, next_click
-from .models import Model, Prediction, together
+from .models import Model, Prediction
 
 
 @dataclass(eq=False)
@@ -105,40 +105,42 @@ def first_prompts(
     return [Prompt(box=box) for box in boxes]
 
 
-def ask(model: Model, questions: Sequence[tuple[Any, Sequence[Prompt]]]) -> list[Answer]:
-    """Answers for B objects, each with its image's embedding and one or several prompts.
+def predict_prompts(
+    model: Model, objects: Sequence[tuple[Any, Sequence[Prompt]]], single: bool = False
+) -> list[Answer]:
+    """Return the answers for B objects, each with its image's embedding and one or several prompts.
 
-    All have boxes or none has, likewise logits. Prompts with equally many clicks are one call of
-    the model, for each image, or for all images where the model answers several together.
+    All have boxes or none has, likewise logits. single: whether a model with several candidates is
+    asked for the one mask of an unambiguous prompt. Prompts with equally many clicks are one call
+    of the model, for each image, or for all images where the model takes several in a batch.
     """
-    prompts = [(owner, prompt) for owner, (_, asked) in enumerate(questions) for prompt in asked]
-    parts: list[list[tuple[Prediction, int]]] = [[] for _ in questions]
-    at_once = together(model)
+    prompts = [(owner, prompt) for owner, (_, several) in enumerate(objects) for prompt in several]
+    parts: list[list[tuple[Prediction, int]]] = [[] for _ in objects]
 
-    def one_call(asked: tuple[int, Prompt]) -> tuple[int, int]:
-        return len(asked[1].clicks), 0 if at_once else id(questions[asked[0]][0])
+    def call_key(item: tuple[int, Prompt]) -> tuple[int, int]:
+        owner, prompt = item
+        return len(prompt.clicks), 0 if model.batched else id(objects[owner][0])
 
-    for _, group in groupby(sorted(prompts, key=one_call), key=one_call):
-        owners, given = zip(*group, strict=True)
-        others = {
-            kind: np.stack([getattr(prompt, attribute) for prompt in given])
-            for kind, attribute in (("boxes", "box"), ("logits", "logits"))
-            if getattr(given[0], attribute) is not None
-        }
-        clicks, embeddings = (
-            [prompt.clicks for prompt in given],
-            [questions[owner][0] for owner in owners],
-        )
-        if at_once:
-            answers = [
-                (answer, 0) for answer in model.predict_together(embeddings, clicks, **others)
-            ]
+    for _, group in groupby(sorted(prompts, key=call_key), key=call_key):
+        owners, of_call = zip(*group, strict=True)
+        options: dict[str, Any] = {}
+        if of_call[0].box is not None:
+            options["boxes"] = np.stack([prompt.box for prompt in of_call])
+        if of_call[0].logits is not None:
+            options["logits"] = np.stack([prompt.logits for prompt in of_call])
+        if single and model.candidates > 1:
+            options["multimask"] = False
+        clicks = [prompt.clicks for prompt in of_call]
+        embeddings = [objects[owner][0] for owner in owners]
+        if model.batched:
+            predictions = model.predict_batch(embeddings, clicks, **options)
+            answers = [(prediction, 0) for prediction in predictions]
         else:
-            prediction = model.predict(embeddings[0], clicks, **others)
+            prediction = model.predict(embeddings[0], clicks, **options)
             answers = [(prediction, i) for i in range(len(owners))]
         for owner, answer in zip(owners, answers, strict=True):
             parts[owner].append(answer)
-    return [Answer(of_object) for of_object in parts]
+    return [Answer(predictions) for predictions in parts]
 
 
 def regions(mask: BoxedMask, count: int) -> list[BoxedMask]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .models import Model, Prediction, together
+from .models import Model, Prediction
 
 PACKAGES = (
     "medsam-utils",
@@ -59,29 +59,34 @@ class Timed:
         self.model, self.watch = model, watch
 
     @property
-    def together(self) -> bool:
+    def batched(self) -> bool:
         """As the model's, if it has it."""
-        return together(self.model)
+        return self.model.batched
+
+    @property
+    def candidates(self) -> int:
+        """As the model's."""
+        return self.model.candidates
 
     def encode(self, image: Any) -> Any:
         """As the model's."""
         with self.watch("encode"):
             return self.model.encode(image)
 
-    def encode_all(self, images: Any) -> list[Any]:
+    def encode_batch(self, images: Any) -> list[Any]:
         """As the model's."""
         with self.watch("encode"):
-            return self.model.encode_all(images)
+            return self.model.encode_batch(images)
 
     def predict(self, embedding: Any, clicks: Any, **prompts: Any) -> Prediction:
         """As the model's."""
         with self.watch("predict"):
             return self.model.predict(embedding, clicks, **prompts)
 
-    def predict_together(self, embeddings: Any, clicks: Any, **prompts: Any) -> list[Prediction]:
+    def predict_batch(self, embeddings: Any, clicks: Any, **prompts: Any) -> list[Prediction]:
         """As the model's."""
         with self.watch("predict"):
-            return self.model.predict_together(embeddings, clicks, **prompts)
+            return self.model.predict_batch(embeddings, clicks, **prompts)
 
 
 def peak_memory() -> int | None:

@@ -13,10 +13,10 @@ import pandas as pd
 
 from .boxed_mask import BoxedMask
 from .case import BadInputError, Case
-from .clicks import Click, Protocol, click_rng, next_click
+from .clicks import PAPER, Click, MaskChoice, Protocol, choose_mask, click_rng, next_click
 from .metrics import components, dice, iou
 from .models import Model
-from .prompts import Answer, Prompt, ask, first_prompts
+from .prompts import Answer, Prompt, first_prompts, predict_prompts
 
 
 @dataclass(eq=False)
@@ -121,9 +121,14 @@ def clicked(
                 )
                 target.prompts[0].clicks.extend([target.click] if target.click else [])
         prompted = [target for target in objects if n == 1 or target.click]
-        answers = ask(model, [(target.embedding, target.prompts) for target in prompted])
+        choice = protocol.mask_choice_at(n)
+        answers = predict_prompts(
+            model,
+            [(target.embedding, target.prompts) for target in prompted],
+            single=choice == "single",
+        )
         for target, answer in zip(prompted, answers, strict=True):
-            target.prediction, target.scores = _chosen(answer, target.truth, protocol)
+            target.prediction, target.scores = _chosen(answer, target.truth, choice)
             target.logits = answer.logits(target.scores["mask_index"])
             if protocol.feedback:
                 target.prompts[0].logits = target.logits
@@ -133,41 +138,43 @@ def clicked(
 def replay(
     case: Case, model: Model, rows: pd.DataFrame, click: int, embedding: object | None = None
 ) -> np.ndarray:
-    """Mask of a stored row again, bool H x W: one encode, and one decode of the stored clicks.
+    """Return the mask of a stored row again, bool H x W: one encode, then the stored clicks.
 
     rows: all rows of one object of the case under this model. click: which of them, from 1.
     embedding: what the model's `encode` gave for the case's image, to be spared encoding it again.
-    Raises ValueError for rows whose clicks do not tell all that the model was told; see `turns`.
+    Where the last mask was fed back, every click is decoded in turn, otherwise the last one alone.
+    Raises ValueError for rows that began with another prompt than clicks: rows hold no boxes.
     """
-    told = rows["protocol"].iloc[0] if "protocol" in rows else ""
-    if "prompt=" in told or "feedback=" in told:
-        raise ValueError(
-            "rows hold clicks, but neither boxes nor masks: run `turns` on the case instead"
-        )
-    given = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
-    prompts = [Click(*values) for values in given[list(_NO_CLICK)].itertuples(index=False)]
-    encoded = model.encode(case.image) if embedding is None else embedding
-    prediction = model.predict(encoded, [prompts])
-    return prediction.mask(0, int(rows.loc[rows["click"] == click, "mask_index"].iloc[0]))
+    protocol = Protocol.parse(rows["protocol"].iloc[0]) if "protocol" in rows else PAPER
+    if protocol.prompt != "clicks":
+        raise ValueError("rows hold clicks, but no boxes: run `turns` on the case instead")
+    rows = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
+    clicks = [Click(*values) for values in rows[list(_NO_CLICK)].itertuples(index=False)]
+    embedding = model.encode(case.image) if embedding is None else embedding
+    logits = None
+    for n in range(1, len(clicks) + 1) if protocol.feedback else [len(clicks)]:
+        options: dict[str, Any] = {} if logits is None else {"logits": logits[None]}
+        if protocol.mask_choice_at(n) == "single" and model.candidates > 1:
+            options["multimask"] = False
+        prediction = model.predict(embedding, [clicks[:n]], **options)
+        candidate = int(rows["mask_index"].iloc[n - 1])
+        logits = prediction.logits[0, candidate]
+    return prediction.mask(0, candidate)
 
 
 _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0}
 
 
-def _chosen(answer: Answer, truth: BoxedMask, protocol: Protocol) -> tuple[BoxedMask, dict]:
-    """Mask that counts of one object under the protocol, and the scores of all its candidates."""
+def _chosen(answer: Answer, truth: BoxedMask, choice: MaskChoice) -> tuple[BoxedMask, dict]:
+    """Return the mask that counts of one object, and the scores of all its candidates."""
     masks, predicted_iou = answer.masks(), answer.predicted_iou()
     true_iou = [iou(mask, truth) for mask in masks]
-    choice = {
-        "most_confident": lambda: int(np.argmax(predicted_iou)),
-        "first": lambda: 0,
-        "oracle": lambda: int(np.argmax(true_iou)),
-    }[protocol.mask_choice]()
-    return masks[choice], {
-        "mask_index": choice,
-        "predicted_iou": predicted_iou[choice],
-        "iou": true_iou[choice],
-        "dice": dice(masks[choice], truth),
+    index = choose_mask(choice, predicted_iou, true_iou)
+    return masks[index], {
+        "mask_index": index,
+        "predicted_iou": predicted_iou[index],
+        "iou": true_iou[index],
+        "dice": dice(masks[index], truth),
         **{f"predicted_iou_{i}": value for i, value in enumerate(predicted_iou)},
         **{f"iou_{i}": value for i, value in enumerate(true_iou)},
     }

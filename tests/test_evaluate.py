@@ -22,7 +22,7 @@ import pytest
 from medsam_utils import PAPER, RELEASED_CODE, evaluate, iou, load_folder, load_model
 from medsam_utils.case import BadInputError, Case
 from medsam_utils.intensity import Window
-from medsam_utils.models import Prediction
+from medsam_utils.models import Model, Prediction
 from medsam_utils.results import ROW_TYPES
 from medsam_utils.simulation import replay, simulate
 
@@ -54,24 +54,21 @@ def grabcut():
     return load_model("grabcut")
 
 
-class Scripted:
+class Scripted(Model):
     """A model that answers with prepared candidate masks, whatever is clicked."""
 
-    name, weights = "scripted", ""
+    name = "scripted"
 
-    def __init__(self, candidates: np.ndarray, predicted_iou: list[float]):
-        self.candidates, self.predicted_iou = candidates, predicted_iou
-        self.calls = 0
-
-    def settings(self):
-        return {}
+    def __init__(self, masks: np.ndarray, predicted_iou: list[float]):
+        self.masks, self.predicted_iou = masks, predicted_iou
+        self.candidates, self.calls = len(masks), 0
 
     def encode(self, image):
         return None
 
     def predict(self, embedding, clicks):
         self.calls += 1
-        logits = np.where(self.candidates, 1.0, -1.0).astype(np.float32)
+        logits = np.where(self.masks, 1.0, -1.0).astype(np.float32)
         return Prediction(
             np.repeat(logits[None], len(clicks), 0),
             np.tile(np.float32(self.predicted_iou), (len(clicks), 1)),
@@ -142,7 +139,7 @@ def test_the_way_of_a_gpu_gives_the_same_clicks_and_rows_that_do_not_depend_on_t
     alone = evaluate(dataset, model, clicks=3)
     broken = Path(shutil.copytree(folder, tmp_path / "broken"))
     cv2.imwrite(str(broken / "masks" / "case 5.png"), np.zeros((7, 7), np.uint8))
-    monkeypatch.setattr(model, "together", True)
+    monkeypatch.setattr(model, "batched", True)
     together = evaluate(dataset, model, clicks=3)
     columns = ["case_id", "task", "click", "row", "col", "positive", "mask_index"]
     pd.testing.assert_frame_equal(together[columns], alone[columns])

@@ -109,14 +109,14 @@ def test_images_encoded_together_are_those_encoded_alone_whatever_is_beside_them
     _, fast = models
     images = [noisy((60 + i, 90)) for i in range(count)]
     prompts = [[Click(20, 30, True, 1.0, 1)]]
-    for image, embedding in zip(images, fast.encode_all(images), strict=True):
+    for image, embedding in zip(images, fast.encode_batch(images), strict=True):
         alone = fast.encode(image)
         assert (embedding.resized, embedding.original) == (alone.resized, alone.original)
         torch.testing.assert_close(embedding.features, alone.features, atol=1e-5, rtol=1e-5)
         np.testing.assert_allclose(
             fast.predict(embedding, prompts).logits, fast.predict(alone, prompts).logits, atol=1e-3
         )
-        (beside_others,) = fast.encode_all([image])
+        (beside_others,) = fast.encode_batch([image])
         assert torch.equal(beside_others.features, embedding.features)
 
 
@@ -131,14 +131,14 @@ def test_objects_of_several_images_are_answered_together_as_by_themselves_whatev
         [Click(int(rng.integers(60)), int(rng.integers(50)), bool(i % 2), 1.0, 1) for i in range(2)]
         for _ in embeddings
     ]
-    together = fast.predict_together(embeddings, clicks, boxes)
+    together = fast.predict_batch(embeddings, clicks, boxes)
     for i, (embedding, answer) in enumerate(zip(embeddings, together, strict=True)):
         given = [clicks[i]], boxes[i : i + 1]
         alone = fast.predict(embedding, *given)
         np.testing.assert_allclose(answer.logits, alone.logits, atol=1e-4)
         np.testing.assert_allclose(answer.predicted_iou, alone.predicted_iou, atol=1e-5)
         assert answer.mask(0, 1).shape == embedding.original
-        (beside_nothing,) = fast.predict_together([embedding], *given)
+        (beside_nothing,) = fast.predict_batch([embedding], *given)
         assert np.array_equal(beside_nothing.logits, answer.logits)
 
 

@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ..case import BadInputError
 from ..clicks import Click
 from .checkpoints import Checkpoint, PackagedCheckpoint
 
-TOGETHER = 4  # images that a GPU encodes at a time, and whose objects it decodes together
+BATCH_SIZE = 4  # images that a GPU encodes at a time, and whose objects it decodes together
 WITHOUT_BOXES = "sam_small"  # how the name of the model begins in whose training there was no box
 
 
@@ -54,23 +54,35 @@ class Prediction:
         )
 
 
-class Model(Protocol):
-    """A promptable model: an image is encoded once, then clicks are answered cheaply.
+class Model:
+    """A promptable model: an image is encoded once, then prompts are answered cheaply.
 
-    name is what the rows say (see `name_in_rows`). weights is the checkpoint's sha256, or empty for
-    a model without weights; settings tells what else, besides name and weights, decides a
-    prediction. A model whose attribute `together` is true also has `encode_all` and
-    `predict_together`, for several images at a time.
+    A model of your own derives from this class and defines `name`, `encode` and `predict`; all else
+    has a default.
+
+    name: what the rows say (see `name_in_rows`). weights: the checkpoint's sha256, or empty for a
+    model without weights. prompts: what it takes of "clicks", "boxes" and "logits" (a mask of its
+    own, fed back). candidates: masks of one answer to an ambiguous prompt. batched: whether several
+    images at a time pay, as on a GPU. device: what it computes on.
     """
 
     name: str
-    weights: str
+    weights: str = ""
+    prompts: tuple[str, ...] = ("clicks",)
+    candidates: int = 1
+    batched: bool = False
+    device: Any = "cpu"
 
     def settings(self) -> dict[str, Any]:
-        """What decides a prediction besides name and weights; JSON-able, part of the fingerprint."""
+        """Return what decides a prediction besides name and weights, as plain values.
+
+        It is part of the fingerprint of stored rows.
+        """
+        return {}
 
     def encode(self, image: np.ndarray) -> Any:
-        """Embed one image, uint8 H x W x 3 RGB; all that `predict` needs to know of it."""
+        """Return all that `predict` needs to know of one image, uint8 H x W x 3 RGB."""
+        raise NotImplementedError
 
     def predict(
         self,
@@ -79,19 +91,36 @@ class Model(Protocol):
         boxes: np.ndarray | None = None,
         logits: np.ndarray | None = None,
     ) -> Prediction:
-        """Answer the prompts of B objects of the embedded image.
+        """Return candidate masks for the prompts of B objects of the embedded image.
 
         clicks: equally many for each object, none only where a box or logits are given. boxes: int,
         B x 4, (first row, first col, last row, last col), inclusive. logits: float32, B x h x w, a
-        candidate of an earlier Prediction for each object. Raises BadInputError for a kind of
-        prompt that the model does not take (see `refuse`), ValueError if the prompts do not fit
-        together.
+        candidate of an earlier Prediction for each object. A model with several candidates also
+        takes `multimask`, False for the one mask that it makes of an unambiguous prompt.
+        Raises BadInputError for a kind of prompt that the model does not take (see `refuse`),
+        ValueError if the prompts do not fit together.
         """
+        raise NotImplementedError
 
+    def encode_batch(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """Return what `encode` gives of each image."""
+        return [self.encode(image) for image in images]
 
-def together(model: Model) -> bool:
-    """Whether the model answers several images together, as on a GPU."""
-    return getattr(model, "together", False)
+    def predict_batch(
+        self,
+        embeddings: Sequence[Any],
+        clicks: Sequence[Sequence[Click]],
+        boxes: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+        **options: Any,
+    ) -> list[Prediction]:
+        """Return a prediction for each of B objects in images of their own; see `predict`."""
+        predictions = []
+        for i, embedding in enumerate(embeddings):
+            box = None if boxes is None else boxes[i : i + 1]
+            mask = None if logits is None else logits[i : i + 1]
+            predictions.append(self.predict(embedding, [clicks[i]], box, mask, **options))
+        return predictions
 
 
 @dataclass(frozen=True)

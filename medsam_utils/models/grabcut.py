@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..clicks import Click
-from . import Prediction, load_model_once, refuse
+from . import Model, Prediction, load_model_once, refuse
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class GrabCutEmbedding:
 
 
 @dataclass(frozen=True)
-class GrabCut:
+class GrabCut(Model):
     """OpenCV's GrabCut (Rother et al. 2004) seeded by the clicks, at a longest side of `side`
     pixels.
 
@@ -43,6 +43,8 @@ class GrabCut:
     reach: float = 0.2
     iterations: int = 2
     weights: str = ""
+
+    prompts = ("clicks", "boxes")
 
     def __reduce__(self) -> tuple:
         """Pickle the arguments of `load_model`."""

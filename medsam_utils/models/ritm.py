@@ -30,7 +30,7 @@ from scipy.special import logit
 
 from ..case import BadInputError
 from ..clicks import Click
-from . import Prediction, load_model_once, refuse
+from . import Model, Prediction, load_model_once, refuse
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype
 from .ritm_network import SIZES, build_ritm, resized
@@ -70,7 +70,7 @@ class RitmEmbedding:
     states: OrderedDict[tuple[Point, ...], RitmState] = field(default_factory=OrderedDict)
 
 
-class Ritm:
+class Ritm(Model):
     """RITM of any size: one candidate mask, the previous mask fed back, no estimate of its own IoU."""
 
     def __init__(

@@ -18,12 +18,12 @@ from segment_anything.utils.transforms import ResizeLongestSide
 
 from ..case import BadInputError
 from ..clicks import Click
-from . import TOGETHER, Prediction, load_model_once
+from . import BATCH_SIZE, Model, Prediction, load_model_once
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype
 from .embeddings import EmbeddingStore
 from .fast.bilinear import upsampled_foreground
-from .fast.decoder import Decoder, ImageTokens
+from .fast.decoder import MULTIMASK, SINGLE, Decoder, ImageTokens
 from .fast.encoder import fuse
 from .mobile_sam import build_mobile_sam
 from .onnx_encoder import OnnxEncoder, build_onnx_sam
@@ -97,8 +97,11 @@ def _halves(features: torch.Tensor) -> np.ndarray:
 DECODED = 16  # objects of several images that are decoded together
 
 
-class Sam:
+class Sam(Model):
     """SAM of any size (Kirillov et al. 2023), three candidate masks for every prompt."""
+
+    prompts = ("clicks", "boxes", "logits")
+    candidates = 3
 
     def __init__(
         self,
@@ -119,7 +122,7 @@ class Sam:
         """
         self.name, self.checkpoint, self.recipe, self.exact = name, checkpoint, recipe, exact
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
-        self.together = self.device.type != "cpu" and not exact
+        self.batched = self.device.type != "cpu" and not exact
         self.embeddings = EmbeddingStore(Path(embeddings)) if embeddings and not exact else None
         self.weights = checkpoint.sha256
         self.architecture = architecture or architecture_of(checkpoint.path())
@@ -184,8 +187,8 @@ class Sam:
         return self._of_image(image, features)
 
     @torch.inference_mode()
-    def encode_all(self, images: Sequence[np.ndarray]) -> list[SamEmbedding]:
-        """As `encode` of each image but for rounding, TOGETHER at a time, which pays on a GPU.
+    def encode_batch(self, images: Sequence[np.ndarray]) -> list[SamEmbedding]:
+        """As `encode` of each image but for rounding, BATCH_SIZE at a time, which pays on a GPU.
 
         The last batch is filled up: how a number is rounded depends on how many are computed with
         it, and must not depend on what else is evaluated.
@@ -193,9 +196,9 @@ class Sam:
         if self.embeddings:
             return [self.encode(image) for image in images]
         embeddings = []
-        for start in range(0, len(images), TOGETHER):
-            batch = images[start : start + TOGETHER]
-            features = self._features(*batch, *[batch[-1]] * (TOGETHER - len(batch)))
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = images[start : start + BATCH_SIZE]
+            features = self._features(*batch, *[batch[-1]] * (BATCH_SIZE - len(batch)))
             embeddings += [
                 self._of_image(image, features[i : i + 1]) for i, image in enumerate(batch)
             ]
@@ -250,10 +253,12 @@ class Sam:
         clicks: Sequence[Sequence[Click]],
         boxes: np.ndarray | None = None,
         logits: np.ndarray | None = None,
+        multimask: bool = True,
     ) -> Prediction:
         """Three candidate masks for each of B objects, from equally many clicks, a box, logits, or
         several.
 
+        multimask: False for the one mask that SAM makes of a prompt without ambiguity.
         Raises ValueError if the objects have different numbers of clicks, or no prompt at all.
         """
         counts = {len(of_object) for of_object in clicks}
@@ -271,25 +276,27 @@ class Sam:
                 self._decode(
                     embedding.features,
                     *(prompt if prompt is None else prompt[i : i + 1] for prompt in prompts),
+                    multimask,
                 )
                 for i in range(len(clicks))
             ]
             answer = [torch.cat(parts) for parts in zip(*answers, strict=True)]
         else:
-            answer = self.decoder(embedding.tokens, *prompts)
+            answer = self.decoder(embedding.tokens, *prompts, MULTIMASK if multimask else SINGLE)
         return self._prediction(embedding, *(part.cpu().numpy() for part in answer))
 
     @torch.inference_mode()
-    def predict_together(
+    def predict_batch(
         self,
         embeddings: Sequence[SamEmbedding],
         clicks: Sequence[Sequence[Click]],
         boxes: np.ndarray | None = None,
         logits: np.ndarray | None = None,
+        multimask: bool = True,
     ) -> list[Prediction]:
         """As `predict` but for rounding, of B objects in images of their own: a prediction of each.
 
-        DECODED at a time; the last ones are filled up, see `encode_all`.
+        DECODED at a time; the last ones are filled up, see `encode_batch`.
         """
         prompts = self._prompts(embeddings, clicks, boxes, logits)
         answers = []
@@ -297,7 +304,9 @@ class Sam:
             some = [min(i, len(clicks) - 1) for i in range(start, start + DECODED)]
             tokens = ImageTokens.stack([embeddings[i].tokens for i in some])
             answer = self.decoder(
-                tokens, *(prompt if prompt is None else prompt[some] for prompt in prompts)
+                tokens,
+                *(prompt if prompt is None else prompt[some] for prompt in prompts),
+                MULTIMASK if multimask else SINGLE,
             )
             answers.append([part.cpu().numpy() for part in answer])
         masks, predicted_iou = (np.concatenate(parts) for parts in zip(*answers, strict=True))
@@ -350,8 +359,9 @@ class Sam:
         labels: torch.Tensor,
         boxes: torch.Tensor | None,
         masks: torch.Tensor | None,
+        multimask: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Low-resolution logits B x 3 x h x w and predicted IoU B x 3 of prompts as `_prompts`,
+        """Low-resolution logits B x C x h x w and predicted IoU B x C of prompts as `_prompts`,
         exactly."""
         clicked = (points, labels) if points.shape[1] else None
         sparse, dense = self.network.prompt_encoder(points=clicked, boxes=boxes, masks=masks)
@@ -360,7 +370,7 @@ class Sam:
             image_pe=self.network.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
-            multimask_output=True,
+            multimask_output=multimask,
         )
 
     @torch.inference_mode()

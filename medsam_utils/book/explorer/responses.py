@@ -10,7 +10,7 @@ import numpy as np
 
 from ...boxed_mask import BoxedMask
 from ...case import BadInputError, Case
-from ...clicks import Click, Protocol, click_rng, next_click
+from ...clicks import Click, Protocol, choose_mask, click_rng, next_click
 from ...metrics import iou
 from ...models import Model
 
@@ -23,13 +23,15 @@ class Response:
     """Candidate masks of a model, their predicted and true IoU (NaN where there is none), and which
     counts.
 
-    note: why a prompt was left out, or empty.
+    logits: of the mask that counts, float32 h x w at the model's own resolution. note: why a prompt
+    was left out, or empty.
     """
 
     masks: list[BoxedMask]
     predicted_iou: list[float]
     iou: list[float]
     chosen: int
+    logits: np.ndarray
     note: str = ""
 
 
@@ -75,16 +77,19 @@ class Responses:
         model = self.models[name]
         if name not in self._embeddings:
             self._embeddings[name] = model.encode(self.case.image)
-        boxes = {} if box is None else {"boxes": np.array([box])}
-        prediction = model.predict(self._embeddings[name], [clicks], **boxes)
+        n = len(clicks) + (box is not None)  # a box counts as the first prompt
+        choice = self.protocol.mask_choice_at(n)
+        options: dict[str, Any] = {} if box is None else {"boxes": np.array([box])}
+        if self.protocol.feedback and n > 1 and "logits" in model.prompts:
+            options["logits"] = self.respond(name, clicks[:-1], box).logits[None]
+        if choice == "single" and model.candidates > 1:
+            options["multimask"] = False
+        prediction = model.predict(self._embeddings[name], [clicks], **options)
         masks = [prediction.boxed_mask(0, i) for i in range(prediction.logits.shape[1])]
         true = [np.nan if self.truth is None else iou(mask, self.truth) for mask in masks]
-        confident = int(prediction.most_confident()[0])
-        best = int(np.argmax(np.nan_to_num(true)))
-        chosen = {"most_confident": confident, "first": 0, "oracle": best}[
-            self.protocol.mask_choice
-        ]
-        return Response(masks, prediction.predicted_iou[0].tolist(), true, chosen, note)
+        predicted_iou = prediction.predicted_iou[0].tolist()
+        chosen = choose_mask(choice, predicted_iou, true)
+        return Response(masks, predicted_iou, true, chosen, prediction.logits[0, chosen], note)
 
     def next_click(self, clicks: tuple[Click, ...], mask: BoxedMask | None) -> Click | None:
         """Algorithm 1's next click after any clicks and the mask they gave, None where nothing is

@@ -31,7 +31,7 @@ def table(presets: Mapping[str, Protocol]) -> HTML:
         differs = len(set(values)) > 1
         cells = "".join(f"<td><code>{escape(v)}</code></td>" for v in values)
         mark = ' class="medsam-differs"' if differs else ""
-        meaning = escape(meanings[field.name])
+        meaning = escape(" ".join(meanings[field.name].split()))
         lines.append(f"<tr{mark}><th><code>{field.name}</code></th>{cells}<td>{meaning}</td></tr>")
     head = "".join(f"<th>{escape(name)}</th>" for name in ("field", *presets, "meaning"))
     text = f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...case import BadCaseError, BadInputError, Case, CaseReference
-from ...clicks import PAPER, PROTOCOLS, Protocol
+from ...clicks import PAPER, Protocol
 from ...datasets import Dataset, load_folder
 from ...demo import load_dataset
 from ...evaluate import evaluate, spread
@@ -227,11 +227,7 @@ def answers(
     dataset where none that was asked for can be had, or takes such prompts.
     """
     if isinstance(protocol, str):
-        if protocol not in PROTOCOLS:
-            raise BadInputError(
-                f"protocol {protocol!r} is unknown: choose {' or '.join(PROTOCOLS)}"
-            )
-        protocol = PROTOCOLS[protocol]
+        protocol = Protocol.parse(protocol)
     choose_dtype(dtype)
     names = models.split()
     for name in names:

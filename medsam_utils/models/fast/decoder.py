@@ -21,9 +21,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from .folded_attention import FromImage, Reading
 
-CANDIDATES = slice(
-    1, None
-)  # SAM's first mask token is the one for a prompt without ambiguity: not used
+SINGLE, MULTIMASK, ALL = (0,), (1, 2, 3), (0, 1, 2, 3)
+"""SAM's mask tokens: the one for a prompt without ambiguity, the three candidates, and all four."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,14 @@ class Decoder:
             transformer.norm_final_attn,
         )
         self.outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]
-        self.used = [0, *range(1, decoder.num_mask_tokens + 1)[CANDIDATES]]
         self.labels = torch.cat([part.weight for part in encoder.point_embeddings])
         self.sides = torch.tensor(
             encoder.input_image_size[::-1], dtype=torch.float32, device=self.position.device
         )
-        self.kernels = _together(decoder.output_hypernetworks_mlps[CANDIDATES])
+        self.kernels = {
+            masks: _stack_perceptrons([decoder.output_hypernetworks_mlps[i] for i in masks])
+            for masks in (SINGLE, MULTIMASK, ALL)
+        }
         transposed_1, norm, self.activation_1, transposed_2, self.activation_2 = (
             decoder.output_upscaling
         )
@@ -105,18 +106,22 @@ class Decoder:
         labels: Tensor,
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
+        candidates: tuple[int, ...] = MULTIMASK,
     ) -> tuple[Tensor, Tensor]:
-        """Low-resolution logits B x 3 x 4h x 4w and predicted IoU B x 3.
+        """Low-resolution logits B x C x 4h x 4w and predicted IoU B x C of C candidates.
 
         points: B x n x 2, (x, y) in pixels of the encoder's input; n may be 0 with boxes or masks.
         labels: B x n, 1 positive, 0 negative. boxes: B x 4, (x, y) of the first and of the last
-        pixel. masks: logits as they come out here, B x 1 x 4h x 4w.
+        pixel. masks: logits as they come out here, B x 1 x 4h x 4w. candidates: SINGLE, MULTIMASK
+        or ALL.
         """
         if masks is not None:
             image = self._with_masks(image, masks)
-        return self.answer(image, self._prompts(points, labels, boxes))
+        return self.answer(image, self._prompts(points, labels, boxes), candidates)
 
-    def answer(self, image: ImageTokens, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    def answer(
+        self, image: ImageTokens, prompts: Tensor, candidates: tuple[int, ...] = MULTIMASK
+    ) -> tuple[Tensor, Tensor]:
         """As the call, from prompts that are tokens already, B x T x C, those for the answers
         first."""
         origin, tokens, read = prompts, image.tokens, image.projected
@@ -124,11 +129,14 @@ class Decoder:
             prompts, tokens = layer(prompts, origin, tokens, read)
             placed = tokens + self.position
             read = placed, tokens, placed
-        prompts, origin = prompts[:, self.used], origin[:, self.used]
+        used = [0, *(1 + i for i in candidates)]  # the first token is for the predicted IoU
+        prompts, origin = prompts[:, used], origin[:, used]
         outputs = self.norm(prompts + self.final(prompts + origin, *read[:2]))
-        predicted_iou = self.network.mask_decoder.iou_prediction_head(outputs[:, 0])[:, CANDIDATES]
+        predicted_iou = self.network.mask_decoder.iou_prediction_head(outputs[:, 0])[
+            :, list(candidates)
+        ]
         kernels = outputs[:, 1:].transpose(0, 1)
-        for i, (weight, bias) in enumerate(self.kernels):
+        for i, (weight, bias) in enumerate(self.kernels[candidates]):
             kernels = torch.baddbmm(bias, kernels.relu() if i else kernels, weight)
         return self._masks(tokens, kernels.transpose(0, 1)), predicted_iou
 
@@ -228,7 +236,7 @@ class _Layer:
         return prompts, self.from_image(prompts, origin, tokens, queries)
 
 
-def _together(mlps: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor]]:
+def _stack_perceptrons(mlps: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor]]:
     """Perceptrons of one shape as one: per layer, weights K x in x out and biases K x 1 x out."""
     return [
         (
