@@ -130,6 +130,22 @@ SAM_ADVICE = Protocol(later_mask_choice="single", feedback=True)
 """As SAM's authors advise: of three masks after one click, then the single one, the last fed back."""
 PROTOCOLS = {"paper": PAPER, "released-code": RELEASED_CODE, "sam-advice": SAM_ADVICE}
 
+MASK_RULES = {
+    "most confident": PAPER,
+    "first": Protocol(mask_choice="first"),
+    "single": Protocol(mask_choice="single"),
+    "oracle": Protocol(mask_choice="oracle"),
+    "most confident, fed back": Protocol(feedback=True),
+    "first, fed back": Protocol(mask_choice="first", feedback=True),
+    "single, fed back": Protocol(mask_choice="single", feedback=True),
+    "oracle, fed back": Protocol(mask_choice="oracle", feedback=True),
+    "first, then single, fed back": Protocol(
+        mask_choice="first", later_mask_choice="single", feedback=True
+    ),
+    "SAM's authors' advice": SAM_ADVICE,
+}
+"""Ways to choose the mask that counts, with and without its logits in the next prompt."""
+
 
 @dataclass(frozen=True)
 class Click:
