@@ -105,7 +105,8 @@ def lines(
     axes.
 
     table: columns line, x and iou. Those of `names` that are in it are drawn, each in the colour
-    and with the marker of its place there. dashed: for the study's values.
+    and with the marker of its place there; columns low and high give a band. dashed: for the
+    study's values.
     """
     for i, name in enumerate(names):
         curve = table[table["line"] == name]
@@ -117,6 +118,9 @@ def lines(
             }
             style |= {"linestyle": "--", "mfc": "none"} if dashed else {}
             axes.plot(curve[x], curve["iou"], label=name, clip_on=False, **style)
+            if "low" in curve:
+                band = {"color": style["color"], "alpha": 0.18, "linewidth": 0}
+                axes.fill_between(curve[x], curve["low"], curve["high"], **band)
     if x == "click":
         _clicks_and_iou(axes, int(table["click"].max()))
         axes.get_legend().remove()

@@ -21,7 +21,7 @@
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
 folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "sam_small grabcut"  # names of medsam_utils.MODELS, with spaces between
+models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object, and how many a person makes before drawing after all
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all

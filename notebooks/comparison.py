@@ -20,9 +20,7 @@
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = (
-    "sam_small grabcut"  # names of medsam_utils.MODELS; the first is compared with each other one
-)
+models = "mobile_sam grabcut"  # of medsam_utils.MODELS; the first is compared with each other
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all

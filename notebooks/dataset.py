@@ -20,7 +20,7 @@
 dataset = "us_breast"  # a name of medsam_utils.DATASETS
 folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "sam_small grabcut"  # names of medsam_utils.MODELS, with spaces between
+models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object

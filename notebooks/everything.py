@@ -21,7 +21,7 @@
 dataset = "xray_hip"  # a name of medsam_utils.DATASETS, best one with several classes
 folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "sam_small"  # names of medsam_utils.MODELS, with spaces between; the first SAM among them is asked
+models = "mobile_sam"  # names of medsam_utils.MODELS, with spaces between; the first SAM among them is asked
 checkpoint = ""  # weights file to use instead of the registry's
 points_per_side = 12  # points of the grid along each side of the image
 pred_iou_thresh = 0.4  # masks with a lower predicted IoU are dropped

@@ -19,7 +19,7 @@
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "sam_small ritm_small"  # names of medsam_utils.MODELS, with spaces between
+models = "mobile_sam ritm_small"  # names of medsam_utils.MODELS, with spaces between
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object; the pictures show the first
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all

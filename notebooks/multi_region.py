@@ -18,7 +18,7 @@
 # %% tags=["parameters"]
 datasets = "mri_spine xray_chest"  # names of medsam_utils.DATASETS, with spaces between
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "sam_small grabcut"  # names of medsam_utils.MODELS; the examples show the first
+models = "mobile_sam grabcut"  # names of medsam_utils.MODELS; the examples show the first
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all

@@ -21,7 +21,7 @@
 datasets = "us_breast xray_chest mri_spine"  # names of medsam_utils.DATASETS, with spaces between
 folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "sam_small grabcut"  # names of medsam_utils.MODELS that take boxes, with spaces between
+models = "mobile_sam grabcut"  # names of medsam_utils.MODELS that take boxes, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
 clicks = 3  # prompts given in turn, where clicks follow the first one
 noise = "0.05 0.1 0.2 0.3 0.5"  # standard deviations of a box's sides, as shares of its height and width

@@ -102,7 +102,9 @@ protocol_table({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE})
 #    these, and only on these, SAM's published mean falls after the fourth click. That the rule is
 #    the cause has not been tested.
 # 2. **Which mask counts.** Algorithm: the one that the model is most sure of. Code: the first of
-#    its three, always. So another mask is scored.
+#    its three, always. So another mask is scored. Neither gives SAM its last mask again, as SAM's
+#    authors advise. What each way gives is measured in [which mask, and with its last mask or
+#    without](#which-mask).
 # 3. **Distance.** Algorithm: exact. Code: OpenCV's 5 × 5 approximation, up to 1.9 % off. On drawn
 #    shapes, 85 of 400, another set of pixels then comes out as the deepest.
 # 4. **Ties.** Both draw one. The code draws from one generator for the whole run, over files in the

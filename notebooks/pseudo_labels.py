@@ -21,7 +21,7 @@
 dataset = "us_breast"  # a name of medsam_utils.DATASETS
 folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "sam_small"  # names of medsam_utils.MODELS; the first one draws the labels anew
+models = "mobile_sam"  # names of medsam_utils.MODELS; the first one draws the labels anew
 checkpoint = ""  # weights file to use instead of the registry's
 prompt = "clicks"  # what it is told of a label: clicks (its innermost pixel), box_all, ... of prompts.MODES
 held_out = 0.4  # share of the patients that are tested on

@@ -20,12 +20,10 @@
 # %% tags=["parameters"]
 datasets = "xray_hip ct_organ"  # names of medsam_utils.DATASETS, with spaces between
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "sam_small grabcut"  # names of medsam_utils.MODELS, with spaces between
+models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 clicks = 9  # clicks simulated for each object
 max_cases = 5  # at most so many cases of each dataset for every switch, spread evenly; 0: all
-label_cases = (
-    100  # the same for the question of the labels, on datasets with several classes; 0: all
-)
+label_cases = 100  # the same for the labels' question, on datasets of several classes; 0: all
 device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
 embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
@@ -62,7 +60,8 @@ display(
 # %% [markdown]
 # Algorithm 1 leaves little open, and the study's released code decides [several things
 # otherwise](#the-protocol). Here each rule is switched alone, with all others as in the paper, on
-# the same objects, and the IoU after each click is compared object by object.
+# the same objects, and the IoU after each click is compared object by object. The rule that moves
+# SAM most, which mask counts, has [a chapter of its own](#which-mask), with and without feedback.
 #
 # ## One switch at a time
 #

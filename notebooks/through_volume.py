@@ -21,7 +21,7 @@
 datasets = "mri_prostate mri_heart ct_spleen"  # names of datasets of volumes, with spaces between
 folder = ""  # your own data instead: a folder with images/ and masks/ of volumes
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "sam_small"  # names of medsam_utils.MODELS, with spaces between
+models = "mobile_sam"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
 ways = "mask, box, click, box and click, click and mask"  # what of a slice's mask prompts the next, with commas
 stop = "area"  # where the object is taken to end: never, predicted IoU, area or both

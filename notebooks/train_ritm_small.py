@@ -37,9 +37,7 @@ device = "cpu"  # or "cuda", "mps"
 bfloat16 = False  # faster where the processor computes in bfloat16 (AVX512-BF16, AMX, recent GPUs)
 threads = 1  # of torch; drawing has processes of its own
 workers = 1  # processes that draw; 0 draws in this one
-start_from = (
-    ""  # weights of a sam_small whose convolutional stages are the start; empty: random ones
-)
+start_from = ""  # weights of a sam_small whose convolutions are the start; empty: random ones
 folder = "training"  # where ritm_small_checkpoint.pt and ritm_small.pt are written; empty: nowhere
 resume = True  # go on from the checkpoint in the folder if it is there
 save_every = 200  # steps between checkpoints

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,8 @@ class Page:
 
 
 def read_runs(root: Path) -> dict[str, Any]:
-    """Content of root/runs.yml: `everywhere`, the parameters of all pages, and `pages`.
+    """Content of root/runs.yml: `pages`, and the parameters of all pages: `everywhere`, and
+    `phantoms`, which hold where no folder of real datasets is given.
 
     Raises BadInputError if it has another form.
     """
@@ -53,7 +55,7 @@ def read_runs(root: Path) -> dict[str, Any]:
         raise BadInputError(
             f"{root / 'runs.yml'} has no list `pages:`: see the one of the repository"
         )
-    return {"everywhere": {}, **runs}
+    return {"everywhere": {}, "phantoms": {}, **runs}
 
 
 def read_pages(root: Path, overrides: dict[str, str]) -> list[Page]:
@@ -92,7 +94,10 @@ def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
         )
         fact = f"page {page.page}: {page.notebook} has no parameter {', '.join(unknown)}"
         raise BadInputError(f"{fact}; it has\n{meaning}")
-    everywhere = read_runs(root)["everywhere"]
+    runs = read_runs(root)
+    everywhere = runs["everywhere"]
+    if not (overrides.get("data") or os.environ.get("MEDSAM_DATA") or page.parameters.get("folder")):
+        everywhere = everywhere | runs["phantoms"]
     return replace(
         page,
         everywhere={name: value for name, value in everywhere.items() if name in known},
