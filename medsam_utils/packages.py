@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 import pooch
 from filelock import FileLock
 
-from .case import BadInputError
 from .cache import cache_folder
+from .case import BadInputError
 
 # One wheel for all machines, whatever runs here: only its data are read, nothing of it is run.
 _WHEEL_OF = (
@@ -99,17 +99,17 @@ def _reason(messages: str) -> str:
 
     That a version cannot be found follows from an index that cannot be reached: that comes first.
 
-    >>> _reason("WARNING: Retrying (...) after connection broken by 'NewConnectionError(\\"<a>: b\\")'"
-    ...         ": /simple/a/\\nERROR: Could not find a version")
-    'the index cannot be reached: NewConnectionError("<a>: b")'
+    >>> _reason("WARNING: Retrying (...) after connection broken by 'Error: <a>: refused': /simple/a/"
+    ...         "\\nERROR: Could not find a version")
+    'the index cannot be reached: refused'
     >>> _reason("ERROR: Could not find a version that satisfies a\\nERROR: No matching distribution")
     'Could not find a version that satisfies a'
     >>> _reason("Traceback\\nTimeoutError: it stopped\\n")
     'TimeoutError: it stopped'
     """
-    broken = re.search(r"after connection broken by '(.+)':", messages)
+    broken = re.search(r"after connection broken by '(?:.*<[^<>]*>: )?(.+)':", messages)
     if broken:
-        return f"the index cannot be reached: {broken[1]}"
+        return "the index cannot be reached: " + broken[1].rstrip(")'")
     lines = [line.strip() for line in messages.splitlines() if line.strip()] or ["pip failed"]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     plain = [error for error in errors if not error.startswith("Exception:")]

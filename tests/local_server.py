@@ -30,6 +30,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.end_headers()
         self.send_response(206 if start else 200)
         self.send_header("ETag", tag)
+        if self.path.endswith("/"):  # a page of links, as an index of packages has them
+            self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")

@@ -20,11 +20,16 @@ from medsam_utils.book.explorer.run_lengths import from_run_lengths, run_lengths
 from medsam_utils.case import BadInputError
 from medsam_utils.datasets.dicom import read_series
 from medsam_utils.datasets.scans import Scan
+from medsam_utils.datasets.sources import PACKAGES
 from medsam_utils.datasets.unlabelled import load_images
 from medsam_utils.datasets.volume_files import find_cut, read_volume
 from medsam_utils.datasets.volumes import Volumes
 
-VOLUMES = [name for name, dataset in DATASETS.items() if isinstance(dataset.reader, Volumes)]
+VOLUMES = [
+    name
+    for name, dataset in DATASETS.items()
+    if isinstance(dataset.reader, Volumes) and name not in PACKAGES  # they have no phantoms
+]
 
 
 def annotation(case, class_name, mask, clicks=((1, 2, 1),)):

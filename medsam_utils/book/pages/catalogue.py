@@ -12,8 +12,9 @@ import pandas as pd
 from IPython.display import HTML
 
 from ...case import BadCaseError, BadInputError, CaseReference
-from ...datasets import DATASETS, Dataset
+from ...datasets import DATASETS, Dataset, MissingDatasetError
 from ...datasets.fetch import way_of
+from ...datasets.sources import PACKAGES
 from ...demo import load_dataset
 from ...models import MODELS, ModelEntry
 from ...models.checkpoints import PackagedCheckpoint
@@ -82,8 +83,17 @@ def _objects(dataset: Dataset, reference: CaseReference) -> int:
 
 
 def counts(names: Iterable[str], data: str | None, read_up_to: int) -> dict[str, Count]:
-    """Count every dataset, the real files if they are below `data`, else its phantoms."""
-    return {name: count(load_dataset(name, data), read_up_to) for name in names}
+    """Count every dataset, the real files if they are below `data`, else its phantoms.
+
+    A dataset whose package cannot be fetched has neither: an error to show.
+    """
+    found = {}
+    for name in names:
+        try:
+            found[name] = count(load_dataset(name, data), read_up_to)
+        except MissingDatasetError as error:
+            found[name] = Count("not here", error=str(error))
+    return found
 
 
 def banner(counted: dict[str, Count]) -> HTML:
@@ -103,15 +113,23 @@ def banner(counted: dict[str, Count]) -> HTML:
 
 
 def answer(counted: dict[str, Count]) -> HTML:
-    """How many of the datasets are here, in one sentence."""
-    here = [found for found in counted.values() if found.level == "measured" and not found.error]
+    """How many of the datasets are here, in one sentence; those from packages count for
+    themselves."""
+    missing = sum(found.level == "demo" for found in counted.values())
+    packed = {name: found for name, found in counted.items() if name in PACKAGES}
+    text = _here([found for name, found in counted.items() if name not in PACKAGES], "datasets")
+    text += f"; phantoms stand in for {missing}" if missing else ""
+    text += f"; {_here(list(packed.values()), 'further ones, from packages,')}" if packed else ""
+    return HTML(f'<p class="medsam-answer">{text}.</p>')
+
+
+def _here(counted: list[Count], what: str) -> str:
+    """How many of some datasets are here, and what they hold."""
+    here = [found for found in counted if found.level == "measured" and not found.error]
     images = sum(found.images for found in here)
     patients = sum(found.patients for found in here)
     held = f", with {images:,} images of {patients:,} patients" if here else ""
-    missing = sum(found.level == "demo" for found in counted.values())
-    text = f"<strong>{len(here)} of {len(counted)}</strong> datasets are here{held}"
-    text += f"; phantoms stand in for {missing}" if missing else ""
-    return HTML(f'<p class="medsam-answer">{text}.</p>')
+    return f"<strong>{len(here)} of {len(counted)}</strong> {what} are here{held}"
 
 
 def table(counted: dict[str, Count]) -> HTML:
@@ -131,10 +149,11 @@ def _line(entry: Dataset, found: Count) -> dict[str, str]:
     here = ["–"] * 3 if found.error else [images, f"{found.patients:,}", objects]
     classes, rule = escape(", ".join(entry.classes)), escape(card.count_rule)
     words = [f"<strong>{escape(found.error)}</strong>"] if found.error else []
+    words += [f"masks made by {escape(card.masks_by)}"] if card.masks_by else []
     return {
         "Dataset": f"{escape(entry.title)}<br><code>{entry.name}</code><br>{classes}",
         "Images in the study": f"{card.study_images:,}" if card.study_images else "–",
-        "Here": found.level,
+        "Here": found.level + (", masks by a model" if card.masks_by and not found.error else ""),
         **dict(zip(("Images", "Patients", "Objects"), here, strict=True)),
         "Fetched": way_of(entry.name),
         "What counts as an image; licence": "<br>".join(

@@ -9,7 +9,7 @@ from IPython.display import HTML
 
 from ...statistics import at_percentiles
 from . import figures
-from .figures import LEVELS
+from .figures import level_text
 from .runs import Runs
 
 SIDE = 220  # pixels of a picture's longest side: the page shows many
@@ -28,7 +28,7 @@ def answer(rows: pd.DataFrame) -> HTML:
         parts.append(
             f"after one click the median IoU of <strong>{escape(model)}</strong> ranges from "
             f"<strong>{medians[low]:.2f}</strong> ({escape(low)}) to <strong>{medians[high]:.2f}</strong> "
-            f"({escape(high)}) over {len(medians)} tasks ({LEVELS[level]})"
+            f"({escape(high)}) over {len(medians)} tasks ({level_text(level, medians)})"
         )
     text = "; ".join(parts)
     return HTML(f'<p class="medsam-answer">{text[:1].upper()}{text[1:]}.</p>')
@@ -54,5 +54,7 @@ def side_by_side(runs: Runs) -> HTML:
                     pictures.append(figures.figure(picture, caption, width=90))
                 of_models.append(f'<div style="{THREE}">{"".join(pictures)}</div>')
             if "<figure" in "".join(of_models):  # few cases may hold no object of a class
-                blocks.append(figures.group(f"{task} ({LEVELS[dataset.level]})", of_models))
+                blocks.append(
+                    figures.group(f"{task} ({level_text(dataset.level, [task])})", of_models)
+                )
     return HTML("".join(blocks))

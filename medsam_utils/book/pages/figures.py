@@ -3,7 +3,7 @@ finding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from itertools import chain
 from textwrap import fill
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from ... import plots, published
 from ...case import Case
 from ...clicks import Click
-from ...datasets import Dataset
+from ...datasets import DATASETS, Dataset
 from ...metrics import iou
 from ...models import Model
 from ...simulation import replay
@@ -27,6 +27,27 @@ BESIDE = {
     "demo": "Other models on other images: not to be compared with a demo.",
     "measured": "Other models, on images that were prepared in a way that was not published.",
 }
+BY_A_MODEL = {
+    task
+    for dataset in DATASETS.values()
+    if dataset.passport.masks_by
+    for task in dataset.tasks.values()
+}
+"""Tasks whose masks, which stand for the truth, a model made."""
+
+
+def level_text(level: str, tasks: Iterable[str]) -> str:
+    """Return a level in words, which say so where masks that a model made stand for the truth.
+
+    >>> level_text("measured", ["US-Breast"]), level_text("measured", ["CT-Torso: liver"])
+    ('measured on your data', 'measured, masks made by a model')
+    >>> level_text("measured", ["US-Breast", "CT-Torso: liver"])
+    'measured, some masks made by a model'
+    """
+    tasks = set(tasks)
+    if level != "measured" or not tasks & BY_A_MODEL:
+        return LEVELS[level]
+    return f"measured, {'' if tasks <= BY_A_MODEL else 'some '}masks made by a model"
 
 
 def curves(rows: pd.DataFrame) -> HTML:
@@ -50,7 +71,7 @@ def _task_curves(task: str, means: pd.DataFrame) -> list[str]:
     )
     finding = f"Mean IoU at one click to {means['click'].max()}: {ends_at}; {bands}"
     kind = "Line plot of mean IoU against clicks"
-    shown = [panel(drawing, axes, f"{task} · {LEVELS[level]}", kind, finding)]
+    shown = [panel(drawing, axes, f"{task} · {level_text(level, [task])}", kind, finding)]
     return shown + ([study_curves(task, BESIDE[level])] if len(published.of_task(task)) else [])
 
 
@@ -168,7 +189,7 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
                 f"<strong>{percentile}th percentile</strong><br>IoU {value:.2f} · {escape(case_id)}"
             )
             figures.append(figure(picture, caption, width=200))
-        level = LEVELS[of_model["level"].iloc[0]]
+        level = level_text(of_model["level"].iloc[0], [task])
         blocks.append(group(f"{task}, {model} ({level})", figures))
     return HTML("".join(blocks))
 

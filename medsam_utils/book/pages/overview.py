@@ -13,7 +13,7 @@ from ... import plots, published
 from ...datasets import Dataset
 from ...statistics import mean_curves
 from . import figures, page
-from .figures import LEVELS
+from .figures import level_text
 
 ABOUT = {
     "MRI": "Brightness in MRI has no unit: the same tissue has other values in another sequence, on another "
@@ -54,8 +54,9 @@ def answer(rows: pd.DataFrame) -> HTML:
                 f"{_range(curves, click)} with {page.plural(click, 'click')}" for click in (1, last)
             ]
             parts.append(f"<strong>{escape(model)}</strong> ranges {' and '.join(ranges)}")
-        tasks = of_level["task"].nunique()
-        sentences.append(f"Over {tasks} tasks ({LEVELS[level]}) {'; '.join(parts)}")
+        tasks = of_level["task"].unique()
+        words = level_text(level, tasks)
+        sentences.append(f"Over {len(tasks)} tasks ({words}) {'; '.join(parts)}")
     return page.sentence(". ".join(sentences))
 
 

