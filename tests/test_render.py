@@ -240,3 +240,34 @@ def test_the_documented_line_of_plain_papermill_works(tmp_path):
     )
     text = (tmp_path / "out.ipynb").read_text()
     assert "MRI-Heart" in text and "with one click" in text and 'dataset = \\"mri_heart\\"' in text
+
+
+def test_a_page_whose_dataset_cannot_be_had_says_so_and_is_no_failure(root):
+    raising = """
+# %%
+from medsam_utils.datasets import MissingDatasetError
+
+raise MissingDatasetError("ct_x is not here: <no network>\\n\\nTry again")
+"""
+    (root / "notebooks/double.py").write_text(NOTEBOOK + raising)
+    assert run(root) == ([], ["3"])
+    cells = page(root, "one").cells
+    assert [cell.cell_type for cell in cells] == ["markdown", "markdown"]
+    assert cells[0].source == "# Page one"
+    assert "ct_x is not here: &lt;no network&gt; Try again" in cells[1].source
+    assert run(root) == ([], [])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kernels are forked on Linux")
+def test_a_kernel_begins_with_all_imported_and_knows_nothing_of_the_renderer(root):
+    cell = """
+# %%
+import multiprocessing, os, sys
+imported = "torch" in sys.modules and "medsam_utils.book.pages.figures" in sys.modules
+method = multiprocessing.get_start_method(allow_none=True)
+__name__, imported, method, os.getpid() == os.getpgrp(), sys.argv[0]
+"""
+    (root / "notebooks/double.py").write_text(NOTEBOOK + cell)
+    assert run(root) == ([], ["3"])
+    shown = page(root, "one").cells[-1].outputs[0].data["text/plain"]
+    assert shown == "('__main__', True, None, True, 'ipykernel_launcher')"

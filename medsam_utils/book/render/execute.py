@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import html
 import os
 import tempfile
 import time
@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import papermill
 
+from ...datasets import MissingDatasetError
+from .kernels import context, kernel_options
 from .pages import Page, record, source
 from .state import code_state, fingerprint
 
@@ -22,11 +24,12 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
 
     The page appears under its name only when it is complete. A page whose cell fails is written
     too, with the error where it happened, but without its key, so that it is executed again next
-    time.
+    time. One whose dataset cannot be had is no failure: it says so, and is executed again when the
+    dataset is there.
     """
     for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):
         os.environ[f"{name}_NUM_THREADS"] = str(threads)  # PyTorch follows OMP's
-    target, failure = page.path(root), ""
+    target, failure, missing = page.path(root), "", ""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["IPYTHONDIR"] = (
@@ -41,17 +44,23 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
                 cwd=root,
                 progress_bar=False,
                 store_widget_state=False,
+                **kernel_options(),
                 extra_arguments=[
                     "--log-level=CRITICAL"
                 ],  # else each kernel warns that it listens on localhost
             )
         except papermill.PapermillExecutionError as error:
-            first_line = error.source.strip().splitlines()[0]
-            failure, key = (
-                f"cell {error.cell_index} (`{first_line}`): {error.ename}: {error.evalue}",
-                "",
-            )
+            if error.ename == MissingDatasetError.__name__:
+                missing = error.evalue
+            else:
+                first_line = error.source.strip().splitlines()[0]
+                failure, key = (
+                    f"cell {error.cell_index} (`{first_line}`): {error.ename}: {error.evalue}",
+                    "",
+                )
         notebook = nbformat.read(executed, as_version=4)
+    if missing:
+        notebook.cells = _without_data(page, root, missing)
     notebook.metadata.pop("papermill", None)
     notebook.metadata["medsam"] = {
         "key": key,
@@ -72,6 +81,17 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
     return failure
 
 
+def _without_data(page: Page, root: Path, reason: str) -> list[nbformat.NotebookNode]:
+    """Return the cells of a page whose dataset is not there: its question, and why."""
+    from ..pages.page import box  # only where it is needed: it imports all that draws
+
+    cells = source(page, root).cells
+    first_code = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
+    text = html.escape(" ".join(reason.split()))  # a blank line would end the HTML
+    note = box("attention", "The images of this chapter are not here", text)
+    return [*cells[:first_code], nbformat.v4.new_markdown_cell(note)]
+
+
 def execute_pages(pages: list[Page], root: Path, jobs: int) -> list[str]:
     """Execute the pages whose inputs changed, `jobs` at a time, a kernel each; returns the failed
     ones."""
@@ -85,8 +105,7 @@ def execute_pages(pages: list[Page], root: Path, jobs: int) -> list[str]:
         f"{len(pages)} pages, {done} unchanged, {len(changed)} to execute, {jobs} at a time",
         flush=True,
     )
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context()) as pool:
         clock = time.perf_counter()
         running = {
             pool.submit(execute, page, root, keys[page.page], threads): page for page in changed
