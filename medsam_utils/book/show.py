@@ -1,0 +1,200 @@
+"""What a page shows: sentences, boxes, tables and figures that show themselves; all HTML is made here.
+
+Each function returns a `Shown`: the last line of a cell shows it, `display(a, b)` shows several,
+`a + b` is one after the other. Texts are plain, with three marks of Markdown: **bold**, `code` and
+[a link](https://example.org); everything else in them is shown as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from textwrap import fill
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from .. import plots
+
+FOLDED = 12  # lines from which on a table is closed until it is clicked
+COUNTS = ("cases", "patients", "objects")  # columns of whole numbers
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Part of a page.
+
+    html: what a notebook or a page shows of it.
+    """
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __add__(self, other: Shown) -> Shown:
+        return Shown(self.html + other.html)
+
+
+NOTHING = Shown("")
+
+
+@dataclass(frozen=True)
+class Table(Shown):
+    """A table on a page. frame: the numbers behind it, to go on with."""
+
+    frame: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Figure(Shown):
+    """A figure on a page, as SVG with its caption. drawing: matplotlib's figure, to go on with."""
+
+    drawing: Drawing
+
+
+def marked(text: str) -> str:
+    """Return a text with its three marks as HTML.
+
+    >>> marked("**0.5** of `a<b`")
+    '<strong>0.5</strong> of <code>a&lt;b</code>'
+    """
+    text = escape(text, quote=False)
+    text = re.sub(r"\[([^\]]+)\]\((https?://[^)\s]+|#[\w-]+)\)", r'<a href="\2">\1</a>', text)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+
+
+def answer(*sentences: str) -> Shown:
+    """Return the answer at the top of a page, of one or several sentences without full stops."""
+    return Shown(f'<p class="medsam-answer">{marked(". ".join(sentences))}.</p>')
+
+
+def paragraphs(*texts: str) -> Shown:
+    """Return each text as a paragraph."""
+    return Shown("".join(f"<p>{marked(text)}</p>" for text in texts))
+
+
+def bullets(texts: Iterable[str]) -> Shown:
+    """Return the texts as a list."""
+    return Shown("<ul>" + "".join(f"<li>{marked(text)}</li>" for text in texts) + "</ul>")
+
+
+def box(kind: str, title: str, text: str) -> Shown:
+    """Return an admonition of the theme. kind: note, warning or attention."""
+    title = f'<p class="admonition-title">{marked(title)}</p>'
+    return Shown(f'<div class="admonition {kind}">{title}<p>{marked(text)}</p></div>')
+
+
+def joined(parts: Iterable[Shown]) -> Shown:
+    """Return parts of a page one after the other."""
+    return Shown("".join(part.html for part in parts))
+
+
+def details(title: str, content: Shown | str) -> Shown:
+    """Return what is closed until it is clicked; a str is shown as preformatted text."""
+    inner = content.html if isinstance(content, Shown) else f"<pre>{escape(content)}</pre>"
+    return Shown(f"<details><summary>{marked(title)}</summary>{inner}</details>")
+
+
+def code(text: str) -> Shown:
+    """Return lines to copy into a terminal."""
+    return Shown(f'<pre class="medsam-command">{escape(text)}</pre>')
+
+
+def table(frame: pd.DataFrame, digits: int = 3, fold: bool = True, kind: str = "") -> Table:
+    """Return a table that sorts by a click on a heading and scrolls where the screen is narrow.
+
+    digits: after the point. fold: whether one of more than FOLDED lines is closed at first. kind:
+    further CSS classes, "medsam-words" where cells hold sentences. Texts in cells may have marks.
+    """
+    formatters: dict[str, Callable] = {
+        name: "{:.0f}".format for name in COUNTS if name in frame and frame[name].dtype != object
+    }
+    for name in frame.columns:
+        if pd.api.types.is_string_dtype(frame[name]) or frame[name].dtype == object:
+            formatters.setdefault(
+                name, lambda cell: marked(cell) if isinstance(cell, str) else cell
+            )
+    text = frame.to_html(
+        index=False,
+        border=0,
+        na_rep="",
+        float_format=f"%.{digits}f",
+        formatters=formatters,
+        classes="table",
+        escape=False,
+    )
+    attributes = f'class="medsam-table {kind}" role="group" aria-label="table" tabindex="0"'
+    text = f'<div {attributes} style="overflow-x:auto">{text}</div>'
+    if fold and len(frame) > FOLDED:
+        text = f"<details><summary>{len(frame)} lines</summary>{text}</details>"
+    return Table(text, frame)
+
+
+def facts(lines: Mapping[str, Shown | str]) -> Shown:
+    """Return names and facts as a table of two columns; an empty fact is left out."""
+    cells = {
+        name: fact.html if isinstance(fact, Shown) else marked(fact) for name, fact in lines.items()
+    }
+    rows = "".join(
+        f"<tr><th>{escape(n)}</th><td>{cell}</td></tr>" for n, cell in cells.items() if cell
+    )
+    return Shown(f'<table class="table medsam-facts"><tbody>{rows}</tbody></table>')
+
+
+def figure(drawing: Drawing, alt: str, caption: str, width: int = 300) -> Figure:
+    """Return a drawing with its caption, `width` CSS pixels wide or as much as there is.
+
+    alt: what a reader who does not see it must know.
+    """
+    style = f"flex:1 1 {width}px;min-width:0;margin:0;padding:0"
+    text = f'<figcaption style="font-size:0.9em">{marked(caption)}</figcaption>'
+    picture = plots.svg(drawing, alt)
+    html = f'<figure class="medsam-figure" style="{style}">{picture}{text}</figure>'
+    return Figure(html, drawing)
+
+
+def panel(axes: Axes, title: str, kind: str, finding: str, width: int = 300) -> Figure:
+    """Return a plot with its title, and with what it shows in its caption.
+
+    kind: such as "Line plot of IoU against clicks", for a reader who does not see it.
+    """
+    drawing = axes.figure
+    axes.set_title(fill(title, round(12 * drawing.get_figwidth())), loc="left", fontsize=10)
+    return figure(drawing, f"{kind}, {title}: {finding}.", f"**{title}.** {finding}.", width)
+
+
+def panels(
+    frame: pd.DataFrame,
+    by: Sequence[str],
+    kind: str,
+    draw: Callable[[Axes, pd.DataFrame], str],
+    size: tuple[float, float] = (3.6, 3.2),
+    width: int = 300,
+) -> Shown:
+    """Return a panel for each group of a table, such as each model and level, side by side.
+
+    by: columns that tell the groups apart, and that the title names. draw: (axes, lines of the
+    group) -> what the panel shows, in words. size: of each drawing, in inches.
+    """
+    shown = []
+    for key, group_frame in frame.groupby(list(by), sort=False):
+        _, axes = plots.new_figure(*size)
+        finding = draw(axes, group_frame)
+        shown.append(panel(axes, " · ".join(map(str, key)), kind, finding, width))
+    return row(shown)
+
+
+def row(figures: Iterable[Shown]) -> Shown:
+    """Return figures side by side, below each other where the screen is narrow."""
+    style = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:1rem 1.5rem;margin:1rem 0"
+    return Shown(f'<div class="medsam-row" style="{style}">{joined(figures).html}</div>')
+
+
+def group(title: str, figures: Iterable[Shown]) -> Shown:
+    """Return a row of figures under a title of their own."""
+    return Shown(f'<p class="medsam-group">{marked(title)}</p>{row(figures).html}')
