@@ -21,7 +21,7 @@ book: $(READY)  ## run the notebooks of runs.yml and render the book (DATA=, MOD
 
 pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 	$(BIN)/jupyter-book build . --builder singlehtml -q >/dev/null
-	cp _build/singlehtml/book/intro.html _build/singlehtml/book.html  # its styles are named from there
+	cp _build/singlehtml/book/pages/start.html _build/singlehtml/book.html  # its styles are named from there
 	$$(command -v chromium chromium-browser google-chrome | head -1) --headless --no-sandbox --disable-gpu \
 	    --no-pdf-header-footer --virtual-time-budget=20000 --print-to-pdf=_build/book.pdf \
 	    "file://$(CURDIR)/_build/singlehtml/book.html"

@@ -13,14 +13,15 @@
 # %% [markdown]
 # # Segment Anything on medical images
 #
-# <p class="medsam-answer">With one click the study's SAM reaches a mean IoU of <strong>0.46</strong>,
-# with nine <strong>0.61</strong> (published, 28 tasks). Try it on a patient's CT.</p>
+# <p class="medsam-answer medsam-first">With one click the study's SAM reaches a mean IoU of
+# <strong>0.46</strong>, with nine <strong>0.61</strong> (published, 28 tasks). Try it on an
+# image.</p>
 
 # %% tags=["parameters"]
 dataset = "ct_torso"  # a name of medsam_utils.DATASETS
 cases = "ct_torso_z018 ct_torso_z036"  # which of its cases can be clicked on
 stand_in = "ct_organ"  # the dataset, drawn if need be, where the first cannot be had
-model = "mobile_sam"  # a SAM of medsam_utils.MODELS
+models = "mobile_sam"  # names of medsam_utils.MODELS, with spaces between: the first SAM answers
 device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 in_page = ""  # folder for what lets the page itself answer a reader's clicks; empty: it only shows
@@ -35,7 +36,7 @@ from medsam_utils.book.pages.runs import load_first
 from medsam_utils.datasets import MissingDatasetError
 from medsam_utils.evaluate import spread
 
-answering, notes = load_first(model, "", device, kind="sam.Sam")
+answering, notes = load_first(models, "", device, kind="sam.Sam")
 try:
     subject = load_dataset(dataset, data or None)
     references = [r for r in subject.list().references if r.case_id in cases.split()]
@@ -43,13 +44,13 @@ except MissingDatasetError as error:
     subject = load_dataset(stand_in, data or None)
     references = spread(subject.list().references, 3)
     notes.append(f"{error} {subject.title} stands in.")
-models = {answering.name: answering}
+shown = {answering.name: answering}
 if notes or subject.level == "demo":
-    display(page.banner([subject], models, notes))
+    display(page.banner([subject], shown, notes))
 
 # %% tags=["remove-input"]
 rule = Protocol(mask_choice="first", later_mask_choice="single", feedback=True)
-explorer.at_once(subject, models, references, rule, limit=300_000, in_page=in_page or None)
+explorer.at_once(subject, shown, references, rule, limit=300_000, in_page=in_page or None)
 
 # %% [markdown]
 # The green outline is what counts as the truth, the red dashes are the model's mask. After the first
@@ -59,7 +60,7 @@ explorer.at_once(subject, models, references, rule, limit=300_000, in_page=in_pa
 
 # %% tags=["hide-input"]
 if not notes and subject.level != "demo":
-    display(page.banner([subject], models, notes))
+    display(page.banner([subject], shown, notes))
 
 # %% [markdown]
 # How well does a promptable segmentation model, which has seen photographs and is shown a click,
@@ -92,8 +93,8 @@ if not notes and subject.level != "demo":
 # The published scripts differ from the published algorithm in several ways. [Algorithm 1, step by
 # step](#the-protocol) shows the algorithm, and lists the differences. Which of SAM's masks
 # counts, and whether it is given its last mask again, has [a chapter of its own](#which-mask).
-# What the models are, and what clinicians and
-# researchers could use them for, is [the next page](../sam.md).
+# What the models are, and what clinicians and researchers could use them for, is [the next
+# page](../sam.md).
 #
 # ## Three levels of truth
 #

@@ -335,7 +335,7 @@ def test_a_page_that_begins_with_clicks_loads_with_the_first_and_answers_it(brow
     page.on("request", lambda request: asked.append(request.url))
     page.goto(site[-1]["http"] + "at-once.html")
     assert len([url for url in asked if url.startswith("http")]) == 1  # the page itself
-    bar = page.locator(".medsam-explorer .bar", has=page.get_by_text("The first click loads"))
+    bar = page.locator(".medsam-explorer .bar", has=page.get_by_text("The first loads"))
     assert "MB" in bar.inner_text() and "sam_small" in bar.inner_text()
     assert explorer_of(page, "state")["clicks"] == []
     canvas = page.locator("canvas").first

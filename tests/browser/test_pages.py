@@ -105,10 +105,10 @@ class Pages:
 
     def test_the_address_of_the_book_leads_to_its_first_page(self, view):
         shown = opened(view, f"{HTML.as_uri()}/index.html")
-        shown.wait_for_url("**/book/intro.html", timeout=5000)
+        shown.wait_for_url("**/book/pages/start.html", timeout=5000)
 
     def test_dark_is_dark(self, view, server):
-        shown = opened(view, server + "book/intro.html")
+        shown = opened(view, server + "book/pages/start.html")
         background = shown.evaluate(
             "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
         )

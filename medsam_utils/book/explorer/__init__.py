@@ -23,7 +23,7 @@ from ...datasets import DATASETS, Dataset
 from ...datasets.unlabelled import Unlabelled
 from ...evaluate import under
 from ...models import Model
-from ...simulation import replay, simulate
+from ...simulation import replay, turns
 from ...statistics import at_percentiles
 from .in_page import write_files
 from .run_lengths import run_lengths
@@ -148,7 +148,7 @@ def _fitting(head: Mapping[str, Any], stored: Sequence[dict], limit: int) -> HTM
 def _ranked_cases(
     dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame
 ) -> Iterator[dict]:
-    """What is shown of each task and percentile, see `_stored_case`."""
+    """What is shown of each task and percentile."""
     references = {reference.case_id: reference for reference in dataset.list().references}
     embeddings: dict[tuple, Any] = {}
     for class_name, task in dataset.tasks.items():
@@ -165,17 +165,17 @@ def _ranked_cases(
                 if (name, *view) not in embeddings:
                     embeddings[name, *view] = model.encode(case.image)
             case_rows = task_rows[task_rows["case_id"] == case_id]
+            answers = {}
+            for name, model in models.items():
+                model_rows = case_rows[case_rows["model"] == name]
+                answers[name] = _replayed(case, model, model_rows, embeddings[name, *view])
             yield {
                 "task": task,
                 "percentile": percentile,
                 "text": f"{RANKS[percentile]} · IoU {value:.2f} · {case_id}",
-                **_stored_case(
-                    case,
-                    class_name,
-                    models,
-                    {name: case_rows[case_rows["model"] == name] for name in models},
-                    {name: embeddings[name, *view] for name in models},
-                ),
+                "embeddings": {name: embeddings[name, *view] for name in models},
+                "answers": answers,
+                **_pictured(case, class_name),
             }
 
 
@@ -195,62 +195,58 @@ def _simulated_cases(
     }
     case = replace(case, masks=masks)
     embeddings = {name: model.encode(case.image) for name, model in models.items()}
-    tables = {
-        name: pd.DataFrame(
-            simulate(case, dataset.tasks, model, protocol, clicks, embeddings[name])
-        ).assign(protocol=protocol.name)
-        for name, model in models.items()
-        if masks
-    }
+    answers: dict[str, dict[str, list]] = {dataset.tasks[name]: {} for name in masks}
+    for name, model in models.items():
+        for n, target in turns(case, dataset.tasks, model, protocol, clicks, embeddings[name]):
+            step = _step(
+                target.record(n), target.prediction.mask()[:: _every(case), :: _every(case)]
+            )
+            answers[target.task].setdefault(name, []).append(step)
     for class_name in masks:
-        task = dataset.tasks[class_name]
-        rows = {name: table[table["task"] == task] for name, table in tables.items()}
         yield {
-            "task": task,
+            "task": dataset.tasks[class_name],
             "percentile": 50,
             "text": case.case_id,
-            **_stored_case(case, class_name, models, rows, embeddings),
+            "embeddings": embeddings,
+            "answers": answers[dataset.tasks[class_name]],
+            **_pictured(case, class_name),
         }
 
 
-def _stored_case(
-    case: Case,
-    class_name: str,
-    models: Mapping[str, Model],
-    rows: Mapping[str, pd.DataFrame],
-    embeddings: Mapping[str, Any],
-) -> dict[str, Any]:
-    """One object with masks as arrays, every `step`-th pixel of them. rows, embeddings: by model."""
-    step = -(-max(case.image.shape) // LONGEST)
-    answers = {
-        name: _steps(case, model, rows[name], embeddings[name], step)
-        for name, model in models.items()
-    }
+def _every(case: Case) -> int:
+    """Which pixels of a mask are stored: every first, second, ..."""
+    return -(-max(case.image.shape) // LONGEST)
+
+
+def _pictured(case: Case, class_name: str) -> dict[str, Any]:
+    """What a page needs of a case besides the answers."""
     return {
         "case": case.case_id,
         "picture": case.image,
-        "step": step,
+        "step": _every(case),
         "truth": case.masks[class_name],
-        "answers": answers,
-        "embeddings": embeddings,
     }
 
 
-def _steps(case: Case, model: Model, rows: pd.DataFrame, embedding: Any, step: int) -> list[dict]:
-    """What a model answered to each click: its mask, every `step`-th pixel, and the scores of its
-    row."""
-    steps = []
+def _replayed(case: Case, model: Model, rows: pd.DataFrame, embedding: Any) -> list[dict]:
+    """What a model answered to each click, drawn again from the rows of one object."""
+    steps, mask = [], None
     for row in rows.sort_values("click").to_dict("records"):
-        click = [row["row"], row["col"], int(row["positive"])] if row["row"] >= 0 else None
-        if click:  # else nothing was wrong any more, and the mask stays
-            mask = replay(case, model, rows, row["click"], embedding)[::step, ::step]
-        pairs = [
-            [row.get(f"{of}_{i}", np.nan) for of in ("predicted_iou", "iou")] for i in range(3)
-        ]
-        candidates = [[score(value) for value in pair] for pair in pairs if np.isfinite(pair[1])]
-        scores = {"iou": score(row["iou"]), "chosen": row["mask_index"], "candidates": candidates}
-        steps.append({"click": click, "mask": mask, **scores})
+        if row["row"] >= 0:  # else nothing was wrong any more, and the mask stays
+            mask = replay(case, model, rows, row["click"], embedding)[
+                :: _every(case), :: _every(case)
+            ]
+        steps.append(_step(row, mask))
     return steps
+
+
+def _step(row: Mapping[str, Any], mask: np.ndarray) -> dict[str, Any]:
+    """What a model answered to one click: its mask, every so many pixels, and the scores of its row."""
+    click = [row["row"], row["col"], int(row["positive"])] if row["row"] >= 0 else None
+    pairs = [[row.get(f"{of}_{i}", np.nan) for of in ("predicted_iou", "iou")] for i in range(3)]
+    candidates = [[score(value) for value in pair] for pair in pairs if np.isfinite(pair[1])]
+    scores = {"iou": score(row["iou"]), "chosen": row["mask_index"], "candidates": candidates}
+    return {"click": click, "mask": mask, **scores}
 
 
 def score(value: float) -> float | None:

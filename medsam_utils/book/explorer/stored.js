@@ -10,13 +10,20 @@ function stored(data) {
   const values = {}, listeners = [], networks = new Map();
   const site = window.medsamInPage;
   const atOnce = Boolean(site && data.decoders && data.at_once);
+  const touched = matchMedia("(pointer: coarse)").matches;
   let offer = site && data.decoders && { button: atOnce ? "" : "Click yourself", text: offered() };
   let asked = 0, last = Promise.resolve(), loading = false;
+
+  /** How a finger or a mouse prompts. */
+  function how() {
+    return touched ? "Tap inside the green outline, or press box and drag."
+      : "Click inside the green outline, or drag a box round it.";
+  }
 
   function offered() {
     const bytes = Object.values(data.decoders).reduce((sum, decoder) => sum + decoder.bytes, site.bytes);
     const loaded = `${((bytes + (data.at_once?.bytes ?? 0)) / 1e6).toFixed(0)} MB`;
-    return atOnce ? `Click inside the green outline, or drag a box round it: ${data.offer} answers here. The first click loads ${loaded}.`
+    return atOnce ? `${how()} The first loads ${models.join(" and ")} (${loaded}) and sends nothing.`
       : `${data.offer} answers your own clicks, in your browser, and sends nothing: ${(bytes / 1e6).toFixed(1)} MB are loaded once.`;
   }
 
@@ -92,7 +99,7 @@ function stored(data) {
     try {
       await load("runtime.js");
       for (const [model, { file }] of Object.entries(data.decoders)) networks.set(model, await site.decoder(await load(file), data.rule));
-      offer = { button: "", text: atOnce ? "Right click, or “next: −”, says what is too much; drag a box to begin with it." : `${data.offer} answers. Left click or tap: inside the object. Right or shift click: outside. ` +
+      offer = { button: "", text: atOnce ? `${how()} ${touched ? "For outside:" : "Right click, or"} “next: −”${touched ? "." : ": outside."}` : `${data.offer} answers. Left click or tap: inside the object. Right or shift click: outside. ` +
         `With box: drag round the object${data.boxless ? ` (${data.boxless} never learned boxes)` : ""}.` };
       if (!atOnce) values.state = { ...values.state, clicks: [] };
     } catch (error) {
