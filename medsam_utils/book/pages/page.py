@@ -47,7 +47,7 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
             box(
                 "note",
                 "Masks made by a model",
-                f"The images are real, but what counts as the truth here was not drawn by a person ({by}). "
+                f"The images are real, but what counts as the truth here was made by a model ({by}). "
                 "It is a <strong>silver standard</strong>: where a model differs from it, either of the "
                 "two may be wrong.",
             )

@@ -102,8 +102,8 @@ sub-mri_seg-subreg_label-6_msk.nii.gz   49 vertebral body, 60 cord, 61 canal, 10
                 "two vertebrae and their neighbours: the bodies of a slice are one object, its discs too",
                 "which vertebrae these are is not stated",
             ),
-            masks_by="a model, it seems: who made them is not stated, and their values are those of "
-            "SPINEPS",
+            masks_by="SPINEPS, a model, as far as can be told: their values are its own, their author "
+            "is not stated",
         ),
     ),
 ]
