@@ -22,34 +22,33 @@ folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
-protocol = "paper"  # how clicks are simulated: paper or released-code
+protocol = "paper"  # how clicks are simulated: paper, released-code or sam-advice
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases, spread evenly; 0: all
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
-dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
-embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-workers = 0  # processes to compute on; 0: this one
-scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
-store = "results"  # folder of stored rows: what is there is not computed again
-shard = ""  # a part of the cases, such as 3/8, counted from 0 to 7; the parts meet in one store
 title = ""  # what your own data is called; empty: the folder's name
 in_page = ""  # folder for what lets the page itself answer a reader's clicks; empty: it only shows
+compute = ""  # such as "device=cuda workers=8 store=results": see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
 from medsam_utils import load_dataset, load_folder
-from medsam_utils.book import explorer
+from medsam_utils.book import explorer, show
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.passport import passport
-from medsam_utils.book.pages.record import excluded, made_by
-from medsam_utils.book.pages.runs import evaluate_subjects, given
+from medsam_utils.book.pages.record import excluded, excluded_cases, made_by
+from medsam_utils.book.runs import evaluate_models
+from medsam_utils.statistics import mean_curves, summary
 
-parameters = given(globals())
-subject = load_folder(folder, name=title or None) if folder else load_dataset(dataset, data or None)
-of_subject = ("dataset", "folder", "data", "title", "in_page")
-runs = evaluate_subjects([subject], **{k: v for k, v in parameters.items() if k not in of_subject})
-rows = runs.rows
+# %%
+if folder:
+    subject = load_folder(folder, name=title or None)
+else:
+    subject = load_dataset(dataset, data or None)
+runs = evaluate_models([subject], models, checkpoint, protocol, clicks, max_cases, compute)
+rows = runs.rows  # one row per object, model and click
+
+# %% tags=["hide-input"]
 display(page.banner([subject], runs.models, runs.notes), page.answer(rows), passport(subject))
 
 # %% [markdown]
@@ -58,8 +57,9 @@ display(page.banner([subject], runs.models, runs.notes), page.answer(rows), pass
 # Mean over the images of a task after each simulated click. The study's curve, where it has this
 # task, stands apart and dashed.
 
-# %% tags=["hide-input"]
-figures.curves(rows)
+# %%
+means = mean_curves(rows)  # mean IoU per task, model and click, with its 95 % interval
+figures.curves(means)
 
 # %% [markdown]
 # ## What an IoU looks like
@@ -67,7 +67,7 @@ figures.curves(rows)
 # The images at the 25th, 50th and 75th percentile of IoU after one click. Green line: the truth.
 # Red dashes: the prediction. Green dot: the click.
 
-# %% tags=["hide-input"]
+# %%
 figures.examples(subject, runs.models, rows)
 
 # %% [markdown]
@@ -77,20 +77,19 @@ figures.examples(subject, runs.models, rows)
 # follow the clicks; every model has its own, because each click answers that model's error. Where
 # there is a button for it, SAM answers your own clicks too, in your browser.
 
-# %% tags=["hide-input"]
+# %%
 explorer.static(subject, runs.models, rows, runs.protocol, in_page=in_page or None)
 
 # %% [markdown]
 # ## The numbers
 #
 # IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first
-# reaches
-# 0.80; an object that never gets there counts as the number of clicks that were made, and the share of such
-# objects stands in brackets. The level says where a line comes from: a demo, measured on your data,
-# or the published study.
+# reaches 0.80; an object that never gets there counts as the number of clicks that were made, and
+# the share of such objects stands in brackets. The level says where a line comes from: a demo,
+# measured on your data, or the published study.
 
-# %% tags=["hide-input"]
-page.results_table(rows)
+# %%
+page.results_table(summary(rows))
 
 # %% [markdown]
 # ## How
@@ -104,8 +103,8 @@ page.results_table(rows)
 # %% [markdown]
 # ### Left out
 
-# %% tags=["hide-input"]
-excluded(subject, runs.tables)
+# %%
+excluded(excluded_cases(subject, runs.tables))
 
 # %% [markdown]
 # ## Limits
@@ -123,4 +122,7 @@ excluded(subject, runs.tables)
 # ## How this page was made
 
 # %% tags=["hide-input"]
+parameters = {"dataset": dataset, "folder": folder, "data": data, "models": models}
+parameters |= {"checkpoint": checkpoint, "protocol": protocol, "clicks": clicks}
+parameters |= {"max_cases": max_cases, "title": title, "compute": compute}
 made_by("dataset", parameters, runs.tables, runs.protocol)

@@ -1,12 +1,13 @@
 """What a page shows: sentences, boxes, tables and figures that show themselves; all HTML is made here.
 
 Each function returns a `Shown`: the last line of a cell shows it, `display(a, b)` shows several,
-`a + b` is one after the other. Texts are plain, with three marks of Markdown: **bold**, `code` and
-[a link](https://example.org); everything else in them is shown as it is.
+`a + b` is one after the other. Texts are plain, with marks of Markdown: **bold**, `code` and
+[a link](https://example.org), and line breaks; all else in them is shown as it is.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from matplotlib.figure import Figure as Drawing
 
 from .. import plots
 
+LEVELS = {"demo": "demo", "measured": "measured on your data", "published": "published"}
+"""Levels of truth in the words of a page."""
 FOLDED = 12  # lines from which on a table is closed until it is clicked
 COUNTS = ("cases", "patients", "objects")  # columns of whole numbers
 
@@ -64,7 +67,7 @@ def marked(text: str) -> str:
     """
     text = escape(text, quote=False)
     text = re.sub(r"\[([^\]]+)\]\((https?://[^)\s]+|#[\w-]+)\)", r'<a href="\2">\1</a>', text)
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text).replace("\n", "<br>")
     return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
 
 
@@ -185,7 +188,8 @@ def panels(
     for key, group_frame in frame.groupby(list(by), sort=False):
         _, axes = plots.new_figure(*size)
         finding = draw(axes, group_frame)
-        shown.append(panel(axes, " · ".join(map(str, key)), kind, finding, width))
+        title = " · ".join(LEVELS.get(part, str(part)) for part in key)
+        shown.append(panel(axes, title, kind, finding, width))
     return row(shown)
 
 
@@ -198,3 +202,24 @@ def row(figures: Iterable[Shown]) -> Shown:
 def group(title: str, figures: Iterable[Shown]) -> Shown:
     """Return a row of figures under a title of their own."""
     return Shown(f'<p class="medsam-group">{marked(title)}</p>{row(figures).html}')
+
+
+def three(figures: Iterable[Shown]) -> Shown:
+    """Return small figures in three columns that stay beside each other on a narrow screen too."""
+    style = (
+        "flex:1 1 270px;max-width:24rem;display:grid;grid-template-columns:repeat(3,1fr);gap:0.4rem"
+    )
+    return Shown(f'<div style="{style}">{joined(figures).html}</div>')
+
+
+def downloads(text: str, files: Mapping[str, tuple[str, str, bytes]]) -> Shown:
+    """Return links that save files which the page itself holds.
+
+    files: what a link says -> name, media type and content of the file.
+    """
+    links = [
+        f'<a download="{escape(name)}" '
+        f'href="data:{kind};base64,{base64.b64encode(content).decode()}">{escape(title)}</a>'
+        for title, (name, kind, content) in files.items()
+    ]
+    return Shown(f"<p>{marked(text)}: {', '.join(links)}.</p>")

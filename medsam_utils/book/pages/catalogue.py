@@ -1,15 +1,13 @@
 """The tables of all datasets and models, and the datasets' passports, for the pages that list them;
-HTML."""
+."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML
 
 from ...case import BadCaseError, BadInputError, CaseReference
 from ...datasets import DATASETS, Dataset, MissingDatasetError
@@ -18,7 +16,8 @@ from ...datasets.sources import PACKAGES
 from ...demo import load_dataset
 from ...models import MODELS, ModelEntry
 from ...models.checkpoints import PackagedCheckpoint
-from .page import box, scrolling
+from .. import show
+from ..show import Shown
 from .passport import passport
 
 MODALITIES = ("MRI", "X-ray", "Ultrasound", "CT", "PET")
@@ -96,23 +95,20 @@ def counts(names: Iterable[str], data: str | None, read_up_to: int) -> dict[str,
     return found
 
 
-def banner(counted: dict[str, Count]) -> HTML:
-    """Says which counts are those of phantoms; empty if none is."""
-    drawn = [name for name, found in counted.items() if found.level == "demo"]
-    if not drawn:
-        return HTML("")
-    return HTML(
-        box(
-            "warning",
-            "Demo: these are not medical images",
-            "Where a dataset is not here, <strong>phantoms</strong> stand in for it, drawn in the "
-            "same file format by a program, and it is they that are counted. With the real datasets the "
-            "same page counts those: <code>make book DATA=folder</code>.",
-        )
+def banner(counted: dict[str, Count]) -> Shown:
+    """Return which counts are those of phantoms; empty if none is."""
+    if all(found.level != "demo" for found in counted.values()):
+        return show.NOTHING
+    return show.box(
+        "warning",
+        "Demo: these are not medical images",
+        "Where a dataset is not here, **phantoms** stand in for it, drawn in the same file format by "
+        "a program, and it is they that are counted. With the real datasets the same page counts "
+        "those: `make book DATA=folder`.",
     )
 
 
-def answer(counted: dict[str, Count]) -> HTML:
+def answer(counted: dict[str, Count]) -> Shown:
     """How many of the datasets are here, in one sentence; those from packages count for
     themselves."""
     missing = sum(found.level == "demo" for found in counted.values())
@@ -120,7 +116,7 @@ def answer(counted: dict[str, Count]) -> HTML:
     text = _here([found for name, found in counted.items() if name not in PACKAGES], "datasets")
     text += f"; phantoms stand in for {missing}" if missing else ""
     text += f"; {_here(list(packed.values()), 'further ones, from packages,')}" if packed else ""
-    return HTML(f'<p class="medsam-answer">{text}.</p>')
+    return show.answer(text)
 
 
 def _here(counted: list[Count], what: str) -> str:
@@ -129,16 +125,13 @@ def _here(counted: list[Count], what: str) -> str:
     images = sum(found.images for found in here)
     patients = sum(found.patients for found in here)
     held = f", with {images:,} images of {patients:,} patients" if here else ""
-    return f"<strong>{len(here)} of {len(counted)}</strong> {what} are here{held}"
+    return f"**{len(here)} of {len(counted)}** {what} are here{held}"
 
 
-def table(counted: dict[str, Count]) -> HTML:
+def table(counted: dict[str, Count]) -> Shown:
     """The study's Table 1 with our columns: a line for each dataset."""
     lines = [_line(DATASETS[name], found) for name, found in counted.items()]
-    text = pd.DataFrame(lines).to_html(
-        index=False, border=0, na_rep="", escape=False, classes="table"
-    )
-    return scrolling(text, "medsam-words medsam-catalogue")
+    return show.table(pd.DataFrame(lines), fold=False, kind="medsam-words medsam-catalogue")
 
 
 def _line(entry: Dataset, found: Count) -> dict[str, str]:
@@ -147,41 +140,38 @@ def _line(entry: Dataset, found: Count) -> dict[str, str]:
     images = f"{found.images:,}" if found.objects is not None else f"up to {found.images:,}"
     objects = f"{found.objects:,}" if found.objects is not None else "not counted"
     here = ["–"] * 3 if found.error else [images, f"{found.patients:,}", objects]
-    classes, rule = escape(", ".join(entry.classes)), escape(card.count_rule)
-    words = [f"<strong>{escape(found.error)}</strong>"] if found.error else []
-    words += [f"masks made by {escape(card.masks_by)}"] if card.masks_by else []
+    classes, rule = ", ".join(entry.classes), card.count_rule
+    words = [f"**{found.error}**"] if found.error else []
+    words += [f"masks made by {card.masks_by}"] if card.masks_by else []
     return {
-        "Dataset": f"{escape(entry.title)}<br><code>{entry.name}</code><br>{classes}",
+        "Dataset": f"{entry.title}\n`{entry.name}`\n{classes}",
         "Images in the study": f"{card.study_images:,}" if card.study_images else "–",
         "Here": found.level + (", masks by a model" if card.masks_by and not found.error else ""),
         **dict(zip(("Images", "Patients", "Objects"), here, strict=True)),
         "Fetched": way_of(entry.name),
-        "What counts as an image; licence": "<br>".join(
-            [*words, rule, f"licence: {escape(card.licence)}"]
-        ),
+        "What counts as an image; licence": "\n".join([*words, rule, f"licence: {card.licence}"]),
     }
 
 
-def passports(names: Sequence[str]) -> HTML:
+def passports(names: Sequence[str]) -> Shown:
     """The passport of each dataset, closed until it is clicked."""
-    return HTML("".join(passport(DATASETS[name]).data for name in names))
+    return show.joined(passport(DATASETS[name]) for name in names)
 
 
-def models_table() -> HTML:
+def models_table() -> Shown:
     """A line for each model of the registry: its name, the size of its weights, how they are had,
     terms."""
     lines = [
         {
-            "Model": f"{escape(entry.title)}<br><code>{name}</code>",
+            "Model": f"{entry.title}\n`{name}`",
             "Weights": _size_of(entry),
-            "How they are had": escape(_source_of(entry)),
-            "Licence": escape(entry.licence),
-            "Cite": escape(entry.citation),
+            "How they are had": _source_of(entry),
+            "Licence": entry.licence,
+            "Cite": entry.citation,
         }
         for name, entry in MODELS.items()
     ]
-    text = pd.DataFrame(lines).to_html(index=False, border=0, escape=False, classes="table")
-    return scrolling(text, "medsam-words medsam-catalogue")
+    return show.table(pd.DataFrame(lines), fold=False, kind="medsam-words medsam-catalogue")
 
 
 def _size_of(entry: ModelEntry) -> str:

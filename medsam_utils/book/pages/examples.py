@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import pandas as pd
-from IPython.display import HTML
 
 from ...statistics import at_percentiles
+from .. import show
+from ..show import Shown
 from . import figures
 from .figures import level_text
 from .runs import Runs
 
 SIDE = 220  # pixels of a picture's longest side: the page shows many
-THREE = "flex:1 1 270px;max-width:24rem;display:grid;grid-template-columns:repeat(3,1fr);gap:0.4rem"
 
 
-def answer(rows: pd.DataFrame) -> HTML:
+def answer(rows: pd.DataFrame) -> Shown:
     """Between which tasks the median IoU after one click ranges, per model, in one sentence."""
     parts = []
     for (level, model), of_model in rows.groupby(["level", "model"], sort=False):
@@ -26,35 +24,36 @@ def answer(rows: pd.DataFrame) -> HTML:
         }
         low, high = min(medians, key=medians.get), max(medians, key=medians.get)
         parts.append(
-            f"after one click the median IoU of <strong>{escape(model)}</strong> ranges from "
-            f"<strong>{medians[low]:.2f}</strong> ({escape(low)}) to <strong>{medians[high]:.2f}</strong> "
-            f"({escape(high)}) over {len(medians)} tasks ({level_text(level, medians)})"
+            f"after one click the median IoU of **{model}** ranges from "
+            f"**{medians[low]:.2f}** ({low}) to **{medians[high]:.2f}** "
+            f"({high}) over {len(medians)} tasks ({level_text(level, medians)})"
         )
     text = "; ".join(parts)
-    return HTML(f'<p class="medsam-answer">{text[:1].upper()}{text[1:]}.</p>')
+    return show.answer(text[:1].upper() + text[1:])
 
 
-def side_by_side(runs: Runs) -> HTML:
+def side_by_side(runs: Runs) -> Shown:
     """A row per task: the images at the quartiles of IoU after one click, of each model."""
     blocks = []
     for name, dataset in runs.datasets.items():
         references = {reference.case_id: reference for reference in dataset.list().references}
         for class_name, task in dataset.tasks.items():
-            of_models = []
+            shown = []
             for model, rows in runs.of(name).items():
-                of_task, pictures = rows[rows["task"] == task], []
-                for percentile, (case_id, value) in at_percentiles(of_task).items():
-                    of_object = of_task[of_task["case_id"] == case_id]
+                task_rows, pictures = rows[rows["task"] == task], []
+                for percentile, (case_id, value) in at_percentiles(task_rows).items():
+                    object_rows = task_rows[task_rows["case_id"] == case_id]
                     case = dataset.load(references[case_id], class_name)
+                    truth = case.masks[class_name]
                     title = f"{model} on {task}, {percentile}th percentile"
-                    picture = figures.example(
-                        case, case.masks[class_name], runs.models[model], of_object, title, SIDE
+                    caption = f"**{model}, {percentile}th**\nIoU {value:.2f}"
+                    pictures.append(
+                        figures.example(
+                            case, truth, runs.models[model], object_rows, title, caption, SIDE, 90
+                        )
                     )
-                    caption = f"<strong>{escape(model)}, {percentile}th</strong><br>IoU {value:.2f}"
-                    pictures.append(figures.figure(picture, caption, width=90))
-                of_models.append(f'<div style="{THREE}">{"".join(pictures)}</div>')
-            if "<figure" in "".join(of_models):  # few cases may hold no object of a class
-                blocks.append(
-                    figures.group(f"{task} ({level_text(dataset.level, [task])})", of_models)
-                )
-    return HTML("".join(blocks))
+                shown += [show.three(pictures)] if pictures else []
+            if shown:  # few cases may hold no object of a class
+                level = level_text(dataset.level, [task])
+                blocks.append(show.group(f"{task} ({level})", shown))
+    return show.joined(blocks)

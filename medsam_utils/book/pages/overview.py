@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import pandas as pd
-from IPython.display import HTML
 from matplotlib.axes import Axes
 
 from ... import plots, published
 from ...datasets import Dataset
 from ...statistics import mean_curves
+from .. import show
+from ..show import Shown
 from . import figures, page
 from .figures import level_text
 
@@ -34,13 +34,13 @@ ABOUT = {
 """What is special about the images of a modality."""
 
 
-def about(datasets: Sequence[Dataset]) -> HTML:
+def about(datasets: Sequence[Dataset]) -> Shown:
     """What is special about the images of these datasets' modalities."""
     modalities = dict.fromkeys(dataset.modality for dataset in datasets)
-    return HTML("".join(f"<p>{escape(ABOUT[modality])}</p>" for modality in modalities))
+    return show.paragraphs(*(ABOUT[modality] for modality in modalities))
 
 
-def answer(rows: pd.DataFrame) -> HTML:
+def answer(rows: pd.DataFrame) -> Shown:
     """Between which tasks each model's mean IoU ranges, after the first and the last click: one
     sentence."""
     means = mean_curves(rows)
@@ -53,24 +53,24 @@ def answer(rows: pd.DataFrame) -> HTML:
             ranges = [
                 f"{_range(curves, click)} with {page.plural(click, 'click')}" for click in (1, last)
             ]
-            parts.append(f"<strong>{escape(model)}</strong> ranges {' and '.join(ranges)}")
+            parts.append(f"**{model}** ranges {' and '.join(ranges)}")
         tasks = of_level["task"].unique()
         words = level_text(level, tasks)
         sentences.append(f"Over {len(tasks)} tasks ({words}) {'; '.join(parts)}")
-    return page.sentence(". ".join(sentences))
+    return show.answer(*sentences)
 
 
 def _range(curves: pd.DataFrame, click: int) -> str:
     """The tasks with the lowest and the highest mean IoU after a click."""
     at = curves[curves["click"] == click].set_index("task")["iou"]
     ends = [
-        f"<strong>{iou:.2f}</strong> ({escape(task)})"
+        f"**{iou:.2f}** ({task})"
         for task, iou in ((at.idxmin(), at.min()), (at.idxmax(), at.max()))
     ]
     return f"from {ends[0]} to {ends[1]}"
 
 
-def curves(rows: pd.DataFrame) -> HTML:
+def curves(rows: pd.DataFrame) -> Shown:
     """IoU against clicks with a line per task: a figure per level and model, and the study's on
     their own."""
     means = mean_curves(rows)
@@ -95,6 +95,4 @@ def curves(rows: pd.DataFrame) -> HTML:
         return f"Mean IoU from one click to {last}, {', '.join(gains)}: {ends}"
 
     size = (3.6, 2.8 + 0.2 * len(tasks))
-    return figures.panels(
-        both, ["model", "level"], "Line plot of mean IoU against clicks", draw, size
-    )
+    return show.panels(both, ["model", "level"], "Line plot of mean IoU against clicks", draw, size)

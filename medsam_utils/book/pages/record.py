@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import gzip
 import io
@@ -11,48 +10,52 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from IPython.display import HTML
 
 from ...clicks import Protocol
 from ...datasets import Dataset
-from .page import details, folded, numbers_table
-from .runs import together
+from .. import show
+from ..show import Shown
+
+MOST_ROWS = 20_000  # with more, the page would be too heavy to hold them
 
 
-def excluded(dataset: Dataset, rows_of_models: Mapping[str, pd.DataFrame]) -> HTML:
-    """Cases left out, counted by reason; each is listed with its file in a part that opens."""
-    left_out = {
-        entry["path"]: entry for rows in rows_of_models.values() for entry in rows.attrs["excluded"]
-    }
-    if not left_out:
-        return HTML("<p>No case was left out.</p>")
-    count = "1 case is" if len(left_out) == 1 else f"{len(left_out)} cases are"
-    # a message begins with its case or file: the reason is what the messages have in common
-    reasons = Counter(_reason(entry) for entry in left_out.values())
-    lines = "".join(
-        f"<li>{count} × {escape(reason)}</li>" for reason, count in reasons.most_common()
-    )
-    table = pd.DataFrame(left_out.values())[["case_id", "reason", "path"]].sort_values("case_id")
+def excluded_cases(dataset: Dataset, tables: Mapping[Any, pd.DataFrame]) -> pd.DataFrame:
+    """Return the cases that were left out of runs: case_id, reason, path below the dataset's root.
+
+    tables: rows of each run, with `attrs["excluded"]`.
+    """
+    entries = {e["path"]: e for rows in tables.values() for e in rows.attrs["excluded"]}
+    table = pd.DataFrame(list(entries.values()), columns=["case_id", "reason", "path"])
     table["path"] = table["path"].str.removeprefix(f"{dataset.root}{os.sep}")
-    return HTML(
-        f"<p><strong>{count}</strong> left out of every number here:</p><ul>{lines}</ul>"
-        f"<details><summary>Every one of them</summary>{numbers_table(table).data}</details>"
+    return table.sort_values("case_id", ignore_index=True)
+
+
+def excluded(table: pd.DataFrame) -> Shown:
+    """Return cases left out, counted by reason, and each in a part that opens.
+
+    table: of `excluded_cases`.
+    """
+    if table.empty:
+        return show.paragraphs("No case was left out.")
+    count = "1 case is" if len(table) == 1 else f"{len(table)} cases are"
+    # A message begins with its case or file: the reason is what the messages have in common.
+    reasons = Counter(_reason(line) for line in table.to_dict("records"))
+    return (
+        show.paragraphs(f"**{count}** left out of every number here:")
+        + show.bullets(f"{count} × {reason}" for reason, count in reasons.most_common())
+        + show.details("Every one of them", show.table(table, fold=False))
     )
 
 
-def _reason(entry: Mapping[str, str]) -> str:
-    """The reason without the parts that name the file or case, so that equal reasons count
-    together."""
-    names = (entry["case_id"], Path(entry["path"]).name)
-    parts = [
-        part for part in entry["reason"].split(": ") if not any(name in part for name in names)
-    ]
-    return ": ".join(parts) or entry["reason"]
+def _reason(line: Mapping[str, str]) -> str:
+    """Return the reason without the parts that name the file or case."""
+    names = (line["case_id"], Path(line["path"]).name)
+    parts = [part for part in line["reason"].split(": ") if not any(name in part for name in names)]
+    return ": ".join(parts) or line["reason"]
 
 
 def made_by(
@@ -60,11 +63,11 @@ def made_by(
     parameters: Mapping[str, Any],
     tables: Mapping[Any, pd.DataFrame],
     protocol: Protocol,
-) -> HTML:
-    """How the page was made: command, rows to download, versions, weights, protocol and run
-    records.
+) -> Shown:
+    """Return how the page was made: command, rows to download, versions, weights, protocol, runs.
 
-    notebook: its name in notebooks/, without suffix. tables: rows of each run, with its record.
+    notebook: its name in notebooks/, without suffix. parameters: those that the command needs.
+    tables: rows of each run, with its record.
     """
     records = [rows.attrs["record"] for rows in tables.values()]
     lines = []
@@ -75,63 +78,53 @@ def made_by(
                 "dataset": rows["dataset"].iloc[0],
                 "model": rows["model"].iloc[0],
                 "protocol": rows["protocol"].iloc[0],
-                "weights (sha256)": f"{weights[:16]}…"
-                if weights
-                else "none",  # whole below, in the settings
+                "weights (sha256)": f"{weights[:16]}…" if weights else "none",  # whole below
                 "device": record["device"],
                 "cases": record["cases"],
                 "computed now": record["computed"],
                 "seconds": record["seconds"],
             }
         )
-    parts = [
-        command(notebook, parameters),
-        downloads(
-            "_".join(dict.fromkeys(line["dataset"] for line in lines)),
-            together(tables).drop_duplicates(),
-        ),
-        folded(pd.DataFrame(lines)),
-        details("Protocol", json.dumps(dataclasses.asdict(protocol), indent=1)),
-        details(
-            "Versions",
-            "\n".join(f"{name} {version}" for name, version in records[0]["versions"].items()),
-        ),
-        details(
-            "Settings of the runs", json.dumps([record["settings"] for record in records], indent=1)
-        ),
-    ]
-    return HTML("".join(parts))
+    runs = pd.DataFrame(lines)
+    all_rows = pd.concat(tables.values(), ignore_index=True).drop_duplicates()
+    versions = [f"{name} {version}" for name, version in records[0]["versions"].items()]
+    settings = [record["settings"] for record in records]
+    return (
+        command(notebook, parameters)
+        + downloads("_".join(dict.fromkeys(runs["dataset"])), all_rows)
+        + show.table(runs)
+        + show.details("Protocol", json.dumps(dataclasses.asdict(protocol), indent=1))
+        + show.details("Versions", "\n".join(versions))
+        + show.details("Settings of the runs", json.dumps(settings, indent=1))
+    )
 
 
-def command(notebook: str, parameters: Mapping[str, Any]) -> str:
-    """What makes a page again, as a notebook; parameters that are empty are left out."""
-    given = {name: value for name, value in parameters.items() if value not in ("", None)}
-    if "folder" in given:
-        given.pop("dataset", None)  # the folder wins
-    values = [f"-p {name} {shlex.quote(str(value))}" for name, value in given.items()]
+def command(notebook: str, parameters: Mapping[str, Any]) -> Shown:
+    """Return the command that makes a page again, as a notebook; empty parameters are left out."""
+    filled = {name: value for name, value in parameters.items() if value not in ("", None)}
+    if "folder" in filled:
+        filled.pop("dataset", None)  # the folder wins
+    values = [f"-p {name} {shlex.quote(str(value))}" for name, value in filled.items()]
     first = f"jupytext --to ipynb --output - notebooks/{notebook}.py | papermill - out.ipynb"
-    lines = escape(" \\\n    ".join([first, *values]))
-    return f'<p>This page again, as a notebook:</p><pre class="medsam-command">{lines}</pre>'
+    text = " \\\n    ".join([first, *values])
+    return show.paragraphs("This page again, as a notebook:") + show.code(text)
 
 
-def downloads(name: str, rows: pd.DataFrame, most: int = 20_000) -> str:
-    """Links that save the rows behind a page as Parquet and as CSV; the page itself holds them.
+def downloads(name: str, rows: pd.DataFrame) -> Shown:
+    """Return links that save the rows behind a page; the page itself holds them.
 
-    name: of the files, without suffix. most: with more rows than that the page would be too heavy,
-    and tells where they are instead.
+    name: of the files, without suffix.
     """
     count = f"The {len(rows):,} rows behind this page"
-    if len(rows) > most:
-        return f"<p>{count}, are in the folder <code>results/</code>.</p>"
+    if len(rows) > MOST_ROWS:
+        return show.paragraphs(f"{count}, are in the folder `results/`.")
     parquet = io.BytesIO()
     rows.to_parquet(parquet, index=False, compression="zstd")
     table = gzip.compress(rows.to_csv(index=False, float_format="%.7g").encode(), mtime=0)
-    links = [
-        f'<a download="{escape(name)}{suffix}" '
-        f'href="data:{kind};base64,{base64.b64encode(content).decode()}">{title}</a>'
-        for title, suffix, kind, content in (
-            ("Parquet", ".parquet", "application/vnd.apache.parquet", parquet.getvalue()),
-            ("CSV with seven digits, gzipped", ".csv.gz", "application/gzip", table),
-        )
-    ]
-    return f"<p>{count}: {', '.join(links)}.</p>"
+    return show.downloads(
+        count,
+        {
+            "Parquet": (f"{name}.parquet", "application/vnd.apache.parquet", parquet.getvalue()),
+            "CSV with seven digits, gzipped": (f"{name}.csv.gz", "application/gzip", table),
+        },
+    )

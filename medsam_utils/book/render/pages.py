@@ -96,7 +96,9 @@ def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
         raise BadInputError(f"{fact}; it has\n{meaning}")
     runs = read_runs(root)
     everywhere = runs["everywhere"]
-    if not (overrides.get("data") or os.environ.get("MEDSAM_DATA") or page.parameters.get("folder")):
+    if not (
+        overrides.get("data") or os.environ.get("MEDSAM_DATA") or page.parameters.get("folder")
+    ):
         everywhere = everywhere | runs["phantoms"]
     return replace(
         page,
