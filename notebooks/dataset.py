@@ -31,13 +31,13 @@ compute = ""  # such as "device=cuda workers=8 store=results": see medsam_utils.
 
 # %% tags=["hide-input"]
 from IPython.display import display
+from medsam_utils.book.runs import evaluate_models
 
 from medsam_utils import load_dataset, load_folder
-from medsam_utils.book import explorer, show
+from medsam_utils.book import explorer
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.passport import passport
 from medsam_utils.book.pages.record import excluded, excluded_cases, made_by
-from medsam_utils.book.runs import evaluate_models
 from medsam_utils.statistics import mean_curves, summary
 
 # %%

@@ -161,7 +161,7 @@ def _interval(point: pd.Series) -> str:
     )
 
 
-def results_table(rows: pd.DataFrame) -> Shown:
+def results_table(table: pd.DataFrame) -> Shown:
     """Return a summary as a table, with NoC@80 and its misses in one column, and the study's lines.
 
     table: of `statistics.summary`.
