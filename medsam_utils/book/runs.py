@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ...case import BadCaseError, BadInputError, Case, CaseReference
-from ...clicks import PAPER, Protocol
-from ...datasets import Dataset, load_folder
-from ...demo import load_dataset
-from ...evaluate import evaluate, spread
-from ...models import Model, find_entry, load_model
-from ...models.devices import choose_device, choose_dtype
-from ...workers import executor_for
+from ..case import BadCaseError, BadInputError, Case, CaseReference
+from ..clicks import PAPER, Protocol
+from ..datasets import Dataset, load_folder
+from ..demo import load_dataset
+from ..evaluate import evaluate, spread
+from ..models import Model, find_entry, load_model
+from ..models.devices import choose_device, choose_dtype
+from ..workers import executor_for
+from .compute import Compute
 
 EMBEDDED = ("sam_small", "grabcut")
 DEFAULT_SAM = "mobile_sam"  # stands for SAM; its weights come in a package
@@ -41,9 +41,9 @@ class Runs:
     @property
     def rows(self) -> pd.DataFrame:
         """All rows in one table."""
-        return together(self.tables)
+        return pd.concat(self.tables.values(), ignore_index=True)
 
-    def of(self, dataset: str) -> dict[str, pd.DataFrame]:
+    def dataset_tables(self, dataset: str) -> dict[str, pd.DataFrame]:
         """Tables of one dataset by the model's name."""
         return {model: rows for (name, model), rows in self.tables.items() if name == dataset}
 
@@ -58,14 +58,11 @@ class Runs:
         self.tables[rows["dataset"].iloc[0], model.name] = rows
 
 
-def datasets_of(names: str, folder: str = "", data: str = "") -> list[Dataset]:
-    """Datasets by name, with spaces between, below the folder `data`; or an own folder alone, if
-    given."""
-    return (
-        [load_folder(folder)]
-        if folder
-        else [load_dataset(name, data or None) for name in names.split()]
-    )
+def load_datasets(names: str, folder: str = "", data: str = "") -> list[Dataset]:
+    """Return datasets by name, with spaces between, below the folder `data`; or an own folder."""
+    if folder:
+        return [load_folder(folder)]
+    return [load_dataset(name, data or None) for name in names.split()]
 
 
 def usable_device(device: str) -> tuple[str | None, list[str]]:
@@ -78,28 +75,28 @@ def usable_device(device: str) -> tuple[str | None, list[str]]:
     return device or None, []
 
 
-def load_first(
-    models: str, checkpoint: str, device: str, kind: str = ""
+def load_first_model(
+    models: str, checkpoint: str = "", compute: str = "", kind: str = ""
 ) -> tuple[Model, list[str]]:
-    """The first of the models, given by name with spaces between, and notes on what could not be
-    had.
+    """Return the first of the models, by name with spaces between, and notes on what is missing.
 
     kind: adapter that it must have, such as "sam.Sam"; those before it are passed over with a note.
     Where it cannot be had, or there is none, sam_small stands in.
     """
-    usable, notes = usable_device(device)
+    options = Compute.parse(compute)
+    device, notes = usable_device(options.device)
     for name in models.split():
         if kind and find_entry(name).adapter != kind:
             notes.append(f"{name} is no SAM and is passed over.")
             continue
         try:
-            model = load_model(name, checkpoint or None, usable)
+            model = load_model(name, checkpoint or None, device)
             model.encode(np.zeros((8, 8, 3), np.uint8))  # reads the weights
             return model, notes
         except BadInputError as error:
             notes.append(f"{name} is not on this page: {error}")
             break
-    return load_model("sam_small", device=usable), [*notes, "sam_small stands in."]
+    return load_model("sam_small", device=device), [*notes, "sam_small stands in."]
 
 
 def load_cases(
@@ -129,69 +126,44 @@ def load_cases(
     return cases, excluded
 
 
-def given(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a notebook, from its `globals()` in the cell that follows its parameters
-    cell.
-
-    They are all that is set there by then: texts and numbers whose names do not begin with an
-    underscore, and are no constants in capitals.
-
-    >>> given({"clicks": 3, "store": "", "_ih": "", "LONGEST": 512, "page": given})
-    {'clicks': 3, 'store': ''}
-    """
-    return {
-        name: value
-        for name, value in namespace.items()
-        if isinstance(value, (str, int, float)) and not name.startswith("_") and not name.isupper()
-    }
-
-
-def evaluate_datasets(datasets: str, data: str = "", **parameters: Any) -> Runs:
-    """`evaluate_subjects` of datasets that are given as names with spaces between.
-
-    data: folder of real datasets, empty for MEDSAM_DATA's.
-    """
-    return evaluate_subjects(
-        [load_dataset(name, data or None) for name in datasets.split()], **parameters
-    )
-
-
-def evaluate_subjects(
-    subjects: Sequence[Dataset],
+def evaluate_models(
+    datasets: Sequence[Dataset],
     models: str,
     checkpoint: str = "",
     protocol: str | Protocol = "paper",
     clicks: int = 9,
     max_cases: int = 0,
-    device: str = "",
-    dtype: str = "float32",
-    embeddings: str = "",
-    workers: int = 0,
-    scheduler: str = "",
-    store: str = "",
-    shard: str = "",
+    compute: str = "",
 ) -> Runs:
-    """Rows of datasets under models, with the parameters of a notebook; what is stored is read.
+    """Return the rows of datasets under models, with the parameters of a notebook.
 
     models: names of the registry with spaces between. checkpoint: weights file of the first one.
-    protocol: a name of PROTOCOLS, or a protocol. max_cases: of each dataset, 0 for all. embeddings:
-    folder in which SAM keeps encoded images. workers: processes, 0 for this one. scheduler: address
-    of a Dask scheduler to compute on instead. store: folder of the rows. shard: a part of the
-    cases, such as 3/8, counted from 0 to
-    7. What is empty is not used.
+    protocol: its name, or a protocol. max_cases: of each dataset, 0 for all. compute: device,
+    workers, store and more, see `Compute`; what is stored is read.
 
-    A device or a model that cannot be had becomes a note; if no model can be had, such as without a
-    network, the embedded ones stand in. Raises BadInputError for a name that is unknown, for a
-    dataset without a usable case, and if the embedded models cannot do it either.
+    A device or a model that cannot be had becomes a note; where SAM cannot be had, such as without
+    a network, sam_small stands in. Raises BadInputError for a name that is unknown, for a dataset
+    without a usable case, and if the embedded models cannot do it either.
     """
-    part = shard_of(shard) if shard else None
-    with executor_for(workers, scheduler) as pool:
-        runs = answers(
-            lambda *given: evaluate(*given, clicks, store or None, pool, max_cases or None, part),
-            *(subjects, models, checkpoint, protocol, device, dtype, embeddings),
-        )
-    if shard:
-        runs.notes.append(f"The numbers are those of part {shard} of the cases, counted from 0.")
+    options = Compute.parse(compute)
+    part = shard_of(options.shard) if options.shard else None
+    with executor_for(options.workers, options.scheduler) as executor:
+
+        def rows(dataset: Dataset, model: Model, protocol: Protocol) -> pd.DataFrame:
+            return evaluate(
+                dataset,
+                model,
+                protocol,
+                clicks,
+                store=options.store or None,
+                executor=executor,
+                max_cases=max_cases or None,
+                shard=part,
+            )
+
+        runs = run_models(rows, datasets, models, checkpoint, protocol, compute)
+    if part:
+        runs.notes.append(f"The numbers are those of part {options.shard} of the cases.")
     return runs
 
 
@@ -211,54 +183,51 @@ def shard_of(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def answers(
-    answer: Callable[[Dataset, Model, Protocol], pd.DataFrame],
-    subjects: Sequence[Dataset],
+def run_models(
+    function: Callable[[Dataset, Model, Protocol], pd.DataFrame],
+    datasets: Sequence[Dataset],
     models: str,
     checkpoint: str = "",
     protocol: str | Protocol = "paper",
-    device: str = "",
-    dtype: str = "float32",
-    embeddings: str = "",
+    compute: str = "",
     stand_ins: Sequence[str] = EMBEDDED,
 ) -> Runs:
-    """What `answer` gives for every dataset and model: rows, with the record of their run.
+    """Return what a function gives for every dataset and model: rows, with the record of their run.
 
-    Parameters, notes and errors are those of `evaluate_subjects`. stand_ins: the models for a
+    Parameters, notes and errors are those of `evaluate_models`. stand_ins: the models for a
     dataset where none that was asked for can be had, or takes such prompts.
     """
+    options = Compute.parse(compute)
     if isinstance(protocol, str):
         protocol = Protocol.parse(protocol)
-    choose_dtype(dtype)
+    choose_dtype(options.dtype)
     names = models.split()
     for name in names:
         find_entry(name)
-    usable, notes = usable_device(device)
-    runs = Runs({subject.name: subject for subject in subjects}, {}, {}, notes, protocol)
-    for subject in subjects:
+    device, notes = usable_device(options.device)
+    runs = Runs({dataset.name: dataset for dataset in datasets}, {}, {}, notes, protocol)
+    for dataset in datasets:
         for name in names:
             weights = checkpoint if name == names[0] else None
+            embeddings = options.embeddings or None
             try:
                 model = load_model(
-                    name, weights, usable, dtype=dtype, embeddings=embeddings or None
+                    name, weights, device, dtype=options.dtype, embeddings=embeddings
                 )
-                runs.add(model, answer(subject, model, protocol))
+                runs.add(model, function(dataset, model, protocol))
             except BadInputError as error:
                 notes.append(f"{name} is not on this page: {error}")
                 if name == DEFAULT_SAM and "sam_small" not in names:
-                    model = load_model("sam_small", device=usable)
-                    runs.add(model, answer(subject, model, protocol))
+                    model = load_model("sam_small", device=device)
+                    runs.add(model, function(dataset, model, protocol))
                     notes.append("sam_small stands in for it.")
-        if not runs.of(subject.name):
+        if not runs.dataset_tables(dataset.name):
             for name in stand_ins:
-                model = load_model(name, device=usable)
-                runs.add(model, answer(subject, model, protocol))
-            stand = f"{' and '.join(stand_ins)} {'stand' if len(stand_ins) > 1 else 'stands'} in"
-            notes.append(f"No model that was asked for could be had: {stand}.")
+                model = load_model(name, device=device)
+                runs.add(model, function(dataset, model, protocol))
+            stand = "stand" if len(stand_ins) > 1 else "stands"
+            notes.append(
+                f"No model that was asked for could be had: {' and '.join(stand_ins)} {stand} in."
+            )
     notes[:] = dict.fromkeys(notes)
     return runs
-
-
-def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The rows of all models in one table; what each run recorded stays with its own table."""
-    return pd.concat(tables.values(), ignore_index=True)
