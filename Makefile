@@ -59,6 +59,7 @@ bench: $(READY)  ## measure: medians and ratios of interleaved runs
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/agreement.py --objects 600
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/mobile_sam.py
 	-$(BIN)/python benchmarks/in_page.py  # needs Chromium and npm
 	-$(BIN)/python benchmarks/live.py  # needs Chromium
 

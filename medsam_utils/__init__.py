@@ -1,5 +1,7 @@
 """How well does a promptable model segment medical images from simulated clicks?"""
 
+from importlib.metadata import version
+
 from .clicks import PAPER, RELEASED_CODE, Click, Protocol, next_click
 from .datasets import DATASETS, load_folder
 from .demo import load_dataset
@@ -22,3 +24,5 @@ __all__ = [
     "load_model",
     "next_click",
 ]
+
+__version__ = version("medsam-utils")

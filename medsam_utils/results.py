@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
+
+from .files import atomic_path
 
 FLUSH_SECONDS = 5.0  # how much finished work a killed run may lose
 
@@ -99,24 +99,14 @@ class Store:
     def write_record(self, record: dict[str, Any]) -> None:
         """Keep what does not belong into rows: when, where, how long, with which versions."""
         name = "run-" + record["started"].replace(":", "").replace("+", "_") + ".json"
-        self._write(name, lambda path: Path(path).write_text(json.dumps(record, indent=1)))
+        with atomic_path(self.folder / name) as unfinished:
+            unfinished.write_text(json.dumps(record, indent=1))
 
     def _flush(self) -> None:
         """Write what is pending as one new part, named by the cases in it."""
         rows = pd.concat(self._pending, ignore_index=True) if self._pending else as_rows([])
         if len(rows):
             name = hashlib.sha256("\n".join(rows["fingerprint"].unique()).encode()).hexdigest()[:16]
-            self._write(f"part-{name}.parquet", lambda path: rows.to_parquet(path, index=False))
+            with atomic_path(self.folder / f"part-{name}.parquet") as unfinished:
+                rows.to_parquet(unfinished, index=False)
         self._pending, self._flushed = [], time.monotonic()
-
-    def _write(self, name: str, write: Callable[[str], Any]) -> None:
-        """Write one file so that it is there whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=self.folder)
-        os.close(handle)
-        try:
-            write(temporary)
-            os.replace(temporary, self.folder / name)
-        except BaseException:
-            os.unlink(temporary)
-            raise

@@ -56,7 +56,7 @@ from medsam_utils.book.pages.runs import answers, given, load_first, together
 from medsam_utils.comparison import CHANGE, against
 from medsam_utils.statistics import by_object
 from medsam_utils.workflows.fine_tuning import examples, fine_tune, split_by_patient
-from medsam_utils.workflows.training import write
+from medsam_utils.workflows.training import save_tensors
 
 parameters = given(globals())
 
@@ -76,7 +76,7 @@ learn, held = split_by_patient(references, held_out, seed)
 learnt = examples(subject, learn, model)
 tuned, history = fine_tune(model, learnt, steps, batch, clicks_learnt, learning_rate, rank, seed)
 path = Path(weights, f"{model.recipe[0]}_{subject.name}.pt")
-write(tuned, path)
+save_tensors(tuned, path)
 after = answers(rows_of, subjects, "sam", str(path), **loading)
 
 

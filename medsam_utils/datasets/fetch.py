@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from ..case import BadInputError
 from ..download import WrongHashError, download
+from ..files import atomic_path
 from . import DATASETS, package_folder
 from .sources import ARCHIVES, HOW, PACKAGES, Archive
 from .unpack import SUFFIXES, unpack
@@ -175,12 +176,10 @@ def _fetch_parts(archive: Archive, path: Path) -> None:
     if not parts:
         raise BadInputError(f"{archive.url} holds no file {prefix}*: has the record changed?")
     paths = [download(url, path.with_name(file), known) for file, url, known in sorted(parts)]
-    joined = path.with_name(path.name + ".joining")
-    with joined.open("wb") as whole:
+    with atomic_path(path) as unfinished, unfinished.open("wb") as whole:
         for part in paths:
             with part.open("rb") as source:
                 shutil.copyfileobj(source, whole, 1 << 20)
-    joined.replace(path)
     for part in paths:
         part.unlink()
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..cache import cache_folder
 from ..case import CaseReference, Exclusion
+from ..files import atomic_path
 from .dataset import Dataset, Listing
 from .pairs import walk
 
@@ -135,12 +135,8 @@ def _write(
     stored = {"stamp": stamp, "volumes": volumes, "exclusions": exclusions, "warnings": texts}
     content = json.dumps(stored).encode()
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete: a reader sees the old or the new one, of several writers the last
-        # one's.
-        with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        os.replace(file.name, entry)
+        with atomic_path(entry) as unfinished:
+            unfinished.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
         for old in sorted(entry.parent.iterdir(), key=os.path.getmtime)[:-LONGEST]:
             old.unlink(missing_ok=True)
     except OSError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from ..files import atomic_path
 
 SCAN_EVERY = 0.01  # of the limit: so much is written between two looks at the folder's size
 KEEP = 0.9  # of the limit: so much is left when the least recently used are deleted
@@ -42,10 +43,8 @@ class EmbeddingStore:
             return array
         except (OSError, ValueError, EOFError):  # missing, deleted under our hands, cut short
             array = compute().astype(np.float16)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        with atomic_path(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, array, allow_pickle=False)
-        os.replace(file.name, path)
         self._unseen += array.nbytes
         if self._unseen > SCAN_EVERY * self.limit:
             self._unseen = 0

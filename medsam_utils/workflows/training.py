@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 import torch
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
+
+from ..files import atomic_path
 
 
 def click_in(
@@ -153,13 +154,12 @@ class Training:
             "average": self.average.state_dict(),
         }
         state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
-        write(state, self.checkpoint)
         weights = {key: value.half() for key, value in self.average.state_dict().items()}
-        write(weights, self.folder / f"{self.name}.pt")
+        save_tensors(state, self.checkpoint)
+        save_tensors(weights, self.folder / f"{self.name}.pt")
 
 
-def write(content: Any, path: Path) -> None:
-    """Save tensors beside the target, then rename: an interruption leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
+def save_tensors(content: Any, path: Path) -> None:
+    """Save tensors to a file, which is there whole or not at all."""
+    with atomic_path(path) as unfinished:
+        torch.save(content, unfinished)
