@@ -21,7 +21,7 @@
 dataset = "xray_hip"  # a name of medsam_utils.DATASETS, best one with several classes
 folder = ""  # your own data instead: a folder with images/ and masks/
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-models = "mobile_sam"  # names of medsam_utils.MODELS, with spaces between; the first SAM among them is asked
+models = "mobile_sam"  # names of medsam_utils.MODELS; the first SAM among them is asked
 checkpoint = ""  # weights file to use instead of the registry's
 points_per_side = 12  # points of the grid along each side of the image
 pred_iou_thresh = 0.4  # masks with a lower predicted IoU are dropped
@@ -29,50 +29,40 @@ stability_score_thresh = 0.5  # masks that change more with the threshold are dr
 box_nms_thresh = 0.7  # of masks whose boxes overlap more only the surest stays
 folds = 5  # parts of the patients; each is tested once with a classifier trained on the others
 max_cases = 10  # at most so many cases, spread evenly; 0: all
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
+compute = ""  # such as "device=cuda": see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
 from dataclasses import asdict
-from html import escape
 
-from IPython.display import HTML, display
+from IPython.display import display
 
-from medsam_utils import load_dataset, load_folder, plots
+from medsam_utils import load_dataset, load_folder
+from medsam_utils.book import show
 from medsam_utils.book.pages import figures, page
-from medsam_utils.book.pages.record import command, excluded
-from medsam_utils.book.pages.runs import given, load_cases, load_first
+from medsam_utils.book.pages.everything import answer, proposals_figure
+from medsam_utils.book.pages.record import command, excluded, excluded_table
+from medsam_utils.book.runs import load_cases, load_first_model
 from medsam_utils.comparison import against, scores
 from medsam_utils.run_record import versions
 from medsam_utils.workflows import everything
 
-parameters = given(globals())
-
-# %% tags=["hide-input"]
+# %%
 subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
-sam, notes = load_first(models, checkpoint, device, "sam.Sam")
+sam, notes = load_first_model(models, checkpoint, compute, "sam.Sam")
 listing = subject.list()
-images, left_out = load_cases(subject, listing.references, max_cases=max_cases)
+images, unusable = load_cases(subject, listing.references, max_cases=max_cases)
 
-options = {
-    name: value for name, value in parameters.items() if name.endswith("thresh") or "points" in name
-}
-proposals = [everything.propose(case, sam, **options) for case in images]
-ways = {
+grid = {"points_per_side": points_per_side, "pred_iou_thresh": pred_iou_thresh}
+grid |= {"stability_score_thresh": stability_score_thresh, "box_nms_thresh": box_nms_thresh}
+proposals = [everything.propose(case, sam, **grid) for case in images]
+named = {  # masks by class of each image, in two ways
     "oracle": [everything.oracle(one) for one in proposals],
     "classifier": everything.classify(proposals, folds),
 }
-rows = scores(subject, images, ways)
-means = rows.pivot_table(index="task", columns="way", values="iou", sort=False)
-parts = [
-    f"<strong>{line.oracle:.2f}</strong> on {escape(task)} if the truth names the masks, "
-    f"<strong>{line.classifier:.2f}</strong> if a classifier does"
-    for task, line in means.iterrows()
-]
-level = figures.LEVELS[subject.level]
-display(
-    page.banner([subject], {sam.name: sam}, notes),
-    page.sentence(f"Mean IoU ({level}): {'; '.join(parts)}"),
-)
+rows = scores(subject, images, named)  # one row per way, image and class
+
+# %% tags=["hide-input"]
+display(page.banner([subject], {sam.name: sam}, notes), answer(rows))
 
 # %% [markdown]
 # ## One image
@@ -80,25 +70,17 @@ display(
 # All proposals, then what each way makes of them for the first class: green the truth, red dashes
 # the masks.
 
-# %% tags=["hide-input"]
-of_case = rows[rows["way"] == "classifier"].groupby("case_id")["iou"].mean().sort_values()
-i = [case.case_id for case in images].index(
-    of_case.index[len(of_case) // 2]
-)  # the case of median IoU
-case, found = images[i], proposals[i].masks
-drawing, axes = plots.new_picture(case.image)
-plots.example(axes, case.image)
-for number, mask in enumerate(found):
-    axes.contour(
-        mask, levels=[0.5], colors=plots.COLOURS[number % len(plots.COLOURS)], linewidths=1.2
-    )
-caption = f"{len(found)} proposals on {case.case_id}"
-shown = [figures.figure(plots.svg(drawing, caption), escape(caption), 200)]
+# %%
+classified = rows[rows["way"] == "classifier"].groupby("case_id")["iou"].mean().sort_values()
+median = classified.index[len(classified) // 2]  # the case of median IoU
+i = [case.case_id for case in images].index(median)
+name = next(name for name, mask in images[i].masks.items() if mask.any())
 
-name = next(name for name, mask in case.masks.items() if mask.any())
-for way, masks in ways.items():
-    shown.append(figures.picture(case.image, f"{way}: {name}", case.masks[name], masks[i][name]))
-HTML(figures.row(shown))
+pictures = [proposals_figure(proposals[i])]
+for way, masks in named.items():
+    truth, caption = images[i].masks[name], f"{way}: {name}"
+    pictures.append(figures.picture(images[i].image, caption, truth, masks[i][name]))
+show.row(pictures)
 
 # %% [markdown]
 # ## The numbers
@@ -107,19 +89,20 @@ HTML(figures.row(shown))
 # pixels of the class. Images without the class are left out. Brackets hold 95 % intervals, patients
 # resampled; the difference of IoU is paired, image by image.
 
-# %% tags=["hide-input"]
-table, dice = (
-    page.with_intervals(against(rows, "oracle", ["task"], value=value), "oracle", value)
-    for value in ("iou", "dice")
+# %%
+by_iou = against(rows, "oracle", ["task"])  # means, and paired differences to the oracle
+by_dice = against(rows, "oracle", ["task"], value="dice")
+table = (
+    page.with_intervals(by_iou, "oracle")
+    .assign(dice=page.with_intervals(by_dice, "oracle", "dice")["dice"])
+    .sort_values("task", kind="stable", ignore_index=True)
+    .rename(columns={"difference": "IoU minus the oracle's"})
 )
-table["dice"] = dice["dice"]
-table = table.sort_values("task", kind="stable").rename(
-    columns={"difference": "IoU minus the oracle's"}
-)
-display(HTML(page.folded(table, most=30)))
+show.table(table, fold=len(table) > 30)
 
-rows.attrs["excluded"] = left_out + [asdict(one) for one in listing.exclusions]
-excluded(subject, {sam.name: rows})
+# %%
+left_out = [*unusable, *(asdict(exclusion) for exclusion in listing.exclusions)]
+excluded(excluded_table(subject, left_out))
 
 # %% [markdown]
 # ## How
@@ -150,6 +133,13 @@ excluded(subject, {sam.name: rows})
 # ## How this page was made
 
 # %% tags=["hide-input"]
-versions_used = "\n".join(f"{name} {version}" for name, version in versions().items())
-weights = f"<p>{sam.name}, weights sha256 {sam.weights}, on {sam.device}.</p>"
-HTML(command("everything", parameters) + weights + page.details("Versions", versions_used))
+parameters = {"dataset": dataset, "folder": folder, "data": data, "models": models}
+parameters |= {"checkpoint": checkpoint, **grid, "folds": folds, "max_cases": max_cases}
+parameters |= {"compute": compute}
+display(
+    command("everything", parameters),
+    show.paragraphs(f"{sam.name}, weights sha256 {sam.weights}, on {sam.device}."),
+    show.details(
+        "Versions", "\n".join(f"{name} {version}" for name, version in versions().items())
+    ),
+)

@@ -35,86 +35,56 @@ weights = "results/weights"  # folder in which the new weights are written
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
-dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
-embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-store = "results"  # folder of stored rows: what is there is not computed again
+compute = ""  # such as "device=cuda workers=8 store=results": see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
-from functools import partial
-from html import escape
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from IPython.display import HTML, display
+from IPython.display import display
 
-from medsam_utils import evaluate, load_dataset, load_folder, plots
+from medsam_utils import load_dataset, load_folder
+from medsam_utils.book import show
 from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages.fine_tuning import (
+    answer,
+    gains_table,
+    learning_curves,
+    learning_figure,
+)
 from medsam_utils.book.pages.record import made_by
-from medsam_utils.book.pages.runs import answers, given, load_first, together
-from medsam_utils.comparison import CHANGE, against
-from medsam_utils.statistics import by_object
-from medsam_utils.workflows.fine_tuning import examples, fine_tune, split_by_patient
+from medsam_utils.book.runs import evaluate_models, load_datasets, load_first_model
+from medsam_utils.statistics import mean_curves
+from medsam_utils.workflows.fine_tuning import examples, fine_tune, gains, split_by_patient
 from medsam_utils.workflows.training import save_tensors
 
-parameters = given(globals())
-
-# %% tags=["hide-input"]
+# %%
 subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
-subjects = [subject, *(load_dataset(name, data or None) for name in elsewhere.split())]
-model, notes = load_first(models, checkpoint, device, "sam.Sam")
-rows_of = partial(evaluate, clicks=clicks, max_cases=max_cases or None)
-loading = {"protocol": protocol, "device": device, "dtype": dtype, "embeddings": embeddings}
-begun = (model.recipe[0], model.recipe[1] or "")
-before = answers(partial(rows_of, store=store or None), subjects, *begun, **loading)
+subjects = [subject, *load_datasets(elsewhere, data=data)]
+first, notes = load_first_model(models, checkpoint, compute, "sam.Sam")
+name, weights_file = first.recipe[0], first.recipe[1] or ""
+before = evaluate_models(subjects, name, weights_file, protocol, clicks, max_cases, compute)
 model = next(iter(before.models.values()))
 
+# %%
 usable = set(before.rows.loc[before.rows["dataset"] == subject.name, "case_id"])
 references = [reference for reference in subject.list().references if reference.case_id in usable]
 learn, held = split_by_patient(references, held_out, seed)
 learnt = examples(subject, learn, model)
 tuned, history = fine_tune(model, learnt, steps, batch, clicks_learnt, learning_rate, rank, seed)
-path = Path(weights, f"{model.recipe[0]}_{subject.name}.pt")
+path = Path(weights, f"{name}_{subject.name}.pt")
 save_tensors(tuned, path)
-after = answers(rows_of, subjects, "sam", str(path), **loading)
 
-
-# %% tags=["hide-input"]
-def gains(before, after, here, held_out):
-    """IoU before and after, and the paired difference: of held-out patients, of the others, and
-    elsewhere.
-
-    here: tasks that were learnt. held_out: their patients that were not learnt from.
-    """
-    both = [
-        by_object(rows, (1, clicks)).assign(way=way)
-        for way, rows in (("before", before), ("after", after))
-    ]
-    both = pd.concat(both)
-    side = np.where(both["patient_id"].isin(held_out), "held out", "learnt from")
-    both["of"] = np.where(both["task"].isin(here), side, "elsewhere")
-    table = against(both, "before", ["of", "task", "level", "click"])
-    keys = ["of", "task", "level", "click", "objects", "patients"]
-    wide = table.pivot(index=keys, columns="way", values="iou")[["before", "after"]].reset_index()
-    wide = wide.merge(table.loc[table["way"] == "after", [*keys, *CHANGE]])
-    order = {of: i for i, of in enumerate(("held out", "learnt from", "elsewhere"))}
-    return wide.sort_values("of", key=lambda of: of.map(order), kind="stable")
-
-
+# %%
+unstored = f"{compute} store="  # these weights are evaluated once
+after = evaluate_models(subjects, "sam", str(path), protocol, clicks, max_cases, unstored)
 patients = {reference.patient_id for reference in held}
-table = gains(before.rows, after.rows, set(subject.tasks.values()), patients)
+tasks = set(subject.tasks.values())
+table = gains(before.rows, after.rows, tasks, patients, (1, clicks))
 
 # %% tags=["hide-input"]
-whose = {"held out": "held-out patients", "elsewhere": "patients of a dataset that it did not see"}
-parts = [
-    f"{escape(line.task)} {page.change(*line[CHANGE])} with {line.click} click{'s' * (line.click > 1)}, from "
-    f"{line.before:.2f} to {line.after:.2f}, on {line.patients} {whose[line.of]} "
-    f"({figures.LEVELS[line.level]})"
-    for _, line in table[(table["click"] == 1) & (table["of"] != "learnt from")].iterrows()
-]
-of_both = before.models | after.models
-display(page.banner(subjects, of_both, notes + before.notes), page.sentence(*parts))
+both_models = before.models | after.models
+display(page.banner(subjects, both_models, [*notes, *before.notes]), answer(table))
 
 # %% [markdown]
 # ## Learning
@@ -125,55 +95,35 @@ display(page.banner(subjects, of_both, notes + before.notes), page.sentence(*par
 # checkpoint=path)` reads it, every notebook takes it as `checkpoint` with `models="sam"`, and so it
 # was read for this page.
 
-# %% tags=["hide-input"]
-sides = [len({reference.patient_id for reference in side}) for side in (learn, held)]
-facts = (
-    f"Learnt from {len(learnt)} objects of {sides[0]} patients; {sides[1]} patients were held out."
+# %%
+learnt_from = {reference.patient_id for reference in learn}
+show.paragraphs(
+    f"Learnt from {len(learnt)} objects of {len(learnt_from)} patients; {len(patients)} patients "
+    f"were held out. The weights: `{path}`."
 )
-display(HTML(f"<p>{facts} The weights: <code>{path}</code>.</p>"))
 
-lines = pd.DataFrame(history)[[0, 1, clicks_learnt]].set_axis(
-    ["loss", "first click", "last click"], axis="columns"
-)
-lines = (
-    lines.melt(var_name="line", ignore_index=False)
-    .reset_index(names="step")
-    .assign(level=subject.level)
-)
-lines["of"] = np.where(lines["line"] == "loss", "loss", "IoU on what it learns from")
-
-
-def draw(axes, table):
-    """Lines against steps."""
-    for i, (label, line) in enumerate(table.groupby("line", sort=False)):
-        axes.plot(line["step"] + 1, line["value"], color=plots.COLOURS[i], label=label)
-    axes.set(xlabel="step", ylim=(0, None if "loss" in set(table["line"]) else 1))
-    axes.legend(frameon=False, labelcolor=plots.INK)
-    values = table.groupby("line", sort=False)["value"]
-    found = [f"{label} from {of[:5].mean():.2f} to {of[-5:].mean():.2f}" for label, of in values]
-    return f"Means of the first and the last five steps: {'; '.join(found)}"
-
-
-figures.panels(lines, ["of", "level"], "Line plot by step", draw, (3.6, 2.6))
+# %%
+curves = learning_curves(history)
+learning_figure(curves, subject.level)
 
 # %% [markdown]
 # ## Before and after
 #
 # On the held-out patients:
 
-# %% tags=["hide-input"]
-both = together(before.tables | after.tables)
-shown = both[(both["dataset"] == subject.name) & both["patient_id"].isin(patients)]
-figures.curves(shown)
+# %%
+rows = pd.concat([before.rows, after.rows], ignore_index=True)
+held_rows = rows[(rows["dataset"] == subject.name) & rows["patient_id"].isin(patients)]
+means = mean_curves(held_rows)
+figures.curves(means)
 
 # %% [markdown]
 # Beside them the patients that it learnt from, where a larger gain is what it has merely
 # remembered, and other datasets, which it may have forgotten how to segment. Differences are
 # paired, object by object, with 95 % intervals that resample patients.
 
-# %% tags=["hide-input"]
-texts = [page.with_interval(*change, "+.3f") for change in table[CHANGE].to_numpy()]
-page.numbers_table(table.drop(columns=CHANGE[1:]).assign(difference=texts))
+# %%
+gains_table(table)
 
 # %% [markdown]
 # ## What it looks like
@@ -181,8 +131,8 @@ page.numbers_table(table.drop(columns=CHANGE[1:]).assign(difference=texts))
 # Held-out images at the 25th, 50th and 75th percentile of IoU after one click, before and after.
 # Green line: the truth. Red dashes: the prediction. Green dot: the click.
 
-# %% tags=["hide-input"]
-figures.examples(subject, of_both, shown)
+# %%
+figures.examples(subject, both_models, held_rows)
 
 # %% [markdown]
 # ## How
@@ -209,4 +159,10 @@ figures.examples(subject, of_both, shown)
 # ## How this page was made
 
 # %% tags=["hide-input"]
+parameters = {"dataset": dataset, "folder": folder, "data": data, "elsewhere": elsewhere}
+parameters |= {"models": models, "checkpoint": checkpoint, "held_out": held_out}
+parameters |= {"steps": steps, "batch": batch, "clicks_learnt": clicks_learnt}
+parameters |= {"learning_rate": learning_rate, "rank": rank, "seed": seed, "weights": weights}
+parameters |= {"protocol": protocol, "clicks": clicks, "max_cases": max_cases}
+parameters |= {"compute": compute}
 made_by("fine_tuning", parameters, before.tables | after.tables, before.protocol)

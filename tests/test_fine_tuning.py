@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,12 @@ import pytest
 import torch
 
 from medsam_utils import load_dataset, load_model
-from medsam_utils.book.pages.runs import Runs
+from medsam_utils.book.pages.fine_tuning import (
+    answer,
+    gains_table,
+    learning_curves,
+    learning_figure,
+)
 from medsam_utils.case import BadInputError, CaseReference
 from medsam_utils.clicks import Click
 from medsam_utils.metrics import iou
@@ -21,11 +25,11 @@ from medsam_utils.workflows.fine_tuning import (
     LowRank,
     examples,
     fine_tune,
+    gains,
     loss_of,
     split_by_patient,
 )
-from medsam_utils.workflows.training import decode, write
-from tests.notebook_cells import run_cell, run_cells
+from medsam_utils.workflows.training import decode, save_tensors
 from tests.test_chapters import rows_of
 
 
@@ -117,7 +121,7 @@ def test_learning_moves_the_mask_decoder_alone_and_fits_what_it_saw(model, learn
     losses = np.array(history)[:, 0]
     assert losses[-4:].mean() < 0.8 * losses[:4].mean()
 
-    write(weights, tmp_path / "mine.pt")
+    save_tensors(weights, tmp_path / "mine.pt")
     loaded = load_model("sam", checkpoint=tmp_path / "mine.pt", device="cpu")
     assert loaded.name == "sam (mine)" and loaded.architecture == "small"
     tuned = load_model("sam_small", device="cpu")
@@ -156,24 +160,16 @@ def tables():
     return before, before.assign(model="tuned", iou=before["iou"] + gained)
 
 
-def gains(before, after, patients, clicks=2):
-    """What the page makes of rows of dataset "d", from which it learnt all patients but these."""
-    names, _ = run_cells("fine_tuning", until="given(globals())", clicks=clicks)
-    names |= {
-        "before": Runs({}, {}, {("d", "m"): before}, []),
-        "after": Runs({}, {}, {("d", "m"): after}, []),
-    }
-    names |= {"subject": SimpleNamespace(tasks={"c": "T"}), "subjects": [], "notes": []}
-    names["held"] = [SimpleNamespace(patient_id=patient) for patient in patients]
-    run_cell("fine_tuning", "def gains", names)
-    return names["table"], run_cell("fine_tuning", "whose = {", names)
-
-
 HELD = {f"h{i}" for i in range(6)}
 
 
+def kidney_gains(before, after, held_out=HELD):
+    """Gains of task "T", from which all patients but these were learnt, after clicks 1 and 2."""
+    return gains(before, after, {"T"}, held_out, (1, 2))
+
+
 def test_gains_are_told_apart_by_who_was_learnt_from():
-    table, _ = gains(*tables(), HELD)
+    table = kidney_gains(*tables())
     assert list(table["of"].unique()) == ["held out", "learnt from", "elsewhere"]
     table = table.set_index(["of", "click"])
     assert table["difference"].round(6).groupby("of").first().to_dict() == {
@@ -187,10 +183,30 @@ def test_gains_are_told_apart_by_who_was_learnt_from():
 
 def test_the_answer_says_what_the_interval_allows():
     before, after = tables()
-    assert "T gains  +0.20  IoU" in gains(before, after, HELD)[1]
-    assert "T loses  -0.20  IoU" in gains(after, before, HELD)[1]
+    shown = answer(kidney_gains(before, after)).html
+    assert "T gains <strong>+0.20</strong> IoU" in shown and "on 6 held-out patients" in shown
+    assert "on 12 patients of a dataset that it did not see (demo)" in shown
+    assert "+0.40" not in shown  # who was learnt from tells nothing
+    assert "T loses <strong>-0.20</strong> IoU" in answer(kidney_gains(after, before)).html
     mixed = before.assign(
         iou=before["iou"] + before["patient_id"].str[1].astype(int) % 2 * 0.2 - 0.1
     )
-    assert "T changes by no more than chance" in gains(before, mixed, HELD)[1]
-    assert "too few patients to tell" in gains(before, after, {"h1", "h2"})[1]
+    assert "T changes by no more than chance" in answer(kidney_gains(before, mixed)).html
+    few = answer(kidney_gains(before, after, {"h1", "h2"})).html
+    assert "too few patients to tell" in few
+
+
+def test_the_table_has_a_line_for_each_side_and_click_with_intervals():
+    table = gains_table(kidney_gains(*tables()))
+    assert len(table.frame) == 6 and "+0.200 (+0.200 to +0.200)" in set(table.frame["difference"])
+
+
+def test_curves_of_learning_are_loss_first_click_and_last():
+    history = [(1.0, 0.2, 0.3, 0.4), (0.5, 0.4, 0.5, 0.6)]
+    curves = learning_curves(history)
+    by_line = curves.groupby("line", sort=False)["value"].agg(list).to_dict()
+    assert by_line == {"loss": [1.0, 0.5], "first click": [0.2, 0.4], "last click": [0.4, 0.6]}
+    assert curves["step"].tolist() == [1, 2] * 3
+    shown = learning_figure(curves, "demo").html
+    assert "loss · demo" in shown and "IoU on what it learns from · demo" in shown
+    assert "first click from 0.30 to 0.30; last click from 0.50 to 0.50" in shown

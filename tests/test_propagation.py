@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
 from medsam_utils import evaluate, load_dataset, load_model
-from medsam_utils.book.pages import runs
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import PAPER
 from medsam_utils.models import Prediction
 from medsam_utils.workflows.propagation import Carry, carried, clicked, stacks, surface_distances
-from tests.notebook_cells import run_cell, run_cells
 
 
 def block(size: int, at: int = 2) -> np.ndarray:
@@ -146,26 +143,6 @@ def test_a_perfect_volume_has_no_distance(stack):
     assert stack.scores(stack.truths) == {"dice": 1.0, "hd95": 0.0, "surface": 0.0}
 
 
-TINY = {"datasets": "mri_prostate", "beyond": 1, "max_volumes": 1, "device": "cpu"}
-
-
-def test_records_count_every_click_and_more_rounds_prompt_more_slices():
-    tiny = TINY | {"ways": "click and mask", "stop": "never", "clicks": 2, "rounds": 1}
-    names, text = run_cells("through_volume", **tiny)
-    rows = names["rows"]
-    rows = rows[(rows["task"] == rows["task"].iloc[0]) & rows["stop"].isin(["", "never"])]
-    slices = rows["prompted"].iloc[0]
-    assert slices > 3 and rows[["way", "prompted", "spent"]].values.tolist() == [
-        ["every slice", slices, slices],
-        ["every slice", slices, 2 * slices],
-        ["click and mask", 1, 2],
-        ["click and mask", 3, 6],
-    ]
-    assert ((rows["dice"] > 0) & (rows["dice"] <= 1) & (rows["surface"] <= rows["hd95"])).all()
-    assert "clicked: Dice" in text and "With  sam_small , 2 clicks in one slice" in text
-    assert len(names["pictures"]) == len(names["stack"].cases)
-
-
 def test_without_a_spacing_there_is_dice_alone(stack):
     blind = dataclasses.replace(stack, voxel=None)
     found = blind.scores(stack.truths)
@@ -198,75 +175,3 @@ def test_surface_distances_are_in_mm_along_each_axis():
         hd95, _ = surface_distances(np.roll(truth, 1, axis), truth, (5.0, 0.5, 2.0))
         assert hd95 == mm
     assert np.isnan(surface_distances(np.zeros_like(truth), truth, (1, 1, 1))).all()
-
-
-def volumes():
-    """Records of six patients: one slice gives 0.5 by box and 0.6 by click, all four give 0.7 and
-    0.9."""
-    dices = {
-        ("every slice", "", 0): (4, 0.7),
-        ("every slice", "", 1): (8, 0.9),
-        ("box", "area", 0): (2, 0.5),
-        ("click", "area", 0): (2, 0.6),
-        ("click", "area", 1): (6, 0.95),
-    }
-    return pd.DataFrame(
-        dict(zip(("way", "stop", "round"), key, strict=True))
-        | {"dataset": "d", "task": "T", "volume": p, "patient_id": p, "model": "m", "level": "demo"}
-        | {"spent": spent, "dice": dice, "hd95": 3.0, "surface": np.nan if p == "a" else 1.0}
-        for p in "abcdef"
-        for key, (spent, dice) in dices.items()
-    )
-
-
-def page(rows):
-    """What the page makes of such records: its tables, and the answer."""
-    names, _ = run_cells("through_volume", until="given(globals())")
-    names |= {
-        "rows": rows,
-        "EVERY": "every slice",
-        "subjects": [],
-        "runs": runs.Runs({}, {}, {}, []),
-    }
-    shown = run_cell("through_volume", "def summary", names)
-    return names["tables"], " ".join(shown.split())
-
-
-def test_the_best_way_is_that_of_one_slice_and_differences_are_to_it():
-    ((table,), _) = page(volumes())
-    assert table.loc[table["best"], ["way", "round"]].values.tolist() == [["click", 0]]
-    table = table.set_index(["way", "round"])
-    assert table["difference"].round(6).to_dict() == {
-        **{("every slice", 0): 0.1, ("every slice", 1): 0.3, ("box", 0): -0.1},
-        **{("click", 0): 0.0, ("click", 1): 0.35},
-    }
-    assert table.loc[("click", 1), ["spent", "low", "high"]].tolist() == pytest.approx(
-        [6, 0.95, 0.95]
-    )
-    assert table.loc[("box", 0), ["patients", "surface"]].tolist() == [6, 1.0]  # NaN is left out
-
-
-def test_the_answer_compares_one_slice_with_all():
-    _, shown = page(volumes())
-    assert "With m , 2 clicks in one slice, carried on as click (stop rule: area)" in shown
-    assert "mean Dice of 0.60 (0.60 to 0.60)" in shown and "8 clicks, 0.90" in shown
-    assert "difference of +0.30 (+0.30 to +0.30) (demo)" in shown
-
-
-def test_levels_have_answers_of_their_own():
-    both = pd.concat([volumes(), volumes().assign(level="measured", dataset="e")])
-    assert page(both)[1].count("With m") == 2
-
-
-def test_the_stop_rule_that_is_asked_for_comes_first_and_an_unknown_one_says_which_there_are():
-    names, _ = run_cells("through_volume", until="carries = {", ways="box, click", stop="both")
-    assert list(names["carries"])[:2] == [("box", "both"), ("click", "both")]
-    with pytest.raises(BadInputError, match="never, predicted IoU, area, both"):
-        run_cells("through_volume", until="carries = {", stop="soon")
-
-
-def test_a_model_without_such_prompts_is_a_note_and_sam_small_stands_in():
-    tiny = TINY | {"ways": "box", "clicks": 1, "rounds": 0, "models": "ritm_small"}
-    asked = run_cells("through_volume", until="runs = answers(", **tiny)[0]["runs"]
-    assert list(asked.models) == ["sam_small"] and set(asked.rows["way"]) == {"every slice", "box"}
-    assert "ritm_small" in asked.notes[0] and "sam_small stands in" in asked.notes[1]

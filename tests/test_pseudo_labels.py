@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from medsam_utils import PAPER, load_model
-from medsam_utils.book.pages.runs import load_first
-from medsam_utils.case import BadInputError, Case
-from tests.notebook_cells import run_cells
+from medsam_utils import PAPER, load_dataset, load_model
+from medsam_utils.book.pages.pseudo_labels import answer, measures, measures_figure, sizes
+from medsam_utils.book.pages.record import excluded_table
+from medsam_utils.book.runs import load_cases, load_first_model
+from medsam_utils.case import Case
+from medsam_utils.comparison import against, scores
+from medsam_utils.workflows.pseudo_labels import augment, predict, refine, train
+
+CPU = "device=cpu"
 
 
 def square(case_id: str, row: int, col: int) -> Case:
@@ -21,92 +28,109 @@ def square(case_id: str, row: int, col: int) -> Case:
     return Case("squares", case_id, case_id, None, image, {"square": mask})
 
 
-@pytest.fixture(scope="module")
-def functions():
-    """What the page defines: train, predict, refined."""
-    return run_cells("pseudo_labels", until="def refined", side=32, steps=40, seed=1)[0]
-
-
-def test_the_network_learns_a_bright_square_and_finds_it_elsewhere_the_same_each_time(functions):
+def test_the_network_learns_a_bright_square_and_finds_it_elsewhere_the_same_each_time():
     cases = [square(f"{i}", 4 * i, 8 * i) for i in range(6)]
     masks = [case.masks["square"] for case in cases]
     torch.manual_seed(7)
     state = torch.random.get_rng_state()
-    first, again = (functions["train"](cases, masks) for _ in range(2))
-    assert torch.equal(
-        torch.random.get_rng_state(), state
-    )  # nobody else's random numbers are touched
+    first, again = (train(cases, masks, side=32, steps=40, seed=1) for _ in range(2))
+    assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's numbers are touched
     new = square("new", 14, 30)
-    found = functions["predict"](first, new)
+    found = predict(first, new)
     assert found.shape == (48, 64)
     assert (found & new.masks["square"]).sum() / (found | new.masks["square"]).sum() > 0.7
-    assert (functions["predict"](again, new) == found).all()
+    assert (predict(again, new) == found).all()
 
 
-def test_a_label_is_drawn_anew_without_a_look_at_the_truth_and_an_empty_one_stays(functions):
-    case = square("a", 16, 24)
-    functions |= {"model": load_model("sam_small", device="cpu"), "protocol": PAPER}
-    refined = functions["refined"]
+def test_augmentation_moves_image_and_target_alike():
+    image = torch.zeros(6, 1, 32, 32)
+    image[:, :, 10:20, 8:24] = 1
+    torch.manual_seed(0)
+    images, targets = augment(image, image.clone())
+    assert not torch.equal(targets, image) and images.shape == image.shape
+    for changed, target in zip(images, targets, strict=True):
+        inside, outside = changed[target > 0.99], changed[target < 0.01]
+        assert inside.min() > outside.max() and inside.std() < 1e-5  # one gain and one offset
+
+
+def test_a_label_is_refined_without_a_look_at_the_truth_and_an_empty_one_stays():
+    case, model = square("a", 16, 24), load_model("sam_small", device="cpu")
     label = np.zeros((48, 64), bool)
     label[20:28, 28:36] = True
-    anew = refined(case, label)
+    refined = refine(case, label, model, PAPER)
     blind = Case("squares", "a", "a", None, case.image, {"square": ~case.masks["square"]})
-    assert (refined(blind, label) == anew).all()
-    assert anew[24, 32] and anew.sum() != label.sum()
+    assert (refine(blind, label, model, PAPER) == refined).all()
+    assert refined[24, 32] and refined.sum() != label.sum()
     empty = np.zeros((48, 64), bool)
-    assert refined(case, empty) is empty
+    assert refine(case, empty, model, PAPER) is empty
 
 
 @pytest.fixture(scope="module")
-def page():
-    tiny = {"steps": 2, "side": 16, "device": "cpu"}
-    return run_cells("pseudo_labels", **tiny)
-
-
-def test_no_patient_is_in_two_parts_and_every_case_is_used_or_listed(page):
-    names, text = page
-    patients = [{case.patient_id for case in of_part} for of_part in names["cases"].values()]
-    assert len(patients) == 3 and all(patients)
-    assert len(set.union(*patients)) == sum(map(len, patients))  # so no two of them overlap
-    used = [case.case_id for of_part in names["cases"].values() for case in of_part]
-    listed = [one["case_id"] for one in names["left_out"]]
-    every = [reference.case_id for reference in names["listing"].references]
-    assert sorted(used + listed) == sorted(every) and len(listed) == 3
-    assert "3 cases are left out" in " ".join(text.split()) and all(
-        case_id in text for case_id in listed
+def rows():
+    """Six patients whose pseudo-labels cover half of the object, refined to all of it; networks
+    whose masks are all of it, or for the oracle none."""
+    dataset = SimpleNamespace(tasks={"square": "T"}, level="demo")
+    cases = [square(f"{i}", 4 * i, 8 * i) for i in range(6)]
+    halves = [case.masks["square"].copy() for case in cases]
+    for half in halves:
+        half[np.flatnonzero(half.any(1))[8:]] = False
+    whole, nothing = (
+        [{"square": case.masks["square"] & keep} for case in cases] for keep in (True, False)
     )
+    labels = {"own": [{"square": half} for half in halves], "refined": whole}
+    networks = {"alone": whole, "own": whole, "refined": whole, "oracle": nothing}
+    return {
+        "labels": scores(dataset, cases, labels),
+        "networks": scores(dataset, cases, networks),
+    }
 
 
-def test_labels_are_of_the_unlabelled_and_networks_are_tested_on_the_held_out(page):
-    names, text = page
-    for whose, part in (("labels", "unlabelled"), ("networks", "test")):
-        rows = names["rows"][whose]
-        assert set(rows["case_id"]) == {case.case_id for case in names["cases"][part]}
-        changes = names["tables"][whose]["difference"]
-        means = rows.groupby("way")["iou"].mean()
-        assert changes.tolist() == pytest.approx(
-            (means[changes.index] - means[changes.index[0]]).tolist()
-        )
-    assert "labels · demo" in text and "networks · demo" in text and "Dice" in text
-    assert len(names["tables"]["networks"]) == 4 and "true masks (oracle)" in text
+def test_the_answer_says_what_refining_changes(rows):
+    labels = against(rows["labels"], "own", ["task", "level"])
+    networks = against(rows["networks"], "alone", ["task", "level"])
+    shown = answer(labels, networks, "refined").html
+    assert "A pseudo-label gains <strong>+0.50</strong> IoU" in shown
+    assert "from 0.50 to 1.00, 6 patients (demo)" in shown
+    assert "the network on held-out patients changes by no more than chance may" in shown
 
 
-def test_too_few_patients_are_refused(tmp_path):
-    for name in ("images", "masks"):
-        (tmp_path / name).mkdir()
-        Image.fromarray(np.eye(20, dtype=np.uint8) * 255).save(tmp_path / name / "a.png")
-    with pytest.raises(BadInputError, match="patients"):
-        run_cells("pseudo_labels", folder=str(tmp_path))
+def test_the_figure_has_iou_and_dice_of_every_way(rows):
+    table = measures(rows)
+    values = table.set_index(["whose", "way", "measure"])["value"]
+    assert values["labels", "own", "IoU"] == pytest.approx(1 / 2)
+    assert values["labels", "own", "Dice"] == pytest.approx(2 / 3)
+    assert values["networks", "oracle", "Dice"] == 0 and len(values) == 12
+    shown = measures_figure(table).html
+    assert "labels · demo" in shown and "networks · demo" in shown
+    assert "own: IoU 0.50, Dice 0.67; refined: IoU 1.00, Dice 1.00" in shown
+
+
+def test_the_page_counts_cases_and_patients():
+    parts = {"labelled": [square("a", 0, 0), square("a", 4, 4)], "test": [square("b", 0, 0)]}
+    shown = sizes(parts).html
+    assert "2 labelled cases of 1 patients, 1 test cases of 1 patients; no patient" in shown
+
+
+def test_cases_without_the_object_and_unreadable_ones_are_listed():
+    dataset = load_dataset("us_breast")
+    listing, class_name = dataset.list(), next(iter(dataset.classes))
+    cases, unusable = load_cases(dataset, listing.references, class_name)
+    left_out = [*unusable, *(asdict(exclusion) for exclusion in listing.exclusions)]
+    every = sorted(reference.case_id for reference in listing.references)
+    assert sorted([case.case_id for case in cases] + [e["case_id"] for e in unusable]) == every
+    table = excluded_table(dataset, [*left_out, *left_out])  # listed twice, shown once
+    assert sorted(table["case_id"]) == sorted(entry["case_id"] for entry in left_out)
+    assert len(table) == 3 and not table["path"].str.startswith("/").any()
 
 
 def test_a_model_that_cannot_be_had_is_named_and_sam_small_stands_in(tmp_path):
-    model, notes = load_first("sam", str(tmp_path / "none.pt"), "cpu")
+    model, notes = load_first_model("sam", str(tmp_path / "none.pt"), CPU)
     assert model.name == "sam_small" and "none.pt" in notes[0] and "sam_small stands in" in notes[1]
-    assert load_first("grabcut sam_small", "", "cpu")[0].name == "grabcut"
+    assert load_first_model("grabcut sam_small", "", CPU)[0].name == "grabcut"
 
 
 def test_a_model_of_another_kind_is_passed_over():
-    model, notes = load_first("ritm_small sam_small grabcut", "", "cpu", "sam.Sam")
+    model, notes = load_first_model("ritm_small sam_small grabcut", "", CPU, "sam.Sam")
     assert model.name == "sam_small" and notes == ["ritm_small is no SAM and is passed over."]
-    model, notes = load_first("grabcut", "", "cpu", "sam.Sam")
+    model, notes = load_first_model("grabcut", "", CPU, "sam.Sam")
     assert model.name == "sam_small" and "stands in" in notes[1]

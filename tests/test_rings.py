@@ -36,7 +36,7 @@ def _ring(module: str) -> str:
     [
         ("core", {"core"}),
         ("workflows", {"core", "workflows"}),
-        ("demo", {"core", "demo"}),
+        ("demo", {"core", "workflows", "demo"}),
         ("book", {"core", "workflows", "demo", "book"}),
     ],
 )

@@ -9,10 +9,10 @@ import torch
 import medsam_utils
 from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.clicks import PAPER, next_click
+from medsam_utils.demo import training_ritm
 from medsam_utils.demo.drawings import draw
 from medsam_utils.models.ritm_network import CLICK_RADIUS, click_disks
 from medsam_utils.models.ritm_small import build_ritm_small
-from tests.notebook_cells import run_cells
 
 WEIGHTS = Path(medsam_utils.__file__).parent / "models/weights/ritm_small.pt"
 
@@ -83,17 +83,12 @@ def test_it_segments_phantoms_and_gains_by_clicks():
     assert by_click[1] > 0.6 and by_click[9] > 0.9 and by_click[9] >= by_click[1]
 
 
-def train(folder, steps, **parameters):
-    """Run the training notebook in small and return its checkpoint and history."""
-    parameters |= {"steps": steps, "workers": 0, "threads": 1, "folder": str(folder)}
-    names, _ = run_cells("train_ritm_small", **parameters)
-    return torch.load(folder / "ritm_small_checkpoint.pt", weights_only=True), names["training"]
-
-
 def test_training_goes_on_from_its_checkpoint_and_the_loss_falls(tmp_path):
-    tiny = {"batch": 2, "objects": 1, "size": 48, "save_every": 1}
-    first, _ = train(tmp_path, 1, **tiny)
-    second, training = train(tmp_path, 20, **tiny)
+    tiny = {"batch": 2, "objects": 1, "size": 48, "save_every": 1, "workers": 0}
+    training_ritm.train(1, folder=str(tmp_path), **tiny)
+    first = torch.load(tmp_path / "ritm_small_checkpoint.pt", weights_only=True)
+    training = training_ritm.train(20, folder=str(tmp_path), **tiny)
+    second = torch.load(tmp_path / "ritm_small_checkpoint.pt", weights_only=True)
     assert (first["step"], second["step"], training.start) == (1, 20, 1) and len(
         training.history
     ) == 19
@@ -102,3 +97,33 @@ def test_training_goes_on_from_its_checkpoint_and_the_loss_falls(tmp_path):
     assert losses[-5:].mean() < losses[:5].mean()
     exported = torch.load(tmp_path / "ritm_small.pt", weights_only=True)
     assert all(torch.equal(exported[key], value.half()) for key, value in second["average"].items())
+
+
+def test_views_never_change_and_hold_the_object():
+    views = training_ritm.Views(seed=2, objects=2, size=64, length=4)
+    images, masks, _ = views[3]
+    assert images.shape == masks.shape == (2, 64, 64) and masks.dtype == bool and len(views) == 4
+    assert images.min() >= 0 and images.max() <= 1
+    assert (masks.sum((1, 2)) > training_ritm.FEWEST_PIXELS).all()
+    for part, again in zip(views[3], views[3], strict=True):
+        assert np.array_equal(part, again)
+
+
+def test_a_click_that_is_disobeyed_costs_more():
+    target = torch.zeros(1, 1, 16, 16)
+    target[..., 4:12, 4:12] = 1
+    wrong_at = torch.where(target > 0, 5.0, -5.0)
+    wrong_at[..., 7, 7] = -5.0
+    disks = torch.zeros(1, 2, 16, 16)
+    elsewhere, here = disks.clone(), disks.clone()
+    elsewhere[0, 0, 9, 9] = here[0, 0, 7, 7] = 1
+    losses = [training_ritm.click_loss(wrong_at, target, d).item() for d in (elsewhere, here)]
+    assert losses[1] > 2 * losses[0]
+
+
+def test_training_starts_from_the_stages_of_sam_small(tmp_path):
+    network = build_ritm_small()
+    training_ritm.start_stages(network, str(WEIGHTS.parent / "sam_small.pt"), "cpu")
+    learned = torch.load(WEIGHTS.parent / "sam_small.pt", weights_only=True)
+    for key, value in network.stages.state_dict().items():
+        assert torch.equal(value, learned[training_ritm.ENCODER + key].float())

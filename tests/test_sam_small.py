@@ -13,10 +13,11 @@ from segment_anything import SamPredictor
 
 import medsam_utils
 from medsam_utils import evaluate, load_dataset, load_model
+from medsam_utils.book.pages import training as chapter
+from medsam_utils.demo import training_sam
 from medsam_utils.demo.drawings import draw
 from medsam_utils.models.sam_small import build_sam_small
 from medsam_utils.workflows.training import Training
-from tests.notebook_cells import run_cells
 
 WEIGHTS = Path(medsam_utils.__file__).parent / "models/weights/sam_small.pt"
 
@@ -86,16 +87,7 @@ class KilledError(Exception):
 
 
 def train(folder, monkeypatch, killed_after=None):
-    """Run the training notebook for 3 tiny steps and return its checkpoint."""
-    parameters = {
-        "steps": 3,
-        "batch": 2,
-        "objects": 1,
-        "workers": 0,
-        "threads": 1,
-        "save_every": 1,
-        "unseen": 1,
-    }
+    """Train for 3 tiny steps and return the checkpoint."""
     save = Training.save
 
     def save_and_perhaps_die(self, step):
@@ -108,7 +100,7 @@ def train(folder, monkeypatch, killed_after=None):
         pytest.raises(KilledError) if killed_after else contextlib.nullcontext(),
     ):
         patch.setattr(Training, "save", save_and_perhaps_die)
-        run_cells("train_sam_small", folder=str(folder), **parameters)
+        training_sam.train(3, batch=2, objects=1, save_every=1, folder=str(folder), workers=0)
     return torch.load(folder / "sam_small_checkpoint.pt", weights_only=True)
 
 
@@ -133,8 +125,7 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monke
 def test_the_log_of_the_training_ends_with_the_weights_that_are_here(trained):
     steps = pd.read_csv(WEIGHTS.with_suffix(".csv")).iloc[-1]
     assert pooch.file_hash(str(WEIGHTS)).startswith(steps["weights"])
-    names, _ = run_cells("train_sam_small", until="def iou_on_drawings", device="cpu")
-    measured = names["iou_on_drawings"](trained, 20)
+    measured = training_sam.iou_on_drawings(trained, 20)
     assert len(measured) == 3 and measured[0] == pytest.approx(steps["iou_1"], abs=0.15)
 
 
@@ -146,3 +137,62 @@ def test_without_a_folder_training_leaves_nothing_behind(tmp_path, monkeypatch):
         training.network(torch.ones(1, 2)).sum().backward()
         training.history.append((0.0,))
     assert not list(tmp_path.iterdir()) and not torch.equal(before, training.average.weight)
+
+
+def candidates(*fills: float) -> torch.Tensor:
+    """Logits of three candidates, 1 x 3 x 8 x 8, each the same in the middle and -9 around it."""
+    logits = torch.full((1, 3, 8, 8), -9.0)
+    for i, fill in enumerate(fills):
+        logits[0, i, 2:6, 2:6] = fill
+    return logits
+
+
+def test_the_best_candidate_counts_most_and_the_error_of_the_predicted_iou():
+    target = torch.zeros(1, 1, 8, 8)
+    target[..., 2:6, 2:6] = 1
+    right = torch.tensor([[1.0, 0.0, 0.0]])
+    loss, true_iou = training_sam.candidate_loss(candidates(9, -9, -9), right, target, True)
+    assert true_iou.tolist() == [[1, 0, 0]]
+    unsure, _ = training_sam.candidate_loss(candidates(9, -9, -9), 0 * right, target, True)
+    assert (unsure - loss).item() == pytest.approx(8 / 3)
+    clear, _ = training_sam.candidate_loss(candidates(9, -9, -9), right, target, False)
+    none, _ = training_sam.candidate_loss(candidates(-9, -9, -9), 0 * right, target, True)
+    assert loss < clear < none
+
+
+def test_affinity_wants_cells_of_an_object_alike_and_others_different():
+    target = torch.zeros(1, 1, 128, 128)
+    target[..., :64] = 1
+    points = torch.tensor([[[20.0, 20.0]]])  # (x, y) in the input's pixels: on the left
+    embeddings = torch.zeros(1, 2, 32, 32)
+    embeddings[0, 0, :, :16] = embeddings[0, 1, :, 16:] = 1
+    good = training_sam.affinity_loss(embeddings, points, target)
+    alike = training_sam.affinity_loss(torch.ones(1, 2, 32, 32), points, target)
+    assert good < 0.1 < alike
+
+
+def test_clicks_go_where_the_mask_is_wrong_and_say_which():
+    truth = np.zeros((1, 128, 128), bool)
+    truth[0, 40:80, 40:80] = True
+    spilt = truth.copy()
+    spilt[0, 90:120, 90:120] = True
+    none = torch.zeros(1, 0, 2), torch.zeros(1, 0)
+    rng = np.random.default_rng(0)
+    points, labels = training_sam.add_clicks(*none, truth, np.zeros_like(truth), 2, rng)
+    assert labels.tolist() == [[1, 1]] and ((points >= 80) & (points < 160)).all()
+    points, labels = training_sam.add_clicks(points, labels, truth, spilt, 1, rng)
+    assert labels.tolist() == [[1, 1, 0]] and (points[0, 2] >= 180).all()
+
+
+def test_the_page_says_what_the_weights_do_and_shows_the_code():
+    table = chapter.by_click({"random": np.array([0.1, 0.2]), "in the repository": [0.5, 0.75]})
+    assert table.columns.tolist() == ["weights", "IoU@1", "IoU@2"]
+    shown = chapter.answer(table, 2_345_678, 40).html
+    assert "on 40 drawings" in shown and "2.3 million" in shown
+    assert "<strong>0.50</strong> with one click and of <strong>0.75</strong> with 2" in shown
+    assert "random weights 0.10 and 0.20 (demo)" in shown
+    log = pd.DataFrame({"steps": [400, 6000], "iou_1": [0.25, 0.5], "iou_3": [0.5, 0.75]})
+    shown = chapter.log_figure(log).html
+    assert "With 1 click 0.25 after 400, 0.50 after 6,000; With 3 clicks 0.50" in shown
+    assert "def affinity_loss(" in chapter.source(training_sam.affinity_loss).html
+    assert chapter.drawings_row(1, 2).html.count("<figure") == 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
@@ -17,10 +18,12 @@ from torchvision.ops import sigmoid_focal_loss
 from ..boxed_mask import BoxedMask
 from ..case import BadInputError, CaseReference
 from ..clicks import PAPER, Click, next_click
+from ..comparison import CHANGE, against
 from ..datasets import Dataset
 from ..models.checkpoints import load_state_dict
 from ..models.fast.bilinear import upsampled_foreground
 from ..models.sam import Sam
+from ..statistics import by_object
 from .training import decode
 
 
@@ -36,8 +39,8 @@ def split_by_patient(
     count = round(held_out * len(patients))
     if not 0 < count < len(patients):
         raise BadInputError(
-            f"{held_out:.0%} of {len(patients)} patients leaves none on one side: hold out another share, or "
-            "take a dataset of more patients"
+            f"{held_out:.0%} of {len(patients)} patients leaves none on one side: hold out another "
+            "share, or take a dataset of more patients"
         )
     chosen = set(np.random.default_rng(seed).permutation(patients)[:count].tolist())
     parts = [[r for r in references if (r.patient_id in chosen) == out] for out in (False, True)]
@@ -193,3 +196,31 @@ def _clicked(network, features: Tensor, chosen: Sequence[Example], clicks: int, 
             for answer, example in zip(answers, chosen, strict=True)
         ]
     return [total, *ious]
+
+
+def gains(
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    tasks: Collection[str],
+    held_out: Collection[str],
+    clicks: Sequence[int],
+) -> pd.DataFrame:
+    """Return mean IoU before and after fine-tuning, and its paired difference with 95 % intervals.
+
+    before, after: rows of the same objects. tasks: those that were learnt. held_out: their patients
+    that were not learnt from. clicks: after which the means are taken. Columns: of ("held out",
+    "learnt from" or "elsewhere"), task, level, click, objects, patients, before, after and the
+    three of CHANGE.
+    """
+    parts = []
+    for way, rows in (("before", before), ("after", after)):
+        parts.append(by_object(rows, clicks).assign(way=way))
+    both = pd.concat(parts)
+    side = np.where(both["patient_id"].isin(held_out), "held out", "learnt from")
+    both["of"] = np.where(both["task"].isin(tasks), side, "elsewhere")
+    table = against(both, "before", ["of", "task", "level", "click"])
+    keys = ["of", "task", "level", "click", "objects", "patients"]
+    wide = table.pivot(index=keys, columns="way", values="iou")[["before", "after"]].reset_index()
+    wide = wide.merge(table.loc[table["way"] == "after", [*keys, *CHANGE]])
+    order = {of: i for i, of in enumerate(("held out", "learnt from", "elsewhere"))}
+    return wide.sort_values("of", key=lambda of: of.map(order), kind="stable", ignore_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -55,6 +56,27 @@ def decode(
         dense_prompt_embeddings=dense + embeddings,
         multimask_output=True,
     )
+
+
+def load_batches(
+    dataset: torch.utils.data.Dataset, start: int, steps: int, batch: int, workers: int
+) -> torch.utils.data.DataLoader:
+    """Return the batches of steps `start` to `steps` of a series that has steps x batch items.
+
+    workers: processes that make items, 0 for this one.
+    """
+    cv2.setNumThreads(1)  # else a forked worker waits without end for threads that it lacks
+    items = range(start * batch, steps * batch)
+    return torch.utils.data.DataLoader(
+        dataset, batch, sampler=items, num_workers=workers, drop_last=True
+    )
+
+
+def mixed_precision(device: str, bfloat16: bool) -> contextlib.AbstractContextManager:
+    """Return the context in which a network computes in bfloat16, or as it is."""
+    if not bfloat16:
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
 class Training:

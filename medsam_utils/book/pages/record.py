@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,13 @@ def excluded_cases(dataset: Dataset, tables: Mapping[Any, pd.DataFrame]) -> pd.D
 
     tables: rows of each run, with `attrs["excluded"]`.
     """
-    entries = {e["path"]: e for rows in tables.values() for e in rows.attrs["excluded"]}
-    table = pd.DataFrame(list(entries.values()), columns=["case_id", "reason", "path"])
+    return excluded_table(dataset, (e for rows in tables.values() for e in rows.attrs["excluded"]))
+
+
+def excluded_table(dataset: Dataset, entries: Iterable[Mapping[str, str]]) -> pd.DataFrame:
+    """Return the table of `excluded_cases` from entries with case_id, reason and path, each once."""
+    by_path = {entry["path"]: entry for entry in entries}
+    table = pd.DataFrame(list(by_path.values()), columns=["case_id", "reason", "path"])
     table["path"] = table["path"].str.removeprefix(f"{dataset.root}{os.sep}")
     return table.sort_values("case_id", ignore_index=True)
 

@@ -1,0 +1,174 @@
+"""Ways through a volume: what is tried, what its rows count, and what the page says of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medsam_utils import load_dataset, load_model
+from medsam_utils.book.pages.through_volume import answer, dice_curves, slices, ways_table
+from medsam_utils.book.runs import run_models
+from medsam_utils.case import BadInputError
+from medsam_utils.clicks import PAPER
+from medsam_utils.workflows.propagation_evaluation import (
+    EVERY_SLICE,
+    Plan,
+    evaluate_volumes,
+    find_volume,
+    median_row,
+    summary,
+)
+
+TINY = Plan(("click and mask",), stop="never", clicks=2, rounds=1, beyond=1, max_volumes=1)
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return load_model("sam_small", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def rows(sam):
+    return evaluate_volumes(load_dataset("mri_prostate"), sam, PAPER, TINY)
+
+
+def test_rows_count_every_click_and_more_rounds_prompt_more_slices(rows):
+    of_task = rows[rows["task"] == rows["task"].iloc[0]]
+    of_task = of_task[of_task["stop"].isin(["", "never"])]
+    slices = of_task["prompted"].iloc[0]
+    assert slices > 3 and of_task[["way", "prompted", "spent"]].values.tolist() == [
+        ["every slice", slices, slices],
+        ["every slice", slices, 2 * slices],
+        ["click and mask", 1, 2],
+        ["click and mask", 3, 6],
+    ]
+    assert ((rows["dice"] > 0) & (rows["dice"] <= 1) & (rows["surface"] <= rows["hd95"])).all()
+
+
+def test_all_stop_rules_are_tried_with_one_slice_and_the_rounds_under_one(rows):
+    single = rows[(rows["task"] == rows["task"].iloc[0]) & (rows["way"] != EVERY_SLICE)]
+    assert single[["stop", "round"]].values.tolist() == [
+        ["never", 0],
+        ["never", 1],
+        ["predicted IoU", 0],
+        ["area", 0],
+        ["both", 0],
+    ]
+
+
+def test_the_record_says_what_was_done(rows):
+    record = rows.attrs["record"]
+    assert (record["device"], record["cases"]) == ("cpu", 1)
+    assert record["settings"]["plan"] == {
+        **{"ways": ("click and mask",), "stop": "never", "least_iou": 0.5, "most_change": 2.0},
+        **{"clicks": 2, "rounds": 1, "beyond": 1, "max_volumes": 1},
+    }
+
+
+def test_the_volume_shown_is_the_one_of_the_row_slice_by_slice(rows, sam):
+    table = summary(rows)
+    median = median_row(rows, table[table["best"]].iloc[0])
+    assert median["way"] == "click and mask" and median["round"] == 0
+    dataset = load_dataset("mri_prostate")
+    volume = find_volume(dataset, median["volume"], median["task"], beyond=1)
+    assert (volume.volume, volume.task) == (median["volume"], median["task"])
+    shown = slices(volume, volume.truths, 1, "title", median["dice"]).html
+    assert shown.count("<figure") == len(volume.cases) and "clicked: Dice 1.00" in shown
+    assert f"title: Dice of the volume {median['dice']:.2f}" in shown
+    assert "1 away: empty, as it should be" in shown  # the slice before the object
+
+
+def test_a_stop_rule_sets_its_own_threshold_and_the_chosen_one_comes_first():
+    plan = Plan(("box", "click"), stop="both", least_iou=0.6, most_change=3.0)
+    assert plan.settings[:2] == [("box", "both"), ("click", "both")] and len(plan.settings) == 8
+    limits = {stop: plan.carry("box", stop) for _, stop in plan.settings}
+    found = {stop: (carry.least_iou, carry.most_change) for stop, carry in limits.items()}
+    assert found == {
+        "never": (0, np.inf),
+        "predicted IoU": (0.6, np.inf),
+        "area": (0, 3),
+        "both": (0.6, 3),
+    }
+
+
+def test_an_unknown_stop_rule_says_which_there_are():
+    with pytest.raises(BadInputError, match=r"'soon' .*never, predicted IoU, area, both"):
+        Plan(("box",), stop="soon")
+
+
+def test_a_model_without_such_prompts_is_a_note_and_sam_small_stands_in():
+    plan = replace(TINY, ways=("box",), clicks=1, rounds=0)
+    runs = run_models(
+        partial(evaluate_volumes, plan=plan),
+        [load_dataset("mri_prostate")],
+        "ritm_small",
+        compute="device=cpu",
+        stand_ins=["sam_small"],
+    )
+    assert list(runs.models) == ["sam_small"]
+    assert set(runs.rows["way"]) == {"every slice", "box"}
+    assert "ritm_small" in runs.notes[0] and "sam_small stands in" in runs.notes[1]
+
+
+def volumes():
+    """Rows of six patients: one slice gives 0.5 by box and 0.6 by click, all four give 0.7 and
+    0.9."""
+    dices = {
+        ("every slice", "", 0): (4, 0.7),
+        ("every slice", "", 1): (8, 0.9),
+        ("box", "area", 0): (2, 0.5),
+        ("click", "area", 0): (2, 0.6),
+        ("click", "area", 1): (6, 0.95),
+    }
+    return pd.DataFrame(
+        dict(zip(("way", "stop", "round"), key, strict=True))
+        | {"dataset": "d", "task": "T", "volume": p, "patient_id": p, "model": "m", "level": "demo"}
+        | {"spent": spent, "dice": dice, "hd95": 3.0, "surface": np.nan if p == "a" else 1.0}
+        for p in "abcdef"
+        for key, (spent, dice) in dices.items()
+    )
+
+
+def test_the_best_way_is_that_of_one_slice_and_differences_are_to_it():
+    table = summary(volumes())
+    assert table.loc[table["best"], ["way", "round"]].values.tolist() == [["click", 0]]
+    table = table.set_index(["way", "round"])
+    assert table["difference"].round(6).to_dict() == {
+        **{("every slice", 0): 0.1, ("every slice", 1): 0.3, ("box", 0): -0.1},
+        **{("click", 0): 0.0, ("click", 1): 0.35},
+    }
+    assert table.loc[("click", 1), ["spent", "low", "high"]].tolist() == pytest.approx(
+        [6, 0.95, 0.95]
+    )
+    assert table.loc[("box", 0), ["patients", "surface"]].tolist() == [6, 1.0]  # NaN is left out
+
+
+def test_the_answer_compares_one_slice_with_all():
+    shown = answer(summary(volumes())).html
+    strong = "<strong>0.60 (0.60 to 0.60)</strong>"
+    assert "With <strong>m</strong>, 2 clicks in one slice, carried on as click (stop" in shown
+    assert f"mean Dice of {strong}" in shown and "8 clicks, <strong>0.90</strong>" in shown
+    assert "difference of +0.30 (+0.30 to +0.30) (demo)" in shown
+
+
+def test_levels_have_answers_and_best_ways_of_their_own():
+    measured = volumes().assign(level="measured", dataset="e")
+    measured.loc[measured["way"] == "box", "dice"] = 0.65
+    table = summary(pd.concat([volumes(), measured]))
+    assert table.loc[table["best"], "way"].tolist() == ["click", "box"]
+    assert answer(table).html.count("With <strong>m") == 2
+
+
+def test_the_curves_are_of_one_stop_rule_and_the_table_of_one_slice():
+    table = summary(volumes())
+    shown = dice_curves(table, "area").html
+    assert "every slice 0.70 with 4.0, 0.90 with 8.0 clicks" in shown
+    assert "click 0.60 with 2.0, 0.95 with 6.0 clicks" in shown
+    assert "click" not in dice_curves(table, "never").html.split("every slice 0.70")[0]
+    lines = ways_table(table).frame
+    assert lines["way"].tolist() == ["every slice", "every slice", "box", "click"]
+    assert lines["Dice"].tolist()[-1] == "0.60 (0.60 to 0.60)"
