@@ -52,6 +52,7 @@ sam, notes = load_first_model(models, checkpoint, compute, "sam.Sam")
 listing = subject.list()
 images, unusable = load_cases(subject, listing.references, max_cases=max_cases)
 
+# %%
 grid = {"points_per_side": points_per_side, "pred_iou_thresh": pred_iou_thresh}
 grid |= {"stability_score_thresh": stability_score_thresh, "box_nms_thresh": box_nms_thresh}
 proposals = [everything.propose(case, sam, **grid) for case in images]

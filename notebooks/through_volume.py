@@ -43,7 +43,9 @@ from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.pages.through_volume import answer, dice_curves, slices, ways_table
 from medsam_utils.book.runs import load_datasets, run_models
-from medsam_utils.workflows.propagation import carried, clicked, starts
+from medsam_utils.workflows.propagation import carried as propagate
+from medsam_utils.workflows.propagation import clicked as click_slices
+from medsam_utils.workflows.propagation import starts as prompted_slices
 from medsam_utils.workflows.propagation_evaluation import (
     Plan,
     evaluate_volumes,
@@ -55,18 +57,19 @@ from medsam_utils.workflows.propagation_evaluation import (
 # %%
 subjects = load_datasets(datasets, folder, data)
 plan = Plan(
-    tuple(way.strip() for way in ways.split(",")),
-    stop,
-    least_iou,
-    most_change,
-    clicks,
-    rounds,
-    beyond,
-    max_volumes,
+    ways=tuple(way.strip() for way in ways.split(",")),
+    stop=stop,
+    least_iou=least_iou,
+    most_change=most_change,
+    clicks=clicks,
+    rounds=rounds,
+    beyond=beyond,
+    max_volumes=max_volumes,
 )
 evaluate = partial(evaluate_volumes, plan=plan)
-settings = (models, checkpoint, protocol, compute)
-runs = run_models(evaluate, subjects, *settings, stand_ins=["sam_small"])
+runs = run_models(
+    evaluate, subjects, models, checkpoint, protocol, compute, stand_ins=["sam_small"]
+)
 rows = runs.rows  # one row per object of a volume, way, stop rule and round
 table = summary(rows)
 
@@ -87,10 +90,10 @@ dice_curves(table, stop)
 # ## What to carry, and when to stop
 #
 # *Mask* gives the next slice the last one's low-resolution logits, *box* the box round its mask,
-# *click* the pixel that is deepest inside. With one slice prompted, under four rules: the object ends where the
-# predicted IoU is low, where the area jumps, where either happens, or only where the mask is empty
-# (never). HD95 and the mean surface distance are in mm. Brackets hold 95 % intervals, patients
-# resampled; differences are paired, volume by volume.
+# *click* the pixel that is deepest inside. With one slice prompted, under four rules: the object
+# ends where the predicted IoU is low, where the area jumps, where either happens, or only where the
+# mask is empty (never). HD95 and the mean surface distance are in mm. Brackets hold 95 % intervals,
+# patients resampled; differences are paired, volume by volume.
 
 # %%
 ways_table(table)
@@ -108,14 +111,14 @@ subject, model = runs.datasets[median["dataset"]], runs.models[best["model"]]
 volume = find_volume(subject, median["volume"], median["task"], beyond)
 
 embeddings = [model.encode(case.image) for case in volume.cases]
-(prompted,) = starts([truth.area for truth in volume.truths], rounds=0)
-answers = clicked(volume, model, embeddings, runs.protocol, clicks)
-carry = plan.carry(best["way"], best["stop"])
-masks = carried(model, embeddings, {prompted: answers[prompted][-1]}, carry)
+(prompted,) = prompted_slices([truth.area for truth in volume.truths], rounds=0)
+answers = click_slices(volume, model, embeddings, runs.protocol, clicks)
+propagation = plan.propagation(best["way"], best["stop"])
+masks = propagate(model, embeddings, {prompted: answers[prompted][-1]}, propagation)
 
 # %%
 level = figures.LEVELS[subject.level]
-title = f"{volume.task}, {volume.volume}, {model.name}, carried as {carry.way}, {level}"
+title = f"{volume.task}, {volume.volume}, {model.name}, carried as {propagation.way}, {level}"
 slices(volume, masks, prompted, title, median["dice"])
 
 # %% [markdown]

@@ -32,12 +32,6 @@ def run_cells(notebook: str, until: str = "", **parameters: Any) -> tuple[dict[s
     return names, " ".join(texts)
 
 
-def run_cell(notebook: str, having: str, names: dict[str, Any]) -> str:
-    """Execute the one cell that has `having` in it, with these names; the text of what it showed."""
-    (source,) = (source for source in _code_cells(notebook) if having in source)
-    return _execute(source, names)
-
-
 def _code_cells(notebook: str) -> list[str]:
     cells = [
         cell
@@ -58,4 +52,5 @@ def _execute(source: str, names: dict[str, Any]) -> str:
             names["display"] = display
         exec(compile(tree, "cell", "exec"), names)
         shown += [eval(compile(ast.Expression(last.value), "cell", "eval"), names)] if last else []
-    return " ".join(re.sub("<.*?>", " ", value.data) for value in shown if hasattr(value, "data"))
+    html = [getattr(value, "html", getattr(value, "data", "")) for value in shown]
+    return " ".join(re.sub("<.*?>", " ", text) for text in html if isinstance(text, str))

@@ -134,6 +134,13 @@ def test_learning_moves_the_mask_decoder_alone_and_fits_what_it_saw(model, learn
     assert not np.array_equal(answers[0].mask(0, 0), answers[2].mask(0, 0))
 
 
+def test_equal_weights_are_equal_files(tmp_path):
+    for name in ("a", "b"):
+        save_tensors({"weight": torch.arange(4.0)}, tmp_path / name / "mine.pt")
+    first, again = ((tmp_path / name / "mine.pt").read_bytes() for name in ("a", "b"))
+    assert first == again and torch.load(tmp_path / "a/mine.pt")["weight"].tolist() == [0, 1, 2, 3]
+
+
 def test_adapters_begin_as_nothing_and_end_in_the_encoder_s_attention(model, learnt):
     weight = torch.randn(6, 4)
     assert torch.equal(LowRank(weight, 2)(weight), weight)

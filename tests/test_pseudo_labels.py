@@ -50,7 +50,7 @@ def test_augmentation_moves_image_and_target_alike():
     assert not torch.equal(targets, image) and images.shape == image.shape
     for changed, target in zip(images, targets, strict=True):
         inside, outside = changed[target > 0.99], changed[target < 0.01]
-        assert inside.min() > outside.max() and inside.std() < 1e-5  # one gain and one offset
+        assert inside.min() > outside.max() and inside.std() < 1e-3  # one gain and one offset
 
 
 def test_a_label_is_refined_without_a_look_at_the_truth_and_an_empty_one_stays():

@@ -17,7 +17,12 @@ from ..comparison import against
 from ..datasets import Dataset
 from ..models import Model
 from ..run_record import versions
-from .propagation import Carry, Stack, carried, clicked, stacks, starts
+from .propagation import Carry as Propagation
+from .propagation import Stack as VolumeObject
+from .propagation import carried as propagate
+from .propagation import clicked as click_slices
+from .propagation import stacks as volume_objects
+from .propagation import starts as prompted_slices
 
 EVERY_SLICE = "every slice"  # the way that propagates nothing: Algorithm 1 in each slice
 STOP_RULES = ("never", "predicted IoU", "area", "both")
@@ -29,10 +34,10 @@ SETTING = ["way", "stop", "round"]
 class Plan:
     """What is done in every volume.
 
-    ways: of `Carry`, what of a slice's mask prompts the next. stop: of STOP_RULES, the one under
+    ways: of `Propagation`, what of a slice's mask prompts the next. stop: of STOP_RULES, the one under
     which further rounds are made; all four are tried with one slice prompted. least_iou,
-    most_change: as for `Carry`. clicks: in each slice that is prompted. rounds: of further prompts,
-    each in the middle of every gap. beyond, max_volumes: as for `stacks`.
+    most_change: as for `Propagation`. clicks: in each slice that is prompted. rounds: of further prompts,
+    each in the middle of every gap. beyond, max_volumes: as for `volume_objects`.
 
     Raises BadInputError for an unknown stop rule.
     """
@@ -50,11 +55,11 @@ class Plan:
         if self.stop not in STOP_RULES:
             raise BadInputError(f"stop {self.stop!r} is unknown: choose {', '.join(STOP_RULES)}")
 
-    def carry(self, way: str, stop: str) -> Carry:
+    def propagation(self, way: str, stop: str) -> Propagation:
         """Return a way under a stop rule."""
         least_iou = self.least_iou if stop in ("predicted IoU", "both") else 0.0
         most_change = self.most_change if stop in ("area", "both") else np.inf
-        return Carry(way, least_iou, most_change)
+        return Propagation(way, least_iou, most_change)
 
     @property
     def settings(self) -> list[tuple[str, str]]:
@@ -64,14 +69,14 @@ class Plan:
 
 
 def segment(
-    volume: Stack, model: Model, protocol: Protocol, plan: Plan
+    volume: VolumeObject, model: Model, protocol: Protocol, plan: Plan
 ) -> Iterator[tuple[dict[str, Any], list[BoxedMask]]]:
     """Yield what was done in a volume, and the mask of every slice.
 
     What was done: way, stop, round, prompted (slices) and spent (clicks in all of them).
     """
     embeddings = [model.encode(case.image) for case in volume.cases]
-    answers = clicked(volume, model, embeddings, protocol, plan.clicks)
+    answers = click_slices(volume, model, embeddings, protocol, plan.clicks)
     areas = [truth.area for truth in volume.truths]
     empty = BoxedMask.of(np.zeros(volume.cases[0].image.shape[:2], bool))
     for n in range(plan.clicks):  # the rounds of this way are clicks
@@ -80,11 +85,11 @@ def segment(
         yield done, [answers[i][n][0] if i in answers else empty for i in range(len(areas))]
     for way, stop in plan.settings:
         for n in range(1 + (plan.rounds if stop == plan.stop else 0)):
-            places = starts(areas, n)
+            places = prompted_slices(areas, n)
             done = {"way": way, "stop": stop, "round": n}
             done |= {"prompted": len(places), "spent": len(places) * plan.clicks}
             prompts = {i: answers[i][-1] for i in places}
-            yield done, carried(model, embeddings, prompts, plan.carry(way, stop))
+            yield done, propagate(model, embeddings, prompts, plan.propagation(way, stop))
 
 
 def evaluate_volumes(
@@ -93,13 +98,13 @@ def evaluate_volumes(
     """Return a row for every object of a volume, way, stop rule and round.
 
     Columns: dataset, level, protocol, model, weights, task, volume, patient_id, slices (with the
-    object), those of `segment`, and dice, hd95 and surface of `Stack.scores`. The record of the run
+    object), those of `segment`, and dice, hd95 and surface of `VolumeObject.scores`. The record of the run
     is in `attrs["record"]`.
     """
     began, lines = time.perf_counter(), []
     run = {"dataset": dataset.name, "level": dataset.level, "protocol": protocol.name}
     run |= {"model": model.name, "weights": model.weights}
-    for volume in stacks(dataset, plan.beyond, plan.max_volumes):
+    for volume in volume_objects(dataset, plan.beyond, plan.max_volumes):
         facts = {"task": volume.task, "volume": volume.volume}
         facts |= {"patient_id": volume.cases[0].patient_id}
         facts |= {"slices": sum(truth.area > 0 for truth in volume.truths)}
@@ -154,6 +159,8 @@ def median_row(rows: pd.DataFrame, line: pd.Series) -> pd.Series:
     return ordered.iloc[len(ordered) // 2]
 
 
-def find_volume(dataset: Dataset, volume: str, task: str, beyond: int) -> Stack:
+def find_volume(dataset: Dataset, volume: str, task: str, beyond: int) -> VolumeObject:
     """Return an object of a volume. Raises StopIteration if the dataset does not have it."""
-    return next(one for one in stacks(dataset, beyond) if (one.volume, one.task) == (volume, task))
+    return next(
+        one for one in volume_objects(dataset, beyond) if (one.volume, one.task) == (volume, task)
+    )

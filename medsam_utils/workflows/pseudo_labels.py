@@ -15,7 +15,7 @@ from torch.nn import functional
 from ..case import Case
 from ..clicks import Protocol
 from ..models import Model
-from ..simulation import turns
+from ..simulation import turns as simulate_clicks
 
 BATCH = 8  # images of a step
 LEARNING_RATE = 3e-3  # peak of AdamW's
@@ -130,7 +130,7 @@ def refine(case: Case, label: np.ndarray, model: Model, protocol: Protocol) -> n
     The first prompt of the protocol is placed as if the label were the truth.
     """
     labelled = replace(case, masks={"label": label})
-    for _, target in turns(labelled, {"label": "label"}, model, protocol, clicks=1):
+    for _, target in simulate_clicks(labelled, {"label": "label"}, model, protocol, clicks=1):
         if target.prediction is not None:
             return target.prediction.mask()
     return label

@@ -11,7 +11,7 @@ from ... import plots
 from ...boxed_mask import BoxedMask
 from ...comparison import CHANGE
 from ...metrics import dice
-from ...workflows.propagation import Stack
+from ...workflows.propagation import Stack as VolumeObject
 from ...workflows.propagation_evaluation import EVERY_SLICE
 from .. import show
 from ..show import Shown
@@ -83,7 +83,7 @@ def ways_table(table: pd.DataFrame) -> Shown:
 
 
 def slices(
-    volume: Stack, masks: Sequence[BoxedMask], prompted: int, title: str, overall: float
+    volume: VolumeObject, masks: Sequence[BoxedMask], prompted: int, title: str, overall: float
 ) -> Shown:
     """Return every slice of a volume with the true and the propagated contour.
 
