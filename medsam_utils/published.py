@@ -38,6 +38,12 @@ def iou_by_click() -> pd.DataFrame:
     return table.assign(method=table["method"].map(METHODS))[["method", "task", "click", "iou"]]
 
 
+def curves() -> pd.DataFrame:
+    """IoU of SAM and RITM in the columns of `statistics.mean_curves`: level ("published"), model,
+    task, click and iou."""
+    return iou_by_click().rename(columns={"method": "model"}).assign(level="published")
+
+
 def iou_by_prompt_mode() -> pd.DataFrame:
     """IoU of SAM in five ways of prompting: columns task, mode (1 to 5), mask_choice, prompt, iou.
 

@@ -173,6 +173,8 @@ def mean_curves(rows: pd.DataFrame) -> pd.DataFrame:
         curve |= {"objects": table.count().to_numpy(), "patients": len(set(patients_of(table)))}
         curves.append(pd.DataFrame(curve).assign(**dict(zip(GROUP, key, strict=True))))
     columns = [*GROUP, "click", "iou", "low", "high", "objects", "patients"]
+    if not curves:
+        return pd.DataFrame(columns=columns)
     return pd.concat(curves, ignore_index=True)[columns]
 
 

@@ -24,32 +24,39 @@ models = "mobile_sam grabcut"  # of medsam_utils.MODELS; the first is compared w
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
-dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
-embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-workers = 0  # processes to compute on; 0: this one
-scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
-store = "results"  # folder of stored rows: what is there is not computed again
+compute = ""  # device, workers, store and more: see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
+import pandas as pd
 from IPython.display import display
 
+from medsam_utils import published
+from medsam_utils.book import show
 from medsam_utils.book.pages import comparison, figures, page
 from medsam_utils.book.pages.record import made_by
-from medsam_utils.book.pages.runs import evaluate_datasets, given
+from medsam_utils.book.runs import evaluate_models, load_datasets
+from medsam_utils.statistics import mean_curves
 
-parameters = given(globals())
-runs = evaluate_datasets(**parameters)
-rows = runs.rows
-display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), comparison.answer(rows))
+# %%
+subjects = load_datasets(datasets, data=data)
+runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
+rows = runs.rows  # one row per object, model and click
+
+# %%
+study = published.curves()  # the study's mean IoU per model, task and click
+curves = mean_curves(rows)  # the same of this run, with its 95 % interval
+means = pd.concat([study, figures.apart(curves)])  # masks that a model made: a level of their own
+
+# %% tags=["hide-input"]
+display(page.banner(subjects, runs.models, runs.notes), comparison.answer(means))
 
 # %% [markdown]
 # ## One click
 #
 # The study's figure 1, from its released numbers: hollow points. Filled points are this run's.
 
-# %% tags=["hide-input"]
-comparison.one_click(rows)
+# %%
+comparison.one_click(means)
 
 # %% [markdown]
 # ## More clicks
@@ -57,21 +64,23 @@ comparison.one_click(rows)
 # The mean over tasks, every task weighing the same. It has no band: tasks were chosen, not drawn,
 # so there is no wider set of tasks that an interval could speak of.
 
-# %% tags=["hide-input"]
-comparison.average(rows)
+# %%
+averages = comparison.over_tasks(means)
+comparison.average(averages)
 
 # %% [markdown]
 # Task by task, the study's figure 4: our curves with their bands, and the study's beside them,
 # dashed.
 
-# %% tags=["hide-input"]
-figures.curves(rows)
+# %%
+figures.curves(curves)
 
 # %% [markdown]
 # The study's other tasks, on datasets that this page was not asked for: published values alone.
 
-# %% tags=["hide-input"]
-comparison.other_tasks(rows)
+# %%
+others = comparison.other_tasks(study, rows)
+show.row(figures.study_curves(task) for task in others)
 
 # %% [markdown]
 # ## The gate
@@ -81,8 +90,9 @@ comparison.other_tasks(rows)
 # the study's lies **inside** or **outside** our 95 % interval; **no interval** means fewer than
 # five patients. Phantoms, and models that the study did not run, are compared with nothing.
 
-# %% tags=["hide-input"]
-comparison.gate(rows)
+# %%
+verdicts = published.gate(rows)  # each of our values beside the published one
+comparison.gate(verdicts)
 
 # %% [markdown]
 # ## Is the difference more than chance?
@@ -93,8 +103,9 @@ comparison.gate(rows)
 # first click at which the model that was behind with one click is ahead (">9": not with nine
 # clicks).
 
-# %% tags=["hide-input"]
-comparison.paired_tests(rows)
+# %%
+tests = comparison.paired_tests(rows)
+comparison.tests_table(tests)
 
 # %% [markdown]
 # ## How
@@ -112,11 +123,12 @@ comparison.paired_tests(rows)
 # - The study's choice of slices and contrast was not published. A difference may come from there,
 #   from the protocol, or from the model.
 # - With few patients even a difference that all of them share cannot have a small p: with five,
-#   none below
-#   0.06, and the correction multiplies it.
+#   none below 0.06, and the correction multiplies it.
 
 # %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]
+parameters = {"datasets": datasets, "data": data, "models": models, "protocol": protocol}
+parameters |= {"clicks": clicks, "max_cases": max_cases, "compute": compute}
 made_by("comparison", parameters, runs.tables, runs.protocol)

@@ -23,24 +23,29 @@ models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces betwe
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
-dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
-embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-workers = 0  # processes to compute on; 0: this one
-scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
-store = "results"  # folder of stored rows: what is there is not computed again
+compute = ""  # device, workers, store and more: see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
+from medsam_utils.book import show
 from medsam_utils.book.pages import confidence, page
 from medsam_utils.book.pages.record import made_by
-from medsam_utils.book.pages.runs import evaluate_datasets, given
+from medsam_utils.book.runs import evaluate_models, load_datasets
+from medsam_utils.confidence import calibration, calibration_error, mask_choices
+from medsam_utils.statistics import by_size
 
-parameters = given(globals())
-runs = evaluate_datasets(**parameters)
-rows = runs.rows
-display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), confidence.answer(rows))
+# %%
+subjects = load_datasets(datasets, data=data)
+runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
+rows = runs.rows  # one row per object, model and click
+
+# %%
+errors = calibration_error(rows)  # how far the predicted IoU is from the true one, per model
+choices = mask_choices(rows)  # mean IoU per task, model, click and way to choose the mask
+
+# %% tags=["hide-input"]
+display(page.banner(subjects, runs.models, runs.notes), confidence.answer(errors, choices))
 
 # %% [markdown]
 # ## By size
@@ -48,8 +53,10 @@ display(page.banner(list(runs.datasets.values()), runs.models, runs.notes), conf
 # Size is the share of the image's pixels that the object covers. An error of one pixel along the
 # border costs a small object more IoU than a large one.
 
-# %% tags=["hide-input"]
-confidence.by_object_size(rows)
+# %%
+sizes = by_size(rows)  # mean IoU per size, task, model and click
+size_means = confidence.over_tasks(sizes, "size")
+confidence.by_object_size(size_means)
 
 # %% [markdown]
 # ## Does the model know?
@@ -58,8 +65,9 @@ confidence.by_object_size(rows)
 # bin's mean, and larger if the bin holds more masks. On the dotted line predicted and true IoU are
 # equal; below it the model is too sure.
 
-# %% tags=["hide-input"]
-confidence.confidence(rows)
+# %%
+bins = calibration(rows)  # mean true and predicted IoU of each bin
+confidence.reliability(bins, errors)
 
 # %% [markdown]
 # ## Which of its masks?
@@ -69,15 +77,20 @@ confidence.confidence(rows)
 # of the three curves are the same, those of this run, so only after the first click are they what a
 # run under that choice would give.
 
-# %% tags=["hide-input"]
-confidence.choices(rows)
+# %%
+several = rows.loc[rows["iou_1"].notna(), "model"].unique()  # models with several masks
+choices_of_several = choices[choices["model"].isin(several)]
+choice_means = confidence.over_tasks(choices_of_several, "choice")
+confidence.choice_curves(choice_means)
 
 # %% [markdown]
 # After one click, task by task: the mean IoU of each choice, and the **regret** of the most
 # confident mask, which is how much better the best one was, with its 95 % interval.
 
-# %% tags=["hide-input"]
-confidence.regrets(rows)
+# %%
+first_click = choices_of_several[choices_of_several["click"] == 1]
+regrets = confidence.regrets(first_click)
+show.table(regrets, fold=False)
 
 # %% [markdown]
 # ## How
@@ -98,4 +111,6 @@ confidence.regrets(rows)
 # ## How this page was made
 
 # %% tags=["hide-input"]
+parameters = {"datasets": datasets, "data": data, "models": models, "protocol": protocol}
+parameters |= {"clicks": clicks, "max_cases": max_cases, "compute": compute}
 made_by("confidence", parameters, runs.tables, runs.protocol)

@@ -27,17 +27,17 @@ clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases, spread evenly; 0: all
 title = ""  # what your own data is called; empty: the folder's name
 in_page = ""  # folder for what lets the page itself answer a reader's clicks; empty: it only shows
-compute = ""  # such as "device=cuda workers=8 store=results": see medsam_utils.book.compute
+compute = ""  # device, workers, store and more: see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
 from IPython.display import display
-from medsam_utils.book.runs import evaluate_models
 
 from medsam_utils import load_dataset, load_folder
 from medsam_utils.book import explorer
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.passport import passport
 from medsam_utils.book.pages.record import excluded, excluded_cases, made_by
+from medsam_utils.book.runs import evaluate_models
 from medsam_utils.statistics import mean_curves, summary
 
 # %%

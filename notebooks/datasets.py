@@ -26,8 +26,9 @@ from IPython.display import display
 
 from medsam_utils.book.pages import catalogue
 
+# %%
 names = catalogue.names_of(datasets)
-counted = catalogue.counts(names, data or None, read_up_to)
+counted = catalogue.counts(names, data or None, read_up_to)  # level, images, patients, objects
 display(catalogue.banner(counted), catalogue.answer(counted))
 
 # %% [markdown]
@@ -36,7 +37,7 @@ display(catalogue.banner(counted), catalogue.answer(counted))
 # contours. This book reads them **as they are distributed**: you unpack the archive and name its
 # folder; nothing is converted or renamed.
 
-# %% tags=["hide-input"]
+# %%
 catalogue.table(counted)
 
 # %% [markdown]
@@ -59,7 +60,7 @@ catalogue.table(counted)
 #
 # Source, licence, label values, traps and expected files of each.
 
-# %% tags=["hide-input"]
+# %%
 catalogue.passports(names)
 
 # %% [markdown]

@@ -23,25 +23,23 @@ models = "mobile_sam ritm_small"  # names of medsam_utils.MODELS, with spaces be
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object; the pictures show the first
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
-dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
-embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-workers = 0  # processes to compute on; 0: this one
-scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
-store = "results"  # folder of stored rows: what is there is not computed again
+compute = ""  # device, workers, store and more: see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
 from medsam_utils.book.pages import examples, page
 from medsam_utils.book.pages.record import made_by
-from medsam_utils.book.pages.runs import evaluate_datasets, given
+from medsam_utils.book.runs import evaluate_models, load_datasets
 
-parameters = given(globals())
-runs = evaluate_datasets(**parameters)
-display(
-    page.banner(list(runs.datasets.values()), runs.models, runs.notes), examples.answer(runs.rows)
-)
+# %%
+subjects = load_datasets(datasets, data=data)
+runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
+rows = runs.rows  # one row per object, model and click
+
+# %%
+quartiles = examples.quartiles(rows)  # which image lies at each quartile, per task and model
+display(page.banner(subjects, runs.models, runs.notes), examples.answer(quartiles))
 
 # %% [markdown]
 # The study's figures 2 and 3 show, for each dataset, the images at the 25th, 50th and 75th
@@ -52,8 +50,8 @@ display(
 #
 # Green line: the truth. Red dashes: the prediction. Green dot: the click.
 
-# %% tags=["hide-input"]
-examples.side_by_side(runs)
+# %%
+examples.side_by_side(runs, quartiles)
 
 # %% [markdown]
 # ## How
@@ -73,4 +71,6 @@ examples.side_by_side(runs)
 # ## How this page was made
 
 # %% tags=["hide-input"]
+parameters = {"datasets": datasets, "data": data, "models": models, "protocol": protocol}
+parameters |= {"clicks": clicks, "max_cases": max_cases, "compute": compute}
 made_by("examples", parameters, runs.tables, runs.protocol)

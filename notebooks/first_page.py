@@ -22,8 +22,8 @@ dataset = "ct_torso"  # a name of medsam_utils.DATASETS
 cases = "ct_torso_z018 ct_torso_z036"  # which of its cases can be clicked on
 stand_in = "ct_organ"  # the dataset, drawn if need be, where the first cannot be had
 models = "mobile_sam"  # names of medsam_utils.MODELS, with spaces between: the first SAM answers
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
+compute = ""  # device, workers, store and more: see medsam_utils.book.compute
 in_page = ""  # folder for what lets the page itself answer a reader's clicks; empty: it only shows
 
 # %% tags=["hide-input"]
@@ -32,11 +32,11 @@ from IPython.display import display
 from medsam_utils import Protocol, load_dataset
 from medsam_utils.book import explorer
 from medsam_utils.book.pages import page
-from medsam_utils.book.pages.runs import load_first
+from medsam_utils.book.runs import load_first_model
 from medsam_utils.datasets import MissingDatasetError
 from medsam_utils.evaluate import spread
 
-answering, notes = load_first(models, "", device, kind="sam.Sam")
+answering, notes = load_first_model(models, compute=compute, kind="sam.Sam")
 try:
     subject = load_dataset(dataset, data or None)
     references = [r for r in subject.list().references if r.case_id in cases.split()]

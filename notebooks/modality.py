@@ -22,26 +22,24 @@ models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces betwe
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
-dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
-embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-workers = 0  # processes to compute on; 0: this one
-scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
-store = "results"  # folder of stored rows: what is there is not computed again
+compute = ""  # device, workers, store and more: see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
 from medsam_utils.book.pages import overview, page
 from medsam_utils.book.pages.record import made_by
-from medsam_utils.book.pages.runs import evaluate_datasets, given
+from medsam_utils.book.runs import evaluate_models, load_datasets
+from medsam_utils.statistics import mean_curves, summary
 
-parameters = given(globals())
-runs = evaluate_datasets(**parameters)
-display(
-    page.banner(list(runs.datasets.values()), runs.models, runs.notes), overview.answer(runs.rows)
-)
-overview.about(list(runs.datasets.values()))
+# %%
+subjects = load_datasets(datasets, data=data)
+runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
+rows = runs.rows  # one row per object, model and click
+
+# %%
+display(page.banner(subjects, runs.models, runs.notes), overview.answer(rows))
+overview.about(subjects)
 
 # %% [markdown]
 # ## IoU against clicks, task by task
@@ -49,8 +47,9 @@ overview.about(list(runs.datasets.values()))
 # A line per task, a figure per model. The study's curves of the same tasks stand apart and dashed.
 # Each dataset's own chapter shows its tasks one by one, with intervals, and with images.
 
-# %% tags=["hide-input"]
-overview.curves(runs.rows)
+# %%
+means = mean_curves(rows)  # mean IoU per task, model and click, with its 95 % interval
+overview.curves(means)
 
 # %% [markdown]
 # ## The numbers
@@ -59,8 +58,8 @@ overview.curves(runs.rows)
 # reaches 0.80; an object that never gets there counts as the number of clicks that were made, and
 # the share of such objects stands in brackets. A heading sorts the table by its column.
 
-# %% tags=["hide-input"]
-page.results_table(runs.rows)
+# %%
+page.results_table(summary(rows))
 
 # %% [markdown]
 # ## How
@@ -82,4 +81,6 @@ page.results_table(runs.rows)
 # ## How this page was made
 
 # %% tags=["hide-input"]
+parameters = {"datasets": datasets, "data": data, "models": models, "protocol": protocol}
+parameters |= {"clicks": clicks, "max_cases": max_cases, "compute": compute}
 made_by("modality", parameters, runs.tables, runs.protocol)

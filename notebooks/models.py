@@ -16,7 +16,7 @@
 #
 # Which models can answer the clicks, and where do their weights come from?
 
-# %% tags=["hide-input"]
+# %%
 from medsam_utils.book.pages import catalogue
 
 catalogue.models_table()

@@ -22,25 +22,26 @@ models = "mobile_sam grabcut"  # names of medsam_utils.MODELS; the examples show
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
-dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
-embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-workers = 0  # processes to compute on; 0: this one
-scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
-store = "results"  # folder of stored rows: what is there is not computed again
+compute = ""  # device, workers, store and more: see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
+from medsam_utils.book import show
 from medsam_utils.book.pages import page, regions
 from medsam_utils.book.pages.record import made_by
-from medsam_utils.book.pages.runs import evaluate_datasets, given
+from medsam_utils.book.runs import evaluate_models, load_datasets
+from medsam_utils.statistics import mean_curves
 
-parameters = given(globals())
-runs = evaluate_datasets(**parameters)
-display(
-    page.banner(list(runs.datasets.values()), runs.models, runs.notes), regions.answer(runs.rows)
-)
+# %%
+subjects = load_datasets(datasets, data=data)
+runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
+rows = runs.rows  # one row per object, model and click
+several = regions.several(rows)  # objects of two or more regions
+numbers = regions.summary(several)  # per task and model: IoU, and what later clicks cost
+
+# %% tags=["hide-input"]
+display(page.banner(subjects, runs.models, runs.notes), regions.answer(numbers))
 
 # %% [markdown]
 # The study found that with one click SAM tends to answer with one connected region, where an object
@@ -52,8 +53,9 @@ display(
 # Of the objects with two or more regions alone. A region is a connected part of the true mask;
 # pixels that touch at a corner belong together.
 
-# %% tags=["hide-input"]
-regions.curves(runs.rows)
+# %%
+means = mean_curves(several)
+regions.curves(means)
 
 # %% [markdown]
 # ## Where clicks help, and where they hurt
@@ -63,8 +65,13 @@ regions.curves(runs.rows)
 # dashes: the prediction. Numbered dots: the clicks, green for positive and red for negative. These
 # are the extremes, chosen by the truth; the table below counts how common they are.
 
-# %% tags=["hide-input"]
-regions.examples(runs, next(iter(runs.models)))
+# %%
+first_model = next(iter(runs.models))
+extremes = regions.extremes(several[several["model"] == first_model])
+show.table(extremes)
+
+# %%
+regions.examples(runs, first_model, extremes)
 
 # %% [markdown]
 # ## The numbers
@@ -72,8 +79,8 @@ regions.examples(runs, next(iter(runs.models)))
 # Objects of two or more regions alone. "Loss since best" is how far the mean object ends below its
 # own best IoU. "Hurt" is the share of objects that end more than 0.05 below it.
 
-# %% tags=["hide-input"]
-regions.table(runs.rows)
+# %%
+regions.table(numbers)
 
 # %% [markdown]
 # ## How
@@ -96,4 +103,6 @@ regions.table(runs.rows)
 # ## How this page was made
 
 # %% tags=["hide-input"]
+parameters = {"datasets": datasets, "data": data, "models": models, "protocol": protocol}
+parameters |= {"clicks": clicks, "max_cases": max_cases, "compute": compute}
 made_by("multi_region", parameters, runs.tables, runs.protocol)

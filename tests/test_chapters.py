@@ -9,19 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsam_utils import PAPER, RELEASED_CODE, load_folder
+from medsam_utils import PAPER, RELEASED_CODE, load_folder, published
 from medsam_utils.book.pages import (
     comparison,
     examples,
+    figures,
     label_rule,
     overview,
     regions,
     seeds,
     switches,
 )
-from medsam_utils.book.pages.runs import Runs
-from medsam_utils.comparison import CHANGE, seed_spread
+from medsam_utils.book.runs import Runs
+from medsam_utils.comparison import CHANGE, run_differences, seed_spread
 from medsam_utils.models import Prediction
+from medsam_utils.statistics import mean_curves
 
 
 def rows_of(task: str, model: str = "m", **cases: list[float]) -> pd.DataFrame:
@@ -46,8 +48,8 @@ def rows_of(task: str, model: str = "m", **cases: list[float]) -> pd.DataFrame:
     )
 
 
-def text(html) -> str:
-    return re.sub("<.*?>", "", html.data)
+def text(shown) -> str:
+    return re.sub("<.*?>", "", shown.html)
 
 
 def test_the_answer_names_the_lowest_and_the_highest_task():
@@ -71,9 +73,8 @@ def test_levels_are_never_in_one_range():
 
 
 def test_a_modality_page_has_a_figure_per_model_and_the_study_apart():
-    shown = overview.curves(
-        pd.concat([rows_of("US-Breast", model=m, a=[0.2, 0.5]) for m in ("m", "n")])
-    ).data
+    rows = pd.concat([rows_of("US-Breast", model=m, a=[0.2, 0.5]) for m in ("m", "n")])
+    shown = overview.curves(mean_curves(rows)).html
     titles = re.findall(r"<figcaption[^>]*><strong>(.*?)\.</strong>", shown)
     assert titles == ["m · demo", "n · demo", "SAM · published", "RITM · published"]
     assert (
@@ -83,8 +84,19 @@ def test_a_modality_page_has_a_figure_per_model_and_the_study_apart():
 
 def test_only_objects_of_several_regions_are_counted():
     rows = pd.concat([rows_of("T", a=[0.2, 0.4]), rows_of("T", b=[0.9, 0.9]).assign(components=1)])
-    (line,) = regions.summary(rows).to_dict("records")
+    (line,) = regions.summary(regions.several(rows)).to_dict("records")
     assert (line["objects"], line["regions"], line["IoU@1"], line["IoU@2"]) == (1, 2, 0.2, 0.4)
+
+
+def test_the_extremes_are_the_object_that_gains_most_and_the_one_that_loses_most_if_it_is_much():
+    rows = rows_of("T", a=[0.1, 0.8, 0.79], b=[0.5, 0.7, 0.6], c=[0.5, 0.5, 0.5])
+    lines = regions.extremes(rows).to_dict("records")
+    assert [(line["which"], line["case_id"], line["best_click"]) for line in lines] == [
+        ("helped most", "a", 2),
+        ("hurt most", "b", 2),
+    ]
+    assert regions.extremes(rows[rows["case_id"] != "b"])["which"].tolist() == ["helped most"]
+    assert regions.extremes(rows.iloc[:0]).empty
 
 
 def test_hurt_is_the_share_that_ends_more_than_005_below_its_best():
@@ -92,11 +104,13 @@ def test_hurt_is_the_share_that_ends_more_than_005_below_its_best():
     (line,) = regions.summary(rows).to_dict("records")
     assert line["hurt"] == 0.5  # a and d
     assert line["loss since best"] == pytest.approx((0.2 + 0.04 + 0 + 0.7) / 4)
-    assert "50% end more than 0.05 below their best" in text(regions.answer(rows))
+    assert "50% end more than 0.05 below their best" in text(regions.answer(regions.summary(rows)))
 
 
 def test_without_an_object_of_several_regions_the_page_says_so():
-    assert "No object" in text(regions.answer(rows_of("T", a=[0.5]).assign(components=1)))
+    rows = regions.several(rows_of("T", a=[0.5]).assign(components=1))
+    assert "No object" in text(regions.answer(regions.summary(rows)))
+    assert regions.curves(mean_curves(rows)).html.count("<figure") == 0
 
 
 def test_every_rule_of_the_released_code_is_a_switch_of_its_own():
@@ -109,12 +123,8 @@ def test_every_rule_of_the_released_code_is_a_switch_of_its_own():
 
 
 def effects(paper, switched):
-    """What `switches.together` says of one switch."""
-    runs = {
-        name: Runs({}, {}, {("d", "all"): rows}, [])
-        for name, rows in (("paper", paper), ("s", switched))
-    }
-    return switches.together(runs, clicks=(1, 2))
+    """Differences of one switch, after the first two clicks."""
+    return run_differences({"paper": paper, "s": switched}, "paper", "switch", clicks=(1, 2))
 
 
 def test_an_effect_is_the_mean_paired_difference_and_needs_five_patients_for_an_interval():
@@ -171,33 +181,33 @@ def test_the_label_rule_s_effect_is_over_objects_and_apart_for_those_it_touched(
     assert "changes by -0.100 (1 patient), that of the objects with such a click by -0.200" in text(
         label_rule.answer(label_rule.summary(*runs))
     )
+    means = label_rule.means(*runs)
+    last = means[means["click"] == 4].set_index("rule")["iou"]
+    assert last.to_dict() == pytest.approx({"object": 0.65, "foreground": 0.55})
+    curves = text(label_rule.curves(means))
+    assert "m, 2 tasks · demo" in curves and "SAM · published" in curves
+    assert "this object: 0.50 at 1, 0.65 at 4; any labelled pixel: 0.50 at 1, 0.55 at 4" in curves
     untouched = text(label_rule.answer(label_rule.summary(runs[0], runs[0])))
     assert "no click lay on another class" in untouched and "nan" not in untouched
 
 
 def test_the_study_has_ten_tasks_with_several_classes():
-    from medsam_utils import published
-
     tasks = set(published.iou_by_click()["task"])
     assert len(label_rule.MULTI_CLASS) == 10 and set(label_rule.MULTI_CLASS) <= tasks
 
 
 def test_a_choice_among_masks_is_switched_only_for_models_with_several(monkeypatch):
-    asked = []
+    runs = []
 
-    def evaluated(models, protocol):
-        asked.append((protocol.name, models))
+    def evaluated(datasets, models, protocol, **_):
+        runs.append((protocol.name, models))
         rows = pd.DataFrame({"model": ["s (half)", "r"], "iou_1": [0.5, np.nan]})
         return Runs({}, {}, {("d", "all"): rows}, [])
 
-    monkeypatch.setattr(switches, "evaluate_datasets", evaluated)
+    monkeypatch.setattr(switches, "evaluate_models", evaluated)
     protocols = {"first": replace(PAPER, mask_choice="first"), "seed=1": replace(PAPER, seed=1)}
-    assert list(switches.evaluate_protocols({"models": "s r"}, protocols)) == [
-        "paper",
-        "first",
-        "seed=1",
-    ]
-    assert [models for _, models in asked] == ["s r", "s", "s r"]
+    assert list(switches.evaluate_protocols([], "s r", protocols)) == ["paper", "first", "seed=1"]
+    assert [models for _, models in runs] == ["s r", "s", "s r"]
 
 
 def test_an_effect_leaves_out_a_model_that_was_not_run_with_the_switch():
@@ -217,7 +227,8 @@ def test_ties_are_told_by_the_share_that_had_one_and_how_far_the_means_move():
     shown = text(seeds.answer(spread))
     assert "50% of 2 objects had a choice" in shown
     assert "the mean of a task moves by 0.100 on average, by 0.100 at most (T)" in shown
-    assert "0.600 to 0.700" in seeds.table(spread, clicks=(2,)).data
+    (line,) = seeds.by_task(spread, clicks=(2,)).to_dict("records")
+    assert line["mean IoU at 2"] == "0.600 to 0.700" and line["tied by 2"] == "50%"
 
 
 def test_the_page_of_examples_names_the_tasks_with_the_lowest_and_the_highest_median():
@@ -225,7 +236,7 @@ def test_the_page_of_examples_names_the_tasks_with_the_lowest_and_the_highest_me
         [rows_of("T: low", a=[0.1], b=[0.2], c=[0.9]), rows_of("T: high", a=[0.7], b=[0.8])]
     )
     assert "of m ranges from 0.20 (T: low) to 0.80 (T: high) over 2 tasks (demo)" in text(
-        examples.answer(rows)
+        examples.answer(examples.quartiles(rows))
     )
 
 
@@ -252,7 +263,7 @@ def test_each_task_has_a_picture_for_each_model_and_quartile(two_classes):
         rows = rows_of(task, "half", a=[0.5])
         tables.append(rows.assign(case_id=case_id, distance=1.0, ties=1, mask_index=0))
     runs = Runs({"two": two_classes}, {"half": Half()}, {("two", "half"): pd.concat(tables)}, [])
-    shown = examples.side_by_side(runs).data
+    shown = examples.side_by_side(runs, examples.quartiles(runs.rows)).html
     captions = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", shown)
     assert captions == [f"<strong>half, {p}th</strong><br>IoU 0.50" for p in (25, 50, 75)] * 2
     assert (
@@ -262,6 +273,8 @@ def test_each_task_has_a_picture_for_each_model_and_quartile(two_classes):
 
 
 def test_the_study_s_tasks_that_a_run_lacks_are_shown_as_published():
-    shown = comparison.other_tasks(rows_of("US-Breast", a=[0.5])).data
-    assert "US-Kidney · published" in shown and "US-Breast" not in shown
-    assert shown.count("<figcaption") == 27
+    assert comparison.other_tasks(published.curves(), rows_of("US-Breast", a=[0.5])) == [
+        task for task in published.iou_by_click()["task"].unique() if task != "US-Breast"
+    ]
+    shown = figures.study_curves("US-Kidney").html
+    assert "US-Kidney, published" in shown and "<figcaption" in shown

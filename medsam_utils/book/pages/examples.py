@@ -6,47 +6,61 @@ import pandas as pd
 
 from ...statistics import at_percentiles
 from .. import show
+from ..runs import Runs
 from ..show import Shown
 from . import figures
 from .figures import level_text
-from .runs import Runs
 
 SIDE = 220  # pixels of a picture's longest side: the page shows many
 
 
-def answer(rows: pd.DataFrame) -> Shown:
-    """Between which tasks the median IoU after one click ranges, per model, in one sentence."""
-    parts = []
-    for (level, model), of_model in rows.groupby(["level", "model"], sort=False):
-        medians = {
-            task: at_percentiles(table)[50][1]
-            for task, table in of_model.groupby("task", sort=False)
-        }
-        low, high = min(medians, key=medians.get), max(medians, key=medians.get)
+def quartiles(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the object at each quartile of IoU after one click, per task and model.
+
+    Columns: level, model, task, percentile (25, 50 or 75), case_id and iou.
+    """
+    lines = []
+    for key, task_rows in rows.groupby(["level", "model", "task"], sort=False):
+        line = dict(zip(("level", "model", "task"), key, strict=True))
+        for percentile, (case_id, iou) in at_percentiles(task_rows).items():
+            lines.append(line | {"percentile": percentile, "case_id": case_id, "iou": iou})
+    return pd.DataFrame(lines)
+
+
+def answer(chosen: pd.DataFrame) -> Shown:
+    """Return between which tasks the median IoU after one click ranges, per model.
+
+    chosen: of `quartiles`.
+    """
+    medians, parts = chosen[chosen["percentile"] == 50], []
+    for (level, model), model_medians in medians.groupby(["level", "model"], sort=False):
+        by_task = model_medians.set_index("task")["iou"]
+        low, high = by_task.idxmin(), by_task.idxmax()
         parts.append(
             f"after one click the median IoU of **{model}** ranges from "
-            f"**{medians[low]:.2f}** ({low}) to **{medians[high]:.2f}** "
-            f"({high}) over {len(medians)} tasks ({level_text(level, medians)})"
+            f"**{by_task[low]:.2f}** ({low}) to **{by_task[high]:.2f}** "
+            f"({high}) over {len(by_task)} tasks ({level_text(level, by_task.index)})"
         )
     text = "; ".join(parts)
     return show.answer(text[:1].upper() + text[1:])
 
 
-def side_by_side(runs: Runs) -> Shown:
-    """A row per task: the images at the quartiles of IoU after one click, of each model."""
+def side_by_side(runs: Runs, chosen: pd.DataFrame) -> Shown:
+    """Return a row of images per task, three of each model. chosen: of `quartiles`."""
     blocks = []
     for name, dataset in runs.datasets.items():
         references = {reference.case_id: reference for reference in dataset.list().references}
         for class_name, task in dataset.tasks.items():
             shown = []
-            for model, rows in runs.of(name).items():
-                task_rows, pictures = rows[rows["task"] == task], []
-                for percentile, (case_id, value) in at_percentiles(task_rows).items():
-                    object_rows = task_rows[task_rows["case_id"] == case_id]
-                    case = dataset.load(references[case_id], class_name)
+            for model, rows in runs.dataset_tables(name).items():
+                lines = chosen[(chosen["task"] == task) & (chosen["model"] == model)]
+                pictures = []
+                for line in lines.itertuples():
+                    object_rows = rows[(rows["task"] == task) & (rows["case_id"] == line.case_id)]
+                    case = dataset.load(references[line.case_id], class_name)
                     truth = case.masks[class_name]
-                    title = f"{model} on {task}, {percentile}th percentile"
-                    caption = f"**{model}, {percentile}th**\nIoU {value:.2f}"
+                    title = f"{model} on {task}, {line.percentile}th percentile"
+                    caption = f"**{model}, {line.percentile}th**\nIoU {line.iou:.2f}"
                     pictures.append(
                         figures.example(
                             case, truth, runs.models[model], object_rows, title, caption, SIDE, 90

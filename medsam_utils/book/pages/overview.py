@@ -70,28 +70,26 @@ def _range(curves: pd.DataFrame, click: int) -> str:
     return f"from {ends[0]} to {ends[1]}"
 
 
-def curves(rows: pd.DataFrame) -> Shown:
-    """IoU against clicks with a line per task: a figure per level and model, and the study's on
-    their own."""
-    means = mean_curves(rows)
+def curves(means: pd.DataFrame) -> Shown:
+    """Return IoU against clicks with a line per task: a figure per level and model, and the study's
+    of the same tasks on their own.
+
+    means: of `statistics.mean_curves`.
+    """
     tasks = list(means["task"].unique())
-    study = published.iou_by_click().rename(columns={"method": "model"}).assign(level="published")
+    study = published.curves()
     both = pd.concat([means, study[study["task"].isin(tasks)]])
 
-    def draw(axes: Axes, of_model: pd.DataFrame) -> str:
+    def draw(axes: Axes, model_means: pd.DataFrame) -> str:
         """A line per task, which looks the same in all figures."""
-        plots.lines(
-            axes,
-            of_model.assign(line=of_model["task"]),
-            tasks,
-            of_model["level"].iloc[0] == "published",
-        )
-        last = int(of_model["click"].max())
-        gain = of_model.pivot(index="task", columns="click", values="iou")
+        dashed = model_means["level"].iloc[0] == "published"
+        plots.lines(axes, model_means.assign(line=model_means["task"]), tasks, dashed)
+        last = int(model_means["click"].max())
+        gain = model_means.pivot(index="task", columns="click", values="iou")
         gain = (gain[last] - gain[1]).round(2).sort_values() + 0.0  # not -0.00
         gains = [f"{gain.index[-1]} gains {gain.iloc[-1]:+.2f}"]
         gains += [f"{gain.index[0]} {gain.iloc[0]:+.2f}"] if len(gain) > 1 else []
-        ends = figures.ends(of_model[of_model["click"].isin([1, last])], "task")
+        ends = figures.ends(model_means[model_means["click"].isin([1, last])], "task")
         return f"Mean IoU from one click to {last}, {', '.join(gains)}: {ends}"
 
     size = (3.6, 2.8 + 0.2 * len(tasks))

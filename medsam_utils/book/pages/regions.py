@@ -1,38 +1,39 @@
-"""Objects of several regions: how clicks reach them, and where one more click hurts; each is HTML."""
+"""Objects of several regions: how clicks reach them, and where one more click hurts."""
 
 from __future__ import annotations
 
-from html import escape
-
 import pandas as pd
-from IPython.display import HTML
 from matplotlib.axes import Axes
 
 from ... import plots
+from ...case import Case
 from ...clicks import Click
+from ...models import Model
 from ...simulation import replay
-from ...statistics import GROUP, iou_by_click, mean_curves
+from ...statistics import GROUP, iou_by_click
+from .. import show
+from ..runs import Runs
+from ..show import Figure, Shown, Table
 from . import figures, page
 from .figures import LEVELS
-from .runs import Runs
 
 HURT = 0.05
 """How far an object must end below its best IoU to count as hurt by its later clicks."""
 
 
 def several(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of objects with two or more regions."""
+    """Return the rows of objects with two or more regions."""
     return rows[rows["components"] > 1]
 
 
 def after_best(rows: pd.DataFrame) -> pd.DataFrame:
-    """How each object's IoU runs: one line per object.
+    """Return how each object's IoU runs: one line per object.
 
     Index as `statistics.iou_by_click`. Columns: first, best and last (IoU), best_click (the first
     click with the best IoU), gain (best minus first) and loss (best minus last).
 
-    >>> rows = pd.DataFrame({"task": "T", "model": "m", "level": "demo", "case_id": "a", "patient_id": "p",
-    ...                      "click": [1, 2, 3], "iou": [0.25, 0.75, 0.5]})
+    >>> rows = pd.DataFrame({"task": "T", "model": "m", "level": "demo", "case_id": "a",
+    ...                      "patient_id": "p", "click": [1, 2, 3], "iou": [0.25, 0.75, 0.5]})
     >>> after_best(rows).values.tolist()
     [[0.25, 0.75, 0.5, 2, 0.5, 0.25]]
     """
@@ -46,125 +47,135 @@ def after_best(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Objects with several regions, per task and model: their number, IoU, and what later clicks
-    cost.
+    """Return the numbers of objects per task and model: IoU, and what later clicks cost.
 
-    Columns: task, model, level, objects, regions (mean), IoU@1, IoU@N (mean after the last click),
-    the mean loss since the best click, and hurt: the share of objects that end more than HURT below
-    their best.
+    rows: of objects with several regions. Columns: task, model, level, objects, regions (mean),
+    IoU@1, IoU@N (mean after the last click), loss since best (mean), and hurt: the share of objects
+    that end more than HURT below their best. Empty where there is no object.
     """
     lines = []
-    for key, of_task in several(rows).groupby(GROUP, sort=False):
-        course = after_best(of_task)
-        last = int(of_task["click"].max())
+    for key, task_rows in rows.groupby(GROUP, sort=False):
+        course = after_best(task_rows)
+        last = int(task_rows["click"].max())
         line = dict(zip(GROUP, key, strict=True)) | {"objects": len(course)}
-        line |= {"regions": of_task.groupby("case_id")["components"].first().mean()}
+        line |= {"regions": task_rows.groupby("case_id")["components"].first().mean()}
         line |= {"IoU@1": course["first"].mean(), f"IoU@{last}": course["last"].mean()}
-        lines.append(
-            line
-            | {"loss since best": course["loss"].mean(), "hurt": (course["loss"] > HURT).mean()}
-        )
+        line |= {"loss since best": course["loss"].mean(), "hurt": (course["loss"] > HURT).mean()}
+        lines.append(line)
     return pd.DataFrame(lines)
 
 
-def answer(rows: pd.DataFrame) -> HTML:
-    """One sentence: what one click and the last give on objects of several regions, and how many
-    are hurt."""
-    table = summary(rows)
-    if table.empty:
-        return page.sentence("No object of these datasets has more than one region")
-    last, sentences = int(rows["click"].max()), []
-    for level, of_level in table.groupby("level", sort=False):
+def answer(numbers: pd.DataFrame) -> Shown:
+    """Return what one click and the last give on objects of several regions, and how many are hurt.
+
+    numbers: of `summary`.
+    """
+    if numbers.empty:
+        return show.answer("No object of these datasets has more than one region")
+    last = max(int(name[4:]) for name in numbers if name.startswith("IoU@"))
+    sentences = []
+    for level, level_numbers in numbers.groupby("level", sort=False):
         parts = []
-        for model, of_model in of_level.groupby("model", sort=False):
-            objects = of_model["objects"].sum()
-            hurt = (of_model["hurt"] * of_model["objects"]).sum() / objects
+        for model, model_numbers in level_numbers.groupby("model", sort=False):
+            objects = model_numbers["objects"].sum()
+            hurt = (model_numbers["hurt"] * model_numbers["objects"]).sum() / objects
             parts.append(
-                f"<strong>{escape(model)}</strong> goes from a mean IoU of "
-                f"<strong>{of_model['IoU@1'].mean():.2f}</strong> with one click to "
-                f"<strong>{of_model[f'IoU@{last}'].mean():.2f}</strong> with {last}, and "
-                f"<strong>{hurt:.0%}</strong> end more than {HURT} below their best"
+                f"**{model}** goes from a mean IoU of "
+                f"**{model_numbers['IoU@1'].mean():.2f}** with one click to "
+                f"**{model_numbers[f'IoU@{last}'].mean():.2f}** with {last}, and "
+                f"**{hurt:.0%}** end more than {HURT} below their best"
             )
         sentences.append(
-            f"On {objects} objects of several regions ({LEVELS[level]}, mean of {of_model['task'].nunique()} "
-            f"tasks, every task weighing the same) {'; '.join(parts)}"
+            f"On {objects} objects of several regions ({LEVELS[level]}, mean of "
+            f"{model_numbers['task'].nunique()} tasks, every task weighing the same) "
+            f"{'; '.join(parts)}"
         )
-    return page.sentence(". ".join(sentences))
+    return show.answer(*sentences)
 
 
-def curves(rows: pd.DataFrame) -> HTML:
-    """IoU against clicks of the objects with several regions: a figure per task, a line per model."""
-    last = rows["click"].max()
+def curves(means: pd.DataFrame) -> Shown:
+    """Return IoU against clicks: a figure per task, a line per model.
 
-    def draw(axes: Axes, means: pd.DataFrame) -> str:
-        """A line for each model."""
-        plots.curves(axes, means)
-        objects, ends = means["objects"].max(), figures.ends(means, "model")
+    means: of `statistics.mean_curves`, of objects with several regions.
+    """
+    last = means["click"].max()
+
+    def draw(axes: Axes, task_means: pd.DataFrame) -> str:
+        plots.curves(axes, task_means)
+        objects, ends = task_means["objects"].max(), figures.ends(task_means, "model")
         return f"{objects} objects of several regions, mean IoU at one click to {last}: {ends}"
 
     kind = "Line plot of mean IoU against clicks, objects of several regions"
-    return figures.panels(mean_curves(several(rows)), ["task", "level"], kind, draw, (3.6, 2.8))
+    return show.panels(means, ["task", "level"], kind, draw, (3.6, 2.8))
 
 
-def table(rows: pd.DataFrame) -> HTML:
-    """`summary`, to sort."""
-    numbers = summary(rows)
-    numbers["hurt"] = [f"{share:.0%}" for share in numbers["hurt"]]
-    numbers["regions"] = [f"{mean:.1f}" for mean in numbers["regions"]]
-    return page.numbers_table(numbers)
+def table(numbers: pd.DataFrame) -> Table:
+    """Return `summary` to sort, with shares in per cent."""
+    if numbers.empty:
+        return show.table(numbers)
+    hurt = [f"{share:.0%}" for share in numbers["hurt"]]
+    regions = [f"{mean:.1f}" for mean in numbers["regions"]]
+    return show.table(numbers.assign(hurt=hurt, regions=regions))
 
 
-def examples(runs: Runs, model: str) -> HTML:
-    """The study's figure 5: per dataset the object that clicks help most, and the one that they
-    hurt most.
+def extremes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the object that clicks help most, and the one that they hurt most, of each dataset.
 
-    model: whose. Each is shown after one click, after its best click, and after the last one.
+    rows: of one model, of objects with several regions. Columns: dataset, level, task, case_id,
+    best_click, gain, loss, and which: "helped most" or "hurt most", which must lose more than HURT.
     """
-    blocks = []
-    for name, dataset in runs.datasets.items():
-        rows = several(runs.tables[name, model]) if (name, model) in runs.tables else pd.DataFrame()
-        if rows.empty:
-            continue
-        references = {reference.case_id: reference for reference in dataset.list().references}
-        class_of = {task: class_name for class_name, task in dataset.tasks.items()}
-        course = after_best(rows)
+    lines = []
+    for dataset, dataset_rows in rows.groupby("dataset", sort=False):
+        course = after_best(dataset_rows)
         gained = course["gain"].astype(float).idxmax()
         lost = course["loss"].astype(float).idxmax()
-        shown = {"helped most": gained} | (
-            {"hurt most": lost} if course.loc[lost, "loss"] > HURT else {}
-        )
-        for words, key in shown.items():
-            of_object = dict(zip(course.index.names, key, strict=True))
-            task, case_id, best = (
-                of_object["task"],
-                of_object["case_id"],
-                int(course.loc[key, "best_click"]),
-            )
-            mine = rows[(rows["task"] == task) & (rows["case_id"] == case_id)]
-            case = dataset.load(references[case_id], class_of[task])
-            steps = sorted({1, best, int(mine["click"].max())})
-            pictures = [
-                _after(case, class_of[task], runs.models[model], mine, click) for click in steps
-            ]
-            regions = mine["components"].iloc[0]
-            title = f"{task}: {words} by clicks, {regions} regions, {model} ({LEVELS[of_object['level']]})"
-            blocks.append(figures.group(title, pictures))
-    return HTML("".join(blocks))
+        shown = {"helped most": gained}
+        if course.loc[lost, "loss"] > HURT:
+            shown["hurt most"] = lost
+        for which, key in shown.items():
+            line = {"dataset": dataset, "which": which}
+            line |= dict(zip(course.index.names, key, strict=True))
+            best = {"best_click": int(course.loc[key, "best_click"])}
+            lines.append(line | best | course.loc[key, ["gain", "loss"]].to_dict())
+    columns = ["dataset", "level", "task", "case_id", "which", "best_click", "gain", "loss"]
+    return pd.DataFrame(lines, columns=columns)
 
 
-def _after(case, class_name: str, model, rows: pd.DataFrame, click: int) -> str:
-    """One object with the mask after a click, and the clicks up to it."""
+def examples(runs: Runs, model: str, chosen: pd.DataFrame) -> Shown:
+    """Return the study's figure 5: objects after one click, after their best click and the last.
+
+    model: whose masks. chosen: of `extremes`, a line per object.
+    """
+    blocks = []
+    for line in chosen.itertuples():
+        dataset, rows = runs.datasets[line.dataset], runs.tables[line.dataset, model]
+        object_rows = rows[(rows["task"] == line.task) & (rows["case_id"] == line.case_id)]
+        class_of = {task: class_name for class_name, task in dataset.tasks.items()}
+        class_name = class_of[line.task]
+        references = {reference.case_id: reference for reference in dataset.list().references}
+        case = dataset.load(references[line.case_id], class_name)
+        steps = sorted({1, line.best_click, int(object_rows["click"].max())})
+        pictures = [
+            _after(case, class_name, runs.models[model], object_rows, click) for click in steps
+        ]
+        regions = object_rows["components"].iloc[0]
+        title = f"{line.task}: {line.which} by clicks, {regions} regions, {model}"
+        blocks.append(show.group(f"{title} ({LEVELS[line.level]})", pictures))
+    return show.joined(blocks)
+
+
+def _after(case: Case, class_name: str, model: Model, rows: pd.DataFrame, click: int) -> Figure:
+    """Return one object with the mask after a click, and the clicks up to it."""
     made = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
     clicks = [
         Click(*values)
         for values in made[["row", "col", "positive", "distance", "ties"]].itertuples(index=False)
     ]
     value = rows.loc[rows["click"] == click, "iou"].iloc[0]
+    words = page.plural(click, "click")
+    caption = f"**{words}**\nIoU {value:.2f}"
+    alt = f"{class_name} after {words}: IoU {value:.2f}; image with true contour, predicted contour"
     drawing, axes = plots.new_picture(case.image)
     mask = replay(case, model, rows, click)
     plots.example(axes, case.image, case.masks[class_name], mask, clicks, numbered=True)
-    words = page.plural(click, "click")
-    alt = f"{class_name} after {words}: IoU {value:.2f}; image with true contour, predicted contour and clicks."
-    return figures.figure(
-        plots.svg(drawing, alt), f"<strong>{words}</strong><br>IoU {value:.2f}", width=200
-    )
+    return show.figure(drawing, f"{alt} and clicks.", caption, width=200)
