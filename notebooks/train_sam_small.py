@@ -75,8 +75,8 @@ chapter.answer(beforehand, sum(sizes.values()), unseen)
 # The embedded `sam_small` has never seen a medical image, nor any photograph, so what it does on
 # medical images is zero-shot, as in the study. It learns from procedural drawings
 # (`medsam_utils/demo/drawings.py`): a map of labels, bent by a smooth warp, painted with grey
-# values, spoilt as scanners spoil images. No drawing is meant to be an organ; it is their variety that
-# counts. Narrower drawings, separate ellipses on plain texture, taught a first network next to
+# values, spoilt as scanners spoil images. No drawing is meant to be an organ; it is their variety
+# that counts. Narrower drawings, separate ellipses on plain texture, taught a first network next to
 # nothing about real images.
 
 # %%

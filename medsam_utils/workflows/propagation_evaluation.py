@@ -34,10 +34,10 @@ SETTING = ["way", "stop", "round"]
 class Plan:
     """What is done in every volume.
 
-    ways: of `Propagation`, what of a slice's mask prompts the next. stop: of STOP_RULES, the one under
-    which further rounds are made; all four are tried with one slice prompted. least_iou,
-    most_change: as for `Propagation`. clicks: in each slice that is prompted. rounds: of further prompts,
-    each in the middle of every gap. beyond, max_volumes: as for `volume_objects`.
+    ways: of `Propagation`, what of a slice's mask prompts the next. stop: of STOP_RULES, the one
+    under which further rounds are made; all four are tried with one slice prompted. least_iou,
+    most_change: as for `Propagation`. clicks: in each slice that is prompted. rounds: of further
+    prompts, each in the middle of every gap. beyond, max_volumes: as for `volume_objects`.
 
     Raises BadInputError for an unknown stop rule.
     """
@@ -98,8 +98,8 @@ def evaluate_volumes(
     """Return a row for every object of a volume, way, stop rule and round.
 
     Columns: dataset, level, protocol, model, weights, task, volume, patient_id, slices (with the
-    object), those of `segment`, and dice, hd95 and surface of `VolumeObject.scores`. The record of the run
-    is in `attrs["record"]`.
+    object), those of `segment`, and dice, hd95 and surface of `VolumeObject.scores`. The record of
+    the run is in `attrs["record"]`.
     """
     began, lines = time.perf_counter(), []
     run = {"dataset": dataset.name, "level": dataset.level, "protocol": protocol.name}

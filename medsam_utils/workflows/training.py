@@ -182,6 +182,6 @@ class Training:
 
 
 def save_tensors(content: Any, path: Path) -> None:
-    """Save tensors to a file, which is there whole or not at all; equal tensors give equal bytes."""
+    """Save tensors to a file, whole or not at all; equal tensors give equal bytes."""
     with atomic_path(path) as unfinished, unfinished.open("wb") as file:
         torch.save(content, file)  # to a path, the name of the unfinished file would be in it
