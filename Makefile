@@ -9,7 +9,7 @@ READY := .venv/.ready
 RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODELS)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS))
 
 # Relative paths hold: the notebook's kernel runs in this folder.
-EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r device $(DEVICE))
+EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r compute device=$(DEVICE))
 
 .PHONY: help book pdf chapter explore fetch doctor test browser check bench phantoms lock clean
 

@@ -11,7 +11,15 @@ from scipy.stats import permutation_test
 from .case import Case
 from .datasets import Dataset
 from .metrics import dice, iou
-from .statistics import FEWEST, GROUP, clustered_means, iou_by_click, means, patients_of
+from .statistics import (
+    FEWEST,
+    GROUP,
+    by_object,
+    clustered_means,
+    iou_by_click,
+    means,
+    patients_of,
+)
 
 CHANGE = ["difference", "difference low", "difference high"]
 """Columns of `against`: a mean paired difference and its 95 % interval."""
@@ -75,6 +83,23 @@ def against(
     changes = means(pairs, keys, "difference", within=(-1, 1)).drop(columns=["objects", "patients"])
     changes = changes.rename(columns={"low": "difference low", "high": "difference high"})
     return means(table, keys, value).merge(changes, on=keys)
+
+
+def run_differences(
+    runs: Mapping[str, pd.DataFrame],
+    base: str,
+    way: str = "way",
+    clicks: Sequence[int] | None = (1, 3, 9),
+) -> pd.DataFrame:
+    """Return the mean paired difference of IoU between every run and the run `base`.
+
+    runs: rows by the name of the run, which differ in one thing such as the protocol. way: the
+    column that names the run. clicks: after which, None for all. Columns: those of `against` by
+    task, model, level and click; the lines of the base itself are left out.
+    """
+    objects = [by_object(rows, clicks).assign(**{way: name}) for name, rows in runs.items()]
+    table = against(pd.concat(objects), base, [*GROUP, "click"], way)
+    return table[table[way] != base]
 
 
 def scores(

@@ -28,44 +28,35 @@ max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
 first_click = 2.4  # seconds of the first click on an object
 correction = 5.0  # seconds of each further click, with the look that finds the error: an assumption
 drawing = 79.2  # seconds of an outline by hand
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
-dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
-embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-workers = 0  # processes to compute on; 0: this one
-scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
-store = "results"  # folder of stored rows: what is there is not computed again
+compute = ""  # such as "device=cuda workers=8 store=results": see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
-from html import escape
 from itertools import product
 
 import pandas as pd
-from IPython.display import HTML, display
+from IPython.display import display
 
 from medsam_utils import plots
-from medsam_utils.book.pages import figures, page
+from medsam_utils.book import show
+from medsam_utils.book.pages import annotation_effort, page
 from medsam_utils.book.pages.record import made_by
-from medsam_utils.book.pages.runs import datasets_of, evaluate_subjects, given
+from medsam_utils.book.runs import evaluate_models, load_datasets
 from medsam_utils.statistics import GROUP, means, reach
 
-parameters = given(globals())
-
-# %% tags=["hide-input"]
-subjects = datasets_of(datasets, folder, data)
-others = ("datasets", "folder", "data", "first_click", "correction", "drawing")
-runs = evaluate_subjects(subjects, **{k: v for k, v in parameters.items() if k not in others})
-objects = reach(
-    runs.rows
-)  # clicks of every object to 0.80, 0.85 and 0.90, and whether they suffice
+# %%
+subjects = load_datasets(datasets, folder, data)
+runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
+objects = reach(runs.rows)  # clicks of every object to 0.80, 0.85 and 0.90, and whether they do
 
 
+# %%
 def effort(objects, correction, drawing):
     """Seconds of a mean object by task, model and target; one that never gets there is drawn after
     all."""
     seconds = first_click + correction * (objects["clicks"] - 1) + drawing * objects["missed"]
     ends = (first_click, first_click + correction * (clicks - 1) + drawing)
-    objects = objects.assign(seconds=seconds)
-    table = means(objects, [*GROUP, "target"], "seconds", ["clicks", "missed"], within=ends)
+    timed = objects.assign(seconds=seconds)
+    table = means(timed, [*GROUP, "target"], "seconds", ["clicks", "missed"], within=ends)
     price = drawing * (1 - table["missed"]) / table["clicks"]
     return table.assign(saved=1 - table["seconds"] / drawing, break_even=price)
 
@@ -73,24 +64,7 @@ def effort(objects, correction, drawing):
 table = effort(objects, correction, drawing)
 
 # %% tags=["hide-input"]
-display(page.banner(list(runs.datasets.values()), runs.models, runs.notes))
-target = table["target"].min()  # the others are in the table
-for level, of_level in table[table["target"] == target].groupby("level", sort=False):
-    parts = []
-    for model, lines in of_level.groupby("model", sort=False):
-        saved = lines["saved"].mean()
-        parts.append(
-            f"<strong>{escape(model)}</strong> <strong>{lines['seconds'].mean():.0f} s</strong> an object "
-            f"({abs(saved):.0%} {'less' if saved >= 0 else 'more'}; {lines['missed'].mean():.0%} of the "
-            "objects never get there and are drawn after all)"
-        )
-    tasks = page.plural(of_level["task"].nunique(), "task")
-    answer = page.sentence(
-        f"To an IoU of {target:.2f} ({figures.LEVELS[level]}, mean of {tasks}, "
-        f"every task weighing the same), where an outline by hand is taken to cost {drawing:g} s, clicking "
-        f"costs with {'; with '.join(parts)}"
-    )
-    display(answer)
+display(page.banner(subjects, runs.models, runs.notes), annotation_effort.answer(table, drawing))
 
 # %% [markdown]
 # The study names interactive annotation as the first way of using such a model: it proposes a mask,
@@ -102,13 +76,12 @@ for level, of_level in table[table["target"] == target].groupby("level", sort=Fa
 # For each task and each IoU that is asked for. To the left of the dashed line clicking is cheaper
 # than drawing. Bars are 95 % intervals from resampled patients, where there are five or more.
 
-# %% tags=["hide-input"]
-names = list(table["model"].unique())
-most = table[["seconds", "high"]].max(axis=None)
+# %%
+names, most = list(table["model"].unique()), table[["seconds", "high"]].max(axis=None)
 
 
 def draw(axes, points):
-    """A point for each task and model, and a line at what drawing costs."""
+    """Draw a point for each task and model, and a line at what drawing costs."""
     tasks = list(points["task"].unique())
     plots.by_task(axes, points.assign(line=points["model"], iou=points["seconds"]), tasks, names)
     axes.axvline(drawing, color=plots.INK, linewidth=1, linestyle="--")
@@ -120,7 +93,7 @@ def draw(axes, points):
 
 size = (4.2, 1.2 + 0.3 * table["task"].nunique())
 shown = table.assign(to=table["target"].map("IoU {:.2f}".format))
-figures.panels(shown, ["to", "level"], "Points of seconds an object, task by task", draw, size, 340)
+show.panels(shown, ["to", "level"], "Points of seconds an object, task by task", draw, size, 340)
 
 # %% [markdown]
 # ## The numbers
@@ -130,27 +103,27 @@ figures.panels(shown, ["to", "level"], "Points of seconds an object, task by tas
 # drawing's time that is spared, below 0 where clicking costs more. "break-even" needs no price of a
 # click: it is what a click may take on average before drawing is the cheaper way.
 
-# %% tags=["hide-input"]
-HTML(page.folded(table.rename(columns={"break_even": "break-even, s a click"})))
+# %%
+show.table(table.rename(columns={"break_even": "break-even, s a click"}))
 
 # %% [markdown]
 # ## Other prices
 #
 # The same with outlines and corrections that cost less or more, for the first target.
 
-# %% tags=["hide-input"]
+# %%
+outlines = (drawing / 4, drawing / 2, drawing, drawing * 2)
+corrections = (correction / 2, correction, correction * 2)
+to_first = objects[objects["target"] == table["target"].min()]
 lines = []
-prices = (
-    (drawing / 4, drawing / 2, drawing, drawing * 2),
-    (correction / 2, correction, correction * 2),
-)
-for outline, price in product(*prices):
-    other = effort(objects[objects["target"] == target], price, outline)
-    for (level, model), of_model in other.groupby(["level", "model"], sort=False):
+for outline, price in product(outlines, corrections):
+    other = effort(to_first, price, outline)
+    for (level, model), model_effort in other.groupby(["level", "model"], sort=False):
         line = {"outline, s": outline, "correction, s": price, "model": model, "level": level}
-        line["cheaper on"] = f"{(of_model['saved'] > 0).sum()} of {len(of_model)} tasks"
-        lines.append(line | {"saved": of_model["saved"].mean()})
-HTML(page.folded(pd.DataFrame(lines), most=24))
+        line["cheaper on"] = f"{(model_effort['saved'] > 0).sum()} of {len(model_effort)} tasks"
+        lines.append(line | {"saved": model_effort["saved"].mean()})
+prices = pd.DataFrame(lines)
+show.table(prices, fold=len(prices) > 24)
 
 # %% [markdown]
 # ## How
@@ -185,4 +158,8 @@ HTML(page.folded(pd.DataFrame(lines), most=24))
 # ## How this page was made
 
 # %% tags=["hide-input"]
+parameters = {"datasets": datasets, "folder": folder, "data": data, "models": models}
+parameters |= {"protocol": protocol, "clicks": clicks, "max_cases": max_cases}
+parameters |= {"first_click": first_click, "correction": correction, "drawing": drawing}
+parameters |= {"compute": compute}
 made_by("annotation_effort", parameters, runs.tables, runs.protocol)

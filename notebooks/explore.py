@@ -25,24 +25,26 @@ data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
 protocol = "paper"  # how clicks are simulated: paper or released-code
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
+compute = ""  # such as "device=cuda": see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
 from IPython.display import display
 
 from medsam_utils import load_dataset, load_model
+from medsam_utils.book.compute import Compute
 from medsam_utils.book.explorer.live import Explorer
-from medsam_utils.book.pages.runs import usable_device
+from medsam_utils.book.runs import usable_device
 from medsam_utils.clicks import PROTOCOLS
 
-usable_device, notes = usable_device(device)
+# %%
+device, notes = usable_device(Compute.parse(compute).device)
 loaded = {
-    name: load_model(name, checkpoint or None if i == 0 else None, usable_device)
+    name: load_model(name, checkpoint or None if i == 0 else None, device)
     for i, name in enumerate(models.split())
 }
 subjects = image or folder or [load_dataset(name, data or None) for name in datasets.split()]
 explorer = Explorer(subjects, loaded, protocol=PROTOCOLS[protocol])
-display(explorer)
+display(*notes, explorer)
 
 # %% [markdown]
 # - **Click**: inside the object. **Right click** or **shift click**: outside. On a touch screen the

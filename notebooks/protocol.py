@@ -21,23 +21,24 @@ dataset = "us_breast"  # a name of medsam_utils.DATASETS
 case = 0  # which of its cases, counted from 0
 model = "sam_small"  # a name of medsam_utils.MODELS
 clicks = 4  # how many clicks are shown
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
+compute = ""  # such as "device=cuda workers=8 store=results": see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
-from medsam_utils import PAPER, RELEASED_CODE, load_dataset, load_model, next_click
-from medsam_utils.book.pages import figures, page
-from medsam_utils.book.pages.protocol import table as protocol_table
-from medsam_utils.book.pages.runs import usable_device
+from medsam_utils import PAPER, RELEASED_CODE, load_dataset, next_click
+from medsam_utils.book.pages import figures, page, protocol
+from medsam_utils.book.runs import load_first_model
 from medsam_utils.clicks import click_rng
 
+# %%
 subject = load_dataset(dataset, data or None)
 worked = subject.load(subject.list().references[case])
 class_name, task = next(iter(subject.tasks.items()))
-truth = worked.masks[class_name]
-usable_device, notes = usable_device(device)
-answering = load_model(model, device=usable_device)
-page.banner([subject], {model: answering}, notes)
+truth = worked.masks[class_name]  # bool, as large as the image
+loaded, notes = load_first_model(model, compute=compute)
+
+# %% tags=["hide-input"]
+page.banner([subject], {loaded.name: loaded}, notes)
 
 # %% [markdown]
 # ## The rule
@@ -65,17 +66,17 @@ page.banner([subject], {model: answering}, notes)
 # goes to the brightest pixel. Last the mask that the model answers with (red dashes), the truth
 # (green line), and all clicks so far; green dots are positive, red ones negative.
 
-# %% tags=["hide-input"]
-embedding = answering.encode(worked.image)
-given, mask, steps = [], None, []
+# %%
+embedding = loaded.encode(worked.image)
+made, mask, steps = [], None, []
 for number in range(1, clicks + 1):
     rng = click_rng(PAPER, subject.name, worked.case_id, task, number)
     click = next_click(truth, mask, PAPER, rng)
     if click is None:  # the mask is perfect
         break
-    given.append(click)
-    answer = answering.predict(embedding, [given])
-    mask = answer.mask(0, answer.most_confident()[0])
+    made.append(click)
+    prediction = loaded.predict(embedding, [made])  # candidate masks
+    mask = prediction.mask(0, prediction.most_confident()[0])
     steps.append((click, mask))
 figures.steps(worked.image, truth, steps)
 
@@ -87,8 +88,9 @@ figures.steps(worked.image, truth, steps)
 # differ are marked. Because each difference is one field, one of them at a time can be switched:
 # `dataclasses.replace(PAPER, label="foreground")`.
 
-# %% tags=["hide-input"]
-protocol_table({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE})
+# %%
+fields = protocol.fields({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE})
+protocol.table(fields)
 
 # %% [markdown]
 # ## How the released code differs, and what that does

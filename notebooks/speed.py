@@ -20,14 +20,15 @@
 measured = "benchmarks/measured"  # folder of the tables that `make bench` writes
 
 # %% tags=["hide-input"]
-from IPython.display import HTML, display
+from IPython.display import display
 
+from medsam_utils.book import show
 from medsam_utils.book.pages import speed
 from medsam_utils.book.pages.record import command
-from medsam_utils.book.pages.runs import given
 
-parameters = given(globals())
-speed.answer(measured)
+# %%
+by_size = speed.read(measured, "loop_by_size")  # a line per image size and number of objects
+speed.answer(by_size)
 
 # %% [markdown]
 # ## By image size and number of objects
@@ -39,13 +40,18 @@ speed.answer(measured)
 # no IoU. Where **ours / bare** is below 1, our decoder does the same sums with less work than the
 # original one: what the image alone decides is computed once.
 
-# %% tags=["hide-input"]
-display(speed.ratios(measured), speed.tables(measured, "loop_by_size"))
+# %%
+ratios = {
+    "released / ours": "How many times as fast as the released loop",
+    "ours / bare": "Times the cost of the model alone",
+}
+panels = [speed.ratio(by_size, column, meaning) for column, meaning in ratios.items()]
+display(show.row(panels), speed.tables(measured, "loop_by_size"))
 
 # %% [markdown]
 # ## By number of clicks
 
-# %% tags=["hide-input"]
+# %%
 speed.tables(measured, "loop_by_clicks")
 
 # %% [markdown]
@@ -55,7 +61,7 @@ speed.tables(measured, "loop_by_clicks")
 # workers are up and have loaded the model before the clock starts; the rows of all of them are
 # compared byte by byte.
 
-# %% tags=["hide-input"]
+# %%
 speed.tables(measured, "cases", "workers")
 
 # %% [markdown]
@@ -65,7 +71,7 @@ speed.tables(measured, "cases", "workers")
 # tip over: how often does that lead to another click? And what does a second protocol on the same
 # images cost when the encoded images were kept?
 
-# %% tags=["hide-input"]
+# %%
 speed.tables(measured, "agreement", "embeddings")
 
 # %% [markdown]
@@ -76,14 +82,14 @@ speed.tables(measured, "agreement", "embeddings")
 # click. Weights of `vit_b` that were never trained stand in for the released ones, here and in the
 # table above: they cost the same, but for drawing, since their masks are ragged.
 
-# %% tags=["hide-input"]
+# %%
 speed.tables(measured, "in_page")
 
 # %% [markdown]
 # In JupyterLab the kernel answers a click, and the image was encoded at the first one. A large
 # picture is zoomed and moved there at full size.
 
-# %% tags=["hide-input"]
+# %%
 speed.tables(measured, "live", "fluency")
 
 # %% [markdown]
@@ -112,4 +118,4 @@ speed.tables(measured, "live", "fluency")
 # ## How this page was made
 
 # %% tags=["hide-input"]
-HTML(command("speed", parameters))
+command("speed", {"measured": measured})

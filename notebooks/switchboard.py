@@ -24,38 +24,30 @@ models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces betwe
 clicks = 9  # clicks simulated for each object
 max_cases = 5  # at most so many cases of each dataset for every switch, spread evenly; 0: all
 label_cases = 100  # the same for the labels' question, on datasets of several classes; 0: all
-device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
-dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
-embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-workers = 0  # processes to compute on; 0: this one
-scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
-store = "results"  # folder of stored rows: what is there is not computed again
+compute = ""  # such as "device=cuda workers=8 store=results": see medsam_utils.book.compute
 
 # %% tags=["hide-input"]
 from dataclasses import replace
 
 from IPython.display import display
 
-from medsam_utils import DATASETS, PAPER
+from medsam_utils import PAPER
+from medsam_utils.book import show
 from medsam_utils.book.pages import label_rule, page, seeds, switches
 from medsam_utils.book.pages.record import made_by
-from medsam_utils.book.pages.runs import evaluate_datasets, given
-from medsam_utils.comparison import seed_spread
+from medsam_utils.book.runs import evaluate_models, load_datasets
+from medsam_utils.comparison import run_differences, seed_spread
 
-parameters = given(globals())
-common = {name: value for name, value in parameters.items() if name != "label_cases"}
-runs = switches.evaluate_protocols(common, switches.switches())
-several = " ".join(name for name in datasets.split() if len(DATASETS[name].classes) > 1)
-labels = common | {"datasets": several, "max_cases": label_cases}
-paper, foreground = (
-    evaluate_datasets(**labels, protocol=protocol)
-    for protocol in (PAPER, replace(PAPER, label="foreground"))
-)
-effects = switches.together(runs)
-asked = runs["paper"]
-display(
-    page.banner(list(asked.datasets.values()), asked.models, asked.notes), switches.answer(effects)
-)
+# %%
+subjects = load_datasets(datasets, data=data)
+protocols = switches.switches()  # what differs from Algorithm 1 -> the protocol
+runs = switches.evaluate_protocols(subjects, models, protocols, clicks, max_cases, compute)
+rows = {name: run.rows for name, run in runs.items()}  # "paper": Algorithm 1 as it is
+effects = run_differences(rows, "paper", way="switch")  # per task, model and click
+
+# %% tags=["hide-input"]
+paper = runs["paper"]
+display(page.banner(subjects, paper.models, paper.notes), switches.answer(effects))
 
 # %% [markdown]
 # Algorithm 1 leaves little open, and the study's released code decides [several things
@@ -72,7 +64,7 @@ display(
 # all switches of the code at once. Another choice of the mask is run only for models that answer
 # with several.
 
-# %% tags=["hide-input"]
+# %%
 switches.effect_figures(effects)
 
 # %% [markdown]
@@ -85,10 +77,15 @@ switches.effect_figures(effects)
 # not tested. Here is the test, on datasets with several classes, with nothing changed but this
 # rule.
 
-# %% tags=["hide-input"]
-display(
-    label_rule.answer(label_rule.summary(paper, foreground)), label_rule.curves(paper, foreground)
-)
+# %%
+several = [subject for subject in subjects if len(subject.tasks) > 1]
+by_label = {}  # the paper's rule, and the released code's
+for label in label_rule.RULES:
+    protocol = replace(PAPER, label=label)
+    by_label[label] = evaluate_models(several, models, "", protocol, clicks, label_cases, compute)
+label_effect = label_rule.summary(*by_label.values())
+label_means = label_rule.means(*by_label.values())
+display(label_rule.answer(label_effect), label_rule.curves(label_means))
 
 # %% [markdown]
 # **How far this carries.** If the IoU falls under the code's rule and does not under the algorithm's, the
@@ -104,13 +101,11 @@ display(
 # Where several pixels are equally deep, Algorithm 1 draws one. How much hangs on the draw? The same
 # objects were clicked with three seeds.
 
-# %% tags=["hide-input"]
-drawn = [
-    runs["paper"],
-    runs["seed=1"],
-    evaluate_datasets(**common, protocol=replace(PAPER, seed=2)),
-]
-spread = seed_spread([run.rows for run in drawn])
+# %%
+third_seed = evaluate_models(
+    subjects, models, "", replace(PAPER, seed=2), clicks, max_cases, compute
+)
+spread = seed_spread([rows["paper"], rows["seed=1"], third_seed.rows])
 seeds.answer(spread)
 
 # %% [markdown]
@@ -118,8 +113,8 @@ seeds.answer(spread)
 # object's IoU between the seeds (mean over objects), and the lowest and highest of the three mean
 # IoUs.
 
-# %% tags=["hide-input"]
-seeds.table(spread)
+# %%
+show.table(seeds.by_task(spread))
 
 # %% [markdown]
 # ## The numbers
@@ -127,7 +122,7 @@ seeds.table(spread)
 # Change of the mean IoU after 1, 3 and 9 clicks, with the 95 % interval in brackets. A heading
 # sorts the table by its column.
 
-# %% tags=["hide-input"]
+# %%
 page.differences_table(effects, "switch")
 
 # %% [markdown]
@@ -153,8 +148,10 @@ page.differences_table(effects, "switch")
 # ## How this page was made
 
 # %% tags=["hide-input"]
-shown = {**runs, "seed=2": drawn[2], "labels: paper": paper, "labels: foreground": foreground}
+parameters = {"datasets": datasets, "data": data, "models": models, "clicks": clicks}
+parameters |= {"max_cases": max_cases, "label_cases": label_cases, "compute": compute}
+all_runs = {**runs, "seed=2": third_seed, **by_label}
 tables = {
-    (name, *key): table for name, of_name in shown.items() for key, table in of_name.tables.items()
+    (name, *key): table for name, run in all_runs.items() for key, table in run.tables.items()
 }
 made_by("switchboard", parameters, tables, PAPER)

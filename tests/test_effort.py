@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from medsam_utils.book.pages import runs
+from medsam_utils.book import runs
 from tests.notebook_cells import run_cells
 
 PRICES = {"first_click": 2.0, "correction": 5.0, "drawing": 80.0, "clicks": 3}
@@ -24,8 +24,8 @@ def page(monkeypatch):
             for click, iou in enumerate(of_object, start=1)
         )
         done = runs.Runs({}, {}, {("d", "m"): rows}, [])
-        monkeypatch.setattr(runs, "evaluate_subjects", lambda subjects, **_: done)
-        names, text = run_cells("annotation_effort", until="in product", **(PRICES | prices))
+        monkeypatch.setattr(runs, "evaluate_models", lambda *_: done)
+        names, text = run_cells("annotation_effort", until="in product(", **(PRICES | prices))
         return names, " ".join(text.split())
 
     return run

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from medsam_utils.book.compute import Compute
 from medsam_utils.book.render import __main__ as command
 from medsam_utils.book.render import state
 from medsam_utils.book.render.execute import execute_pages
@@ -107,7 +109,8 @@ def test_a_changed_notebook_override_or_data_file_is_a_reason_to_execute_again(r
     (root / "mine/a.txt").write_text("a")
     assert run(root) == ([], ["3"])
     (root / "notebooks/double.py").write_text(template.replace("2 * number", "3 * number"))
-    assert run(root, models="b", device="cpu")[1] == ["3"]  # it has no parameter `device`: left out
+    overrides = {"models": "b", "compute": "device=cpu"}  # it has no parameter `compute`: left out
+    assert run(root, **overrides)[1] == ["3"]
     assert page(root, "one").cells[-1].outputs[0].text == "9 b\n"
     changed = key_of(root)
     assert changed != page(root, "one").metadata["medsam"]["key"]  # an override is not remembered
@@ -125,7 +128,7 @@ def test_any_parameter_that_names_a_file_or_a_folder_names_data_but_for_what_the
     (after,) = found(outlines="drawn.txt")
     assert before[0] == after[0] and before[1:] != after[1:]
     (root / "stored/rows").write_text("r")
-    assert found(store="stored", embeddings="stored") == []
+    assert found(compute="store=stored embeddings=stored", in_page="stored") == []
     assert [entry[0] for entry in found(masks="stored")] == [str(root / "stored/rows")]
 
 
@@ -139,6 +142,25 @@ def test_parameters_of_all_pages_reach_those_that_know_them_and_a_page_s_own_win
     write_runs(root, '{models: "d"}', one={"number": 3}, two={"number": 5, "models": "own"})
     assert run(root) == ([], ["3"])
     assert run(root, models="e") == ([], ["3", "5"])  # those of the call win over both
+
+
+def test_what_is_said_of_compute_is_put_together_and_the_call_s_option_wins(root):
+    everywhere = {"compute": "embeddings=kept device=cpu"}
+    one = Page("one", "n.py", "One", {"compute": "workers=2"}, everywhere)
+    assert Compute.parse(one.values["compute"]) == Compute("cpu", workers="2", embeddings="kept")
+    called = replace(one, overrides={"compute": "device=cuda"})
+    assert Compute.parse(called.values["compute"]).device == "cuda"
+    assert Compute.parse(called.values["compute"]).embeddings == "kept"
+    assert "compute" not in Page("one", "n.py", "One", {"clicks": 3}).values
+
+
+def test_the_device_of_the_command_line_is_an_option_of_compute(root, monkeypatch):
+    template = NOTEBOOK.replace("models =", 'compute = ""\nmodels =')
+    (root / "notebooks/double.py").write_text(template.replace("twice, models", "compute"))
+    write_runs(root, "{compute: embeddings=kept}", one={"number": 3})
+    monkeypatch.setattr(command, "build_book", lambda root: 0)
+    assert command.main(["--root", str(root), "--device", "cuda:1", "--jobs", "1"]) == 0
+    assert page(root, "one").cells[-1].outputs[0].text == "embeddings=kept device=cuda:1\n"
 
 
 def test_a_list_of_runs_without_its_heading_is_refused(root):
@@ -234,7 +256,13 @@ def test_the_documented_line_of_plain_papermill_works(tmp_path):
         + " -p models grabcut -p max_cases 2 -p clicks 2"
     )
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = ["bash", "-o", "pipefail", "-c", f"{line} -p store '{tmp_path}/results'"]
+    command = [
+        "bash",
+        "-o",
+        "pipefail",
+        "-c",
+        f"{line} -p compute 'workers=0 store={tmp_path}/results'",
+    ]
     subprocess.run(
         command, cwd=REPOSITORY, check=True, capture_output=True, env=os.environ | {"PATH": path}
     )

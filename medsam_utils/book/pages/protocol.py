@@ -7,32 +7,43 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Mapping
-from html import escape
 from itertools import pairwise
 
-from IPython.display import HTML
+import pandas as pd
 
 from ...clicks import Protocol
-from .page import scrolling
+from .. import show
+from ..show import Table
 
 
-def table(presets: Mapping[str, Protocol]) -> HTML:
-    """Every field of `Protocol`, what it means, and its value in each preset; differences stand
-    out."""
+def fields(presets: Mapping[str, Protocol]) -> pd.DataFrame:
+    """Return every field of `Protocol`, its value in each preset, and what it means.
+
+    Columns: field, one for each preset, meaning.
+    """
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(Protocol))).body
     meanings = {
-        field.target.id: note.value.value
+        field.target.id: " ".join(note.value.value.split())
         for field, note in pairwise(definition.body)
         if isinstance(field, ast.AnnAssign) and isinstance(note, ast.Expr)
     }
-    lines = []
-    for field in dataclasses.fields(Protocol):
-        values = [str(getattr(preset, field.name)) for preset in presets.values()]
-        differs = len(set(values)) > 1
-        cells = "".join(f"<td><code>{escape(v)}</code></td>" for v in values)
-        mark = ' class="medsam-differs"' if differs else ""
-        meaning = escape(" ".join(meanings[field.name].split()))
-        lines.append(f"<tr{mark}><th><code>{field.name}</code></th>{cells}<td>{meaning}</td></tr>")
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("field", *presets, "meaning"))
-    text = f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    return scrolling(text, "medsam-words")
+    names = [field.name for field in dataclasses.fields(Protocol)]
+    values = {
+        preset: [str(getattr(protocol, name)) for name in names]
+        for preset, protocol in presets.items()
+    }
+    return pd.DataFrame({"field": names, **values, "meaning": [meanings[name] for name in names]})
+
+
+def table(fields: pd.DataFrame) -> Table:
+    """Return fields as a table in which those stand out whose values differ.
+
+    fields: of `fields`.
+    """
+    presets = list(fields.columns[1:-1])
+    differs = fields[presets].nunique(axis=1) > 1
+    shown = fields.assign(field=[f"`{name}`" for name in fields["field"]])
+    for preset in presets:
+        values = ("`" + fields[preset] + "`").where(fields[preset] != "", "")
+        shown[preset] = values.mask(differs, "**" + values + "**")
+    return show.table(shown, fold=False, kind="medsam-words medsam-fields")

@@ -1,50 +1,50 @@
-"""Ties between equally deep pixels: how much another random choice among them changes; each is
-HTML."""
+"""Ties between equally deep pixels: how much another random choice among them changes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import pandas as pd
-from IPython.display import HTML
 
-from .figures import LEVELS
-from .page import folded
+from .. import show
+from ..show import LEVELS, Shown
 
 
-def answer(spread: pd.DataFrame) -> HTML:
-    """How many objects had a choice, and how far IoUs of objects and means differ after the last
-    click.
+def answer(spread: pd.DataFrame) -> Shown:
+    """Return how many objects had a choice, and how far IoUs of objects and means differ after the
+    last click.
 
     spread: of `comparison.seed_spread`.
     """
     last = spread[spread["click"] == spread["click"].max()]
     items = []
-    for (model, level), of_model in last.groupby(["model", "level"], sort=False):
-        reach = of_model["highest"] - of_model["lowest"]
-        objects = of_model["objects"].sum()
-        share = (of_model["tied"] * of_model["objects"]).sum() / objects
+    for (model, level), tasks in last.groupby(["model", "level"], sort=False):
+        reach = tasks["highest"] - tasks["lowest"]
+        objects = tasks["objects"].sum()
+        share = (tasks["tied"] * tasks["objects"]).sum() / objects
         items.append(
-            f"<li><strong>{escape(model)}</strong> ({LEVELS[level]}): {share:.0%} of {objects} objects had a "
-            "choice at some click. Between seeds the IoU of an object has a standard deviation of "
-            f"<strong>{of_model['object_sd'].mean():.3f}</strong>; the mean of a task moves by "
-            f"<strong>{reach.mean():.3f}</strong> on average, by {reach.max():.3f} at most "
-            f"({escape(of_model.loc[reach.idxmax(), 'task'])}).</li>"
+            f"**{model}** ({LEVELS[level]}): {share:.0%} of {objects} objects had a choice at some "
+            "click. Between seeds the IoU of an object has a standard deviation of "
+            f"**{tasks['object_sd'].mean():.3f}**; the mean of a task moves by "
+            f"**{reach.mean():.3f}** on average, by {reach.max():.3f} at most "
+            f"({tasks.loc[reach.idxmax(), 'task']})."
         )
-    return HTML(f"<ul>{''.join(items)}</ul>")
+    return show.bullets(items)
 
 
-def table(spread: pd.DataFrame, clicks: Sequence[int] = (1, 3, 9)) -> HTML:
-    """A line per task and model: objects with a choice, and what it changed, after some clicks."""
+def by_task(spread: pd.DataFrame, clicks: Sequence[int] = (1, 3, 9)) -> pd.DataFrame:
+    """Return a line per task and model: objects with a choice, and what it changed, after some
+    clicks.
+
+    spread: of `comparison.seed_spread`. Numbers are texts, as a page shows them.
+    """
     lines = []
-    for key, of_task in spread.groupby(["task", "model", "level"], sort=False):
-        line = dict(zip(["task", "model", "level"], key, strict=True)) | {
-            "objects": of_task["objects"].iloc[0]
-        }
-        for point in of_task[of_task["click"].isin(clicks)].itertuples():
+    for key, task_spread in spread.groupby(["task", "model", "level"], sort=False):
+        line = dict(zip(["task", "model", "level"], key, strict=True))
+        line["objects"] = task_spread["objects"].iloc[0]
+        for point in task_spread[task_spread["click"].isin(clicks)].itertuples():
             line[f"tied by {point.click}"] = f"{point.tied:.0%}"
             line[f"object sd at {point.click}"] = f"{point.object_sd:.3f}"
             line[f"mean IoU at {point.click}"] = f"{point.lowest:.3f} to {point.highest:.3f}"
         lines.append(line)
-    return HTML(folded(pd.DataFrame(lines)))
+    return pd.DataFrame(lines)

@@ -2,95 +2,88 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML
+from matplotlib.axes import Axes
 
 from ... import plots
 from ...case import BadInputError
-from . import figures
-from .page import box, scrolling
+from .. import show
+from ..show import Figure, Shown
+from .page import plural
 
 
-def measured(folder: str | Path, name: str) -> pd.DataFrame | None:
-    """One table of the benchmarks, None if it was not measured."""
+def read(folder: str | Path, name: str) -> pd.DataFrame:
+    """Return one table of the benchmarks. Raises BadInputError if it was not measured."""
     path = Path(folder, f"{name}.csv")
-    return pd.read_csv(path) if path.is_file() else None
+    if not path.is_file():
+        raise BadInputError(f"{folder} has no {name}.csv: measure it with `make bench`")
+    return pd.read_csv(path)
 
 
-def answer(folder: str | Path) -> HTML:
-    """How much faster than the released loop, and what the model itself is of it, in one sentence.
+def answer(by_size: pd.DataFrame) -> Shown:
+    """Return how much faster than the released loop, and what the model itself is of it.
 
-    Raises BadInputError if nothing was measured.
+    by_size: the table loop_by_size.
     """
-    table = measured(folder, "loop_by_size")
-    if table is None:
-        raise BadInputError(f"{folder} has no loop_by_size.csv: measure it with `make bench`")
-    faster, model = table["released / ours"], table["ours / bare"]
-    least, most = (table.loc[i] for i in (faster.idxmin(), faster.idxmax()))
-    text = (
-        f"With <code>sam_small</code>, nine clicks and one thread, the loop of this book is "
-        f"<strong>{faster.min():.1f}</strong> ({_case(least)}) to <strong>{faster.max():.0f}</strong> "
-        f"({_case(most)}) times as fast as the released one, and costs <strong>{model.min():.2f}</strong> to "
-        f"<strong>{model.max():.2f}</strong> times what the model alone costs in segment-anything's own code "
-        "(processor time, measured as below)."
+    faster, model = by_size["released / ours"], by_size["ours / bare"]
+    least, most = (by_size.loc[i] for i in (faster.idxmin(), faster.idxmax()))
+    return show.answer(
+        f"With `sam_small`, nine clicks and one thread, the loop of this book is "
+        f"**{faster.min():.1f}** ({_case(least)}) to **{faster.max():.0f}** ({_case(most)}) times "
+        f"as fast as the released one, and costs **{model.min():.2f}** to **{model.max():.2f}** "
+        "times what the model alone costs in segment-anything's own code (processor time, measured "
+        "as below)"
     )
-    return HTML(f'<p class="medsam-answer">{text}</p>')
 
 
 def _case(line: pd.Series) -> str:
-    return f"{line['image']} pixels, {_objects(line['objects'])}"
+    return f"{line['image']} pixels, {plural(line['objects'], 'object')}"
 
 
-def _objects(count: int) -> str:
-    return "1 object" if count == 1 else f"{count} objects"
+def ratio(by_size: pd.DataFrame, column: str, meaning: str) -> Figure:
+    """Return a ratio against the image's size, a line per number of objects.
+
+    by_size: the table loop_by_size. column: such as "released / ours". meaning: of it, in words.
+    """
+    _, axes = plots.new_figure(3.6, 2.8)
+    draw_ratio(axes, by_size, column)
+    low, high = by_size[column].min(), by_size[column].max()
+    text = f"{meaning}, by image size: {low:g} to {high:g}"
+    alt = f"Line plot, a line per number of objects. {text}."
+    return show.figure(axes.figure, alt, f"**{column}.** {text}.")
 
 
-def ratios(folder: str | Path) -> HTML:
-    """Two figures by image size, a line per number of objects: released loop to ours, and ours to
-    bare."""
-    table = measured(folder, "loop_by_size")
-    sizes = list(table["image"].unique())
-    panels = []
-    for column, meaning in (
-        ("released / ours", "How many times as fast as the released loop"),
-        ("ours / bare", "Times the cost of the model alone"),
-    ):
-        drawing, axes = plots.new_figure(3.6, 2.8)
-        for i, (objects, line) in enumerate(table.groupby("objects")):
-            style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i], "ms": 5}
-            places = [sizes.index(size) for size in line["image"]]
-            axes.plot(places, line[column], label=_objects(objects), **style)
-        axes.set(xticks=range(len(sizes)), ylabel=column, ylim=(0, None))
-        axes.set_xticklabels([size.replace(" x ", "\n× ") for size in sizes])
-        axes.legend(frameon=False, labelcolor=plots.INK)
-        low, high = table[column].min(), table[column].max()
-        text = f"{meaning}, by image size: {low:g} to {high:g}"
-        picture = plots.svg(drawing, f"Line plot, a line per number of objects. {text}.")
-        panels.append(
-            figures.figure(picture, f"<strong>{escape(column)}.</strong> {escape(text)}.")
-        )
-    return HTML(figures.row(panels))
+def draw_ratio(axes: Axes, by_size: pd.DataFrame, column: str) -> None:
+    """Draw a column against the image's size, a line per number of objects."""
+    sizes = list(by_size["image"].unique())
+    for i, (objects, lines) in enumerate(by_size.groupby("objects")):
+        style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i], "ms": 5}
+        places = [sizes.index(size) for size in lines["image"]]
+        axes.plot(places, lines[column], label=plural(objects, "object"), **style)
+    axes.set(xticks=range(len(sizes)), ylabel=column, ylim=(0, None))
+    axes.set_xticklabels([size.replace(" x ", "\n× ") for size in sizes])
+    axes.legend(frameon=False, labelcolor=plots.INK)
 
 
-def tables(folder: str | Path, *names: str) -> HTML:
-    """Tables of the benchmarks as they were measured, each with its title, date, processor and
-    versions."""
-    parts = []
-    for name in names:
-        table = measured(folder, name)
-        if table is None:
-            text = f"<code>{escape(name)}</code> was not measured: <code>make bench</code> does."
-            parts.append(box("note", "Missing", text))
-            continue
-        title, _, facts = (
-            Path(folder, f"{name}.md").read_text("utf-8").split("\n", 1)[0].partition(". ")
-        )
-        parts.append(f"<p><strong>{escape(title)}.</strong> {escape(facts)}</p>")
-        shown = table.to_html(
-            index=False, border=0, na_rep="", float_format="{:.4g}".format, classes="table"
-        )
-        parts.append(scrolling(shown).data)
-    return HTML("".join(parts))
+def tables(folder: str | Path, *names: str) -> Shown:
+    """Return tables of the benchmarks as they were measured, each with its title, date, processor
+    and versions."""
+    return show.joined(_measured(folder, name) for name in names)
+
+
+def _measured(folder: str | Path, name: str) -> Shown:
+    """Return one table, with four digits, or how to get it."""
+    try:
+        table = read(folder, name)
+    except BadInputError:
+        return show.box("note", "Missing", f"`{name}` was not measured: `make bench` does.")
+    first_line = Path(folder, f"{name}.md").read_text("utf-8").split("\n", 1)[0]
+    title, _, facts = first_line.partition(". ")
+    digits = {
+        column: table[column].map("{:.4g}".format, na_action="ignore")
+        for column in table.select_dtypes("float")
+    }
+    shown = table.assign(**digits)
+    return show.paragraphs(f"**{title}.** {facts}") + show.table(shown, fold=False)

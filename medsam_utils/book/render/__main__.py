@@ -40,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     # other
     values = {name: value for name, value in vars(given).items() if value}
     root, jobs = values.get("root", Path()), values.get("jobs") or os.cpu_count() or 1
-    overrides = {name: values[name] for name in ("data", "models", "device") if name in values}
+    overrides = {name: values[name] for name in ("data", "models") if name in values}
+    if "device" in values:
+        overrides["compute"] = f"device={values['device']}"
     if "data" in overrides:
         overrides["data"] = str(Path(overrides["data"]).expanduser().resolve())
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import tempfile
 import time
@@ -83,13 +82,13 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
 
 def _without_data(page: Page, root: Path, reason: str) -> list[nbformat.NotebookNode]:
     """Return the cells of a page whose dataset is not there: its question, and why."""
-    from ..pages.page import box  # only where it is needed: it imports all that draws
+    from .. import show  # only where it is needed: it imports all that draws
 
     cells = source(page, root).cells
     first_code = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
-    text = html.escape(" ".join(reason.split()))  # a blank line would end the HTML
-    note = box("attention", "The images of this chapter are not here", text)
-    return [*cells[:first_code], nbformat.v4.new_markdown_cell(note)]
+    text = " ".join(reason.split())  # a blank line would end the HTML
+    note = show.box("attention", "The images of this chapter are not here", text)
+    return [*cells[:first_code], nbformat.v4.new_markdown_cell(note.html)]
 
 
 def execute_pages(pages: list[Page], root: Path, jobs: int) -> list[str]:

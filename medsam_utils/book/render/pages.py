@@ -36,8 +36,16 @@ class Page:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What papermill injects."""
-        return self.everywhere | self.parameters | self.overrides
+        """Return what papermill injects.
+
+        What is said of `compute` is put together, so that an option of it overrides that option
+        alone: of one that is given twice the last counts.
+        """
+        sources = (self.everywhere, self.parameters, self.overrides)
+        values = {name: value for source in sources for name, value in source.items()}
+        if compute := " ".join(source["compute"] for source in sources if source.get("compute")):
+            values["compute"] = compute
+        return values
 
     def path(self, root: Path) -> Path:
         """The executed notebook."""

@@ -16,11 +16,8 @@ from ...demo import load_dataset
 from .pages import Page, source
 
 PACKAGE = Path(__file__).resolve().parents[2]
-WRITTEN = (
-    "store",
-    "embeddings",
-    "in_page",
-)  # parameters that name a folder for what the page itself writes
+WRITTEN = ("compute", "in_page")
+"""Parameters that name folders for what the page itself writes."""
 
 
 def code_state(root: Path) -> str:

@@ -1,0 +1,143 @@
+"""Ways to prompt: points, boxes, several of them, beside the study's released numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from ... import plots, published
+from ...case import Case
+from ...clicks import Protocol
+from ...models import WITHOUT_BOXES, Model
+from ...prompts import PUBLISHED
+from ...simulation import turns
+from .. import show
+from ..show import LEVELS, Figure, Shown
+from .page import plural
+
+TITLES = {
+    "clicks": "1 point, deepest in the object",
+    "point_largest": "1 point, largest region",
+    "points_3_largest": "a point in each of 3 regions",
+    "box_largest": "box round the largest region",
+    "boxes_3_largest": "box round each of 3 regions",
+    "box_all": "one box round everything",
+}
+"""Value of `Protocol.prompt` in words."""
+
+
+def published_modes() -> pd.DataFrame:
+    """Return the study's IoU: columns task, mode (as `Protocol.prompt`), choice, prompt, iou, model
+    and level."""
+    table = published.iou_by_prompt_mode().rename(columns={"mask_choice": "choice"})
+    return table.assign(mode=table["mode"].map(PUBLISHED), model="SAM", level="published")
+
+
+def mode_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean IoU over tasks, every task weighing the same, and how many tasks there are.
+
+    table: a line per task, with columns level, model, mode, choice and iou.
+    """
+    groups = table.groupby(["level", "model", "mode", "choice"], sort=False)
+    return groups.agg(iou=("iou", "mean"), tasks=("task", "nunique")).reset_index()
+
+
+def answer(by_mode: pd.DataFrame) -> Shown:
+    """Return with which of the study's modes each model does best and worst.
+
+    by_mode: of `mode_means`.
+    """
+    published_level = by_mode["level"] == "published"
+    counted = np.where(
+        published_level, "first", "most_confident"
+    )  # the choice that stands for each
+    counted_means, parts = by_mode[by_mode["choice"] == counted], []
+    for (level, model), means in counted_means.groupby(["level", "model"], sort=False):
+        ious = means.set_index("mode")["iou"].reindex(PUBLISHED.values()).dropna()
+        never = ", never trained with boxes" if model.startswith(WITHOUT_BOXES) else ""
+        parts.append(
+            f"**{model}** does best with **{TITLES[ious.idxmax()]}** (mean IoU "
+            f"**{ious.max():.2f}**) and worst with {TITLES[ious.idxmin()]} ({ious.min():.2f}) over "
+            f"{plural(means['tasks'].iloc[0], 'task')} ({LEVELS[level]}{never})"
+        )
+    return show.answer("; ".join(parts))
+
+
+def mode_figures(by_mode: pd.DataFrame) -> Shown:
+    """Return a figure per model: a point for each mode and choice, hollow for the study's.
+
+    by_mode: of `mode_means`.
+    """
+    counts = by_mode["tasks"].map(lambda count: plural(count, "task"))
+    titled = by_mode.assign(model=by_mode["model"] + ", " + counts)
+    kind = "Points of mean IoU for each prompt mode"
+    return show.panels(titled, ["model", "level"], kind, _draw_modes, (4.6, 3), 380)
+
+
+def _draw_modes(axes: Axes, means: pd.DataFrame) -> str:
+    """Draw a point for each mode and choice; returns the values in words."""
+    choices = list(means["choice"].unique())
+    modes = [mode for mode in TITLES if mode in set(means["mode"])]
+    points = means.rename(columns={"mode": "task", "choice": "line"})
+    points = points.assign(low=np.nan, high=np.nan)
+    hollow = means["level"].iloc[0] == "published"
+    plots.by_task(axes, points, modes, choices, hollow=hollow)
+    axes.set_yticklabels([TITLES[mode] for mode in modes])
+    wide = means.pivot(index="mode", columns="choice", values="iou").loc[modes, choices]
+    return "; ".join(
+        f"{TITLES[mode]} "
+        + ", ".join(f"{iou:.2f} ({choice.replace('_', ' ')})" for choice, iou in line.items())
+        for mode, line in wide.iterrows()
+    )
+
+
+def pictures(
+    case: Case, class_name: str, task: str, model: Model, protocols: Mapping[str, Protocol]
+) -> Shown:
+    """Return one object under each mode: what the model is told, and what it answers.
+
+    protocols: by mode.
+    """
+    shown = [picture(case, class_name, task, model, *mode) for mode in protocols.items()]
+    return show.row(shown)
+
+
+def picture(
+    case: Case, class_name: str, task: str, model: Model, mode: str, protocol: Protocol
+) -> Figure:
+    """Return one object with its prompts, points or boxes, and the mask that the model answers."""
+    alone = replace(case, masks={class_name: case.masks[class_name]})
+    _, target = next(turns(alone, {class_name: task}, model, protocol, 1))
+    clicks = [click for prompt in target.prompts for click in prompt.clicks]
+    drawing, axes = plots.new_picture(case.image)
+    prediction = target.prediction.mask()
+    plots.example(axes, case.image, case.masks[class_name], prediction, clicks)
+    boxes = [prompt.box for prompt in target.prompts if prompt.box is not None]
+    for top, left, bottom, right in boxes:
+        cols, rows = [left, right, right, left, left], [top, top, bottom, bottom, top]
+        axes.plot(cols, rows, color=plots.TRUTH)
+    caption = f"{TITLES[mode]}: IoU {target.scores['iou']:.2f}"
+    return show.figure(drawing, f"{case.case_id}, {caption}", caption, 200)
+
+
+def gate(rows: Mapping[str, pd.DataFrame], study: pd.DataFrame) -> pd.DataFrame:
+    """Return our values of each mode and choice held against the study's, see `published.gate`.
+
+    rows: by mode. study: of `published_modes`.
+    """
+    study = study.rename(columns={"model": "method"}).assign(click=1)
+    tables = []
+    for mode, choice in product(PUBLISHED.values(), ("first", "oracle")):
+        values = study[(study["mode"] == mode) & (study["choice"] == choice)]
+        candidates = rows[mode].filter(regex=r"^iou_\d$")
+        chosen = candidates["iou_0"] if choice == "first" else candidates.max(axis=1)
+        ours = rows[mode].assign(iou=chosen)
+        held = published.gate(ours, values[["method", "task", "click", "iou"]])
+        tables.append(held.drop(columns="click").assign(mode=mode, choice=choice))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["mode", "choice", *table.columns.drop(["mode", "choice"])]]
