@@ -53,10 +53,10 @@ rule = Protocol(mask_choice="first", later_mask_choice="single", feedback=True)
 explorer.at_once(subject, shown, references, rule, limit=300_000, in_page=in_page or None)
 
 # %% [markdown]
-# The green outline is what counts as the truth, the red dashes are the model's mask. After the first
-# click the first of SAM's three masks counts, after later ones the single mask that it then makes,
-# and it is given its last mask again: why so is told in [which mask, and with its last mask or
-# without](#which-mask).
+# The green outline is what counts as the truth, the red dashes are the model's mask. After the
+# first click the first of SAM's three masks counts, after later ones the single mask that it then
+# makes, and it is given its last mask again: why so is told in [which mask, and with its last mask
+# or without](#which-mask).
 
 # %% tags=["hide-input"]
 if not notes and subject.level != "demo":

@@ -68,9 +68,9 @@ catalogue.models_table()
 # so its figures with clicks are not those of its paper.
 #
 # A folder has an image encoder in ONNX, which maps B x 3 x 1024 x 1024 to B x 256 x 64 x 64, and
-# SAM's mask decoder as segment-anything's own script exports it. The decoder's weights are read into
-# SAM's own modules, so it takes clicks, boxes and logits as any other SAM does; the encoder runs in
-# onnxruntime, in `float32`.
+# SAM's mask decoder as segment-anything's own script exports it. The decoder's weights are read
+# into SAM's own modules, so it takes clicks, boxes and logits as any other SAM does; the encoder
+# runs in onnxruntime, in `float32`.
 #
 # ## Device and number format
 #

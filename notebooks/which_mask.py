@@ -41,8 +41,8 @@ from medsam_utils.statistics import mean_curves
 
 # %% [markdown]
 # The same objects are clicked under every rule, each from its own first click on. A rule says which
-# mask counts: the most confident of three (the study's Algorithm 1), the first of three (the study's
-# released code), the single one that SAM makes of a prompt without ambiguity
+# mask counts: the most confident of three (the study's Algorithm 1), the first of three (the
+# study's released code), the single one that SAM makes of a prompt without ambiguity
 # (`multimask_output=False`), or the best one, chosen with the truth in hand (oracle). "Fed back"
 # gives SAM the low-resolution logits of that mask with the next click. SAM's authors advise the
 # most confident of three after one click, then the single mask, fed back.
@@ -89,8 +89,8 @@ show.table(numbers, fold=False)
 #
 # The paper writes that the mask of the highest confidence counts; the released code takes the first
 # of three. The difference between a measured curve and the study's mean curve of SAM, averaged over
-# the clicks, is small where a rule could have made that curve. Other images and another SAM can move
-# a curve up or down; they do not easily turn a curve that rises into one that does not.
+# the clicks, is small where a rule could have made that curve. Other images and another SAM can
+# move a curve up or down; they do not easily turn a curve that rises into one that does not.
 
 # %%
 distances = which_mask.distances(curves, published.mean_curve("SAM"))
@@ -117,8 +117,8 @@ show.table(candidates, fold=False)
 #   confident one does not, the published numbers belong to the code and not to the sentence in the
 #   paper.
 # - **The plateau.** The study finds that more than about three clicks hardly help SAM. If the curve
-#   with feedback goes on rising where the one without is flat, the plateau belongs to the way in which
-#   SAM was asked, not to SAM.
+#   with feedback goes on rising where the one without is flat, the plateau belongs to the way in
+#   which SAM was asked, not to SAM.
 # - **SAM against RITM.** RITM always receives its own last mask. SAM without feedback does not, so
 #   the study compares a model that remembers with one that was made to forget.
 #

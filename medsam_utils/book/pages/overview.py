@@ -1,4 +1,4 @@
-"""Several datasets together: their rows, and what a page that puts their tasks side by side shows."""
+"""What a page that puts the tasks of several datasets side by side shows."""
 
 from __future__ import annotations
 

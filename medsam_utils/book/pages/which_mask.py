@@ -1,4 +1,4 @@
-"""What the chapter on the choice among masks shows: curves of the rules, with feedback or without."""
+"""What the chapter on the choice among masks shows: the rules, with feedback or without."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def answer(curves: pd.DataFrame) -> Shown:
     gain = table[last] - table[third]
     return show.answer(
         f"After {plural(last, 'click')} **{best}** is best: {in_words(best)}. Its IoU is "
-        f"**{table.loc[best, last]:.2f}**, against {table.loc['first', last]:.2f} for the first mask "
-        f"and {table.loc['most confident', last]:.2f} for the most confident one, neither given to "
+        f"**{table.loc[best, last]:.2f}**, against {table.loc['first', last]:.2f} for the first "
+        f"mask and {table.loc['most confident', last]:.2f} for the most confident one, neither given to "
         f"SAM again ({model}, {plural(tasks, 'task')}, {figures.LEVELS[level]})",
         f"From click {third} to {last} the single mask gains {gain['single']:+.2f} if it is not "
         f"given to SAM again, and {gain['single, fed back']:+.2f} if it is",
