@@ -26,7 +26,7 @@ max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
 device = ""  # cpu, cuda, cuda:1, mps; empty: the best there is
 dtype = "float32"  # what images are encoded in: float32, bfloat16 or float16
 embeddings = ""  # folder in which SAM keeps encoded images for later runs; empty: it keeps none
-workers = 0  # processes to compute on; 0: this one
+workers = "auto"  # processes to compute on; auto: what the machine has room for; 0: this one
 scheduler = ""  # address of a Dask scheduler to compute on instead, such as tcp://10.0.0.1:8786
 store = "results"  # folder of stored rows: what is there is not computed again
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..boxed_mask import BoxedMask
-from ..case import BadInputError
+from ..case import BadInputError, unknown_name
 from ..clicks import Click
 from .checkpoints import Checkpoint, PackagedCheckpoint
 
@@ -63,7 +62,9 @@ class Model:
     name: what the rows say (see `name_in_rows`). weights: the checkpoint's sha256, or empty for a
     model without weights. prompts: what it takes of "clicks", "boxes" and "logits" (a mask of its
     own, fed back). candidates: masks of one answer to an ambiguous prompt. batched: whether several
-    images at a time pay, as on a GPU. device: what it computes on.
+    images at a time pay, as on a GPU. device: what it computes on. forks: whether copies of this
+    process can go on with it, each on one thread, as a network on a CPU can. memory: MiB that
+    encoding an image and answering take, beside the weights.
     """
 
     name: str
@@ -72,6 +73,11 @@ class Model:
     candidates: int = 1
     batched: bool = False
     device: Any = "cpu"
+    forks: bool = False
+    memory: int = 0
+
+    def load(self) -> None:
+        """Read the weights now, which is otherwise done when they are first needed."""
 
     def settings(self) -> dict[str, Any]:
         """Return what decides a prediction besides name and weights, as plain values.
@@ -277,11 +283,7 @@ def find_entry(name: str) -> ModelEntry:
     Raises BadInputError for an unknown name; it lists the known ones.
     """
     if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise BadInputError(
-            f"model {name!r} is unknown: {hint}the registry has {', '.join(MODELS)}"
-        )
+        raise unknown_name("model", name, MODELS)
     return MODELS[name]
 
 

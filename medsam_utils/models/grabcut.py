@@ -45,6 +45,7 @@ class GrabCut(Model):
     weights: str = ""
 
     prompts = ("clicks", "boxes")
+    forks = True
 
     def __reduce__(self) -> tuple:
         """Pickle the arguments of `load_model`."""

@@ -107,6 +107,11 @@ class Ritm(Model):
         self.zoom, self.flip, self.threshold = Zoom(**zoom or {}), flip, threshold
         self.longest_side = longest_side
         self.weights = checkpoint.sha256
+        self.forks = self.device.type == "cpu"
+
+    def load(self) -> None:
+        """Build the network and read its weights."""
+        _ = self.network
 
     def __reduce__(self) -> tuple:
         """Pickle the recipe instead of the weights: a worker process loads them once."""

@@ -39,6 +39,9 @@ ARCHITECTURES = {
     "onnx": build_onnx_sam,  # any image encoder in ONNX
 }
 
+MEMORY = {"small": 50, "mobile": 400, "vit_b": 650, "vit_l": 750, "vit_h": 850}
+"""MiB that encoding an image takes beside the weights, measured; in the exact mode four times."""
+
 
 def architecture_of(path: Path) -> str:
     """Name of the architecture that a weights file fits, by the names and shapes of its tensors.
@@ -126,6 +129,13 @@ class Sam(Model):
         self.embeddings = EmbeddingStore(Path(embeddings)) if embeddings and not exact else None
         self.weights = checkpoint.sha256
         self.architecture = architecture or architecture_of(checkpoint.path())
+        # ONNX's runtime has threads of its own, which a fork would miss.
+        self.forks = self.device.type == "cpu" and self.architecture != "onnx"
+        self.memory = MEMORY.get(self.architecture, 0) * (4 if exact else 1)
+
+    def load(self) -> None:
+        """Build the network, read its weights, and make what the decoder computes once."""
+        _ = self.network if self.exact else self.decoder
 
     def __reduce__(self) -> tuple:
         """Pickle the recipe instead of the weights: a worker process loads them once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -116,16 +116,14 @@ def load_cases(
     """
     cases, excluded = [], []
     for reference in spread(references, max_cases):
-        left_out = {"case_id": reference.case_id, "path": str(reference.images[0])}
         try:
             case = dataset.load(reference, class_name)
-        except BadCaseError as error:
-            excluded.append(left_out | {"reason": str(error)})
-            continue
-        if class_name is None or case.masks[class_name].any():
+            if class_name and not case.masks[class_name].any():
+                raise BadCaseError(f"no {class_name} in it", kind="no object")
             cases.append(case)
-        else:
-            excluded.append(left_out | {"reason": f"no {class_name} in it"})
+        except BadCaseError as error:
+            left_out = dataset.exclusion(reference.case_id, error, reference.images[0])
+            excluded.append(asdict(left_out))
     return cases, excluded
 
 
@@ -166,7 +164,7 @@ def evaluate_subjects(
     device: str = "",
     dtype: str = "float32",
     embeddings: str = "",
-    workers: int = 0,
+    workers: int | str = "auto",
     scheduler: str = "",
     store: str = "",
     shard: str = "",
@@ -175,10 +173,9 @@ def evaluate_subjects(
 
     models: names of the registry with spaces between. checkpoint: weights file of the first one.
     protocol: a name of PROTOCOLS, or a protocol. max_cases: of each dataset, 0 for all. embeddings:
-    folder in which SAM keeps encoded images. workers: processes, 0 for this one. scheduler: address
-    of a Dask scheduler to compute on instead. store: folder of the rows. shard: a part of the
-    cases, such as 3/8, counted from 0 to
-    7. What is empty is not used.
+    folder in which SAM keeps encoded images. workers, scheduler: as in `workers.executor_for`.
+    store: folder of the rows. shard: a part of the cases, such as 3/8, counted from 0 to 7. What is
+    empty is not used.
 
     A device or a model that cannot be had becomes a note; if no model can be had, such as without a
     network, the embedded ones stand in. Raises BadInputError for a name that is unknown, for a
