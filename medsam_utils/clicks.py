@@ -118,6 +118,7 @@ class Protocol:
 
 
 PAPER = Protocol()
+"""Algorithm 1 as written."""
 RELEASED_CODE = Protocol(
     label="foreground",
     mask_choice="first",
@@ -126,6 +127,7 @@ RELEASED_CODE = Protocol(
     intensity="max",
     mask_threshold=255,
 )
+"""As the authors' released evaluation code does it."""
 SAM_ADVICE = Protocol(later_mask_choice="single", feedback=True)
 """As SAM's authors advise: of three masks after one click, then the single one, the last fed back."""
 PROTOCOLS = {"paper": PAPER, "released-code": RELEASED_CODE, "sam-advice": SAM_ADVICE}
