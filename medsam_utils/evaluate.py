@@ -56,7 +56,7 @@ def evaluate(
     max_cases: at most so many, spread evenly over the dataset's order. shard: (k, n) with k from 0
     to n - 1, the k-th of n parts of the cases; parts computed anywhere into one store are one run.
     The rows depend on data, model and protocol alone, never on order, workers or interruptions.
-    `rows.attrs["excluded"]` lists the cases left out, each with its reason; `rows.attrs["record"]`
+    `rows.attrs["excluded"]` lists the cases left out, see `case.Exclusion`; `rows.attrs["record"]`
     tells when, where and how long, stage by stage, summed over the workers. Raises BadInputError if
     no case of the dataset can be used, if there is no such shard, or if the protocol allows no
     further click.
@@ -113,7 +113,7 @@ def evaluate(
     tables += [pd.read_parquet(BytesIO(part), use_threads=False) for part in packed]
     rows = _in_order(pd.concat([as_rows([]), *tables], ignore_index=True), references, dataset)
     if rows.empty and (references or not shard):
-        reasons = "; ".join(f"{e.path}: {e.reason}" for e in excluded[:3]) or "it is empty"
+        reasons = "; ".join(e.reason for e in excluded[:3]) or "it is empty"
         raise BadInputError(
             f"{dataset.root} has no usable case of {dataset.name} ({reasons}): see book/run.md"
         )

@@ -61,7 +61,7 @@ def in_turn(
     }
     for group in _encoded(references, dataset, timed, protocol, watch, ahead):
         excluded = [
-            Exclusion(reference.case_id, str(found), _path(dataset, reference))
+            dataset.exclusion(reference.case_id, found, reference.images[0])
             for reference, found in group
             if isinstance(found, BadCaseError)
         ]
@@ -109,7 +109,9 @@ def _encoded(
             except BadCaseError as error:
                 return reference, error
         least = protocol.min_object_pixels
-        return reference, objects or BadCaseError(f"no object of at least {least} pixels")
+        return reference, objects or BadCaseError(
+            f"no object of at least {least} pixels", kind="no object"
+        )
 
     def encode(group: list[tuple[CaseReference, list[Object] | BadCaseError]]) -> list[tuple]:
         objects = [target for _, found in group if isinstance(found, list) for target in found]
@@ -135,8 +137,3 @@ def _ahead(function: Callable, items: Iterable, count: int) -> Iterator[Any]:
             if len(waiting) > count:
                 yield waiting.popleft().result()
         yield from (future.result() for future in waiting)
-
-
-def _path(dataset: Dataset, reference: CaseReference) -> str:
-    """Image file of a case, below the dataset's folder."""
-    return reference.images[0].relative_to(dataset.root).as_posix()

@@ -158,8 +158,8 @@ def test_files_without_a_partner_are_listed(folder):
     for name in ("images/a.png", "masks/a.png", "images/b.png", "masks/c.png"):
         save(folder / name, BINARY)
     assert [e.reason for e in load_folder(folder).list().exclusions] == [
-        "image without mask: images/b.png",
-        "mask without image: masks/c.png",
+        "images/b.png: image without mask",
+        "masks/c.png: mask without image",
     ]
 
 
@@ -179,7 +179,7 @@ def test_a_missing_folder_is_named_and_the_layout_shown(folder, missing):
 def test_names_that_do_not_match_are_shown(folder):
     save(folder / "images/a.png", GREY), save(folder / "masks/a_mask.png", BINARY)
     with pytest.raises(
-        BadInputError, match=r"image without mask: images/a\.png; mask without.*Rename them"
+        BadInputError, match=r"images/a\.png: image without mask; masks/a.*Rename them"
     ):
         load_folder(folder)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medsam_utils.case import BadCaseError, BadInputError
+from medsam_utils.case import BadCaseError, BadInputError, Exclusion
 from medsam_utils.datasets import DATASETS, FOREGROUND
 from medsam_utils.datasets.images import ImagePairs, read_image, read_mask
 from medsam_utils.datasets.pairs import Pairs
@@ -107,9 +107,9 @@ def test_a_file_without_its_partner_is_left_out_and_named(tmp_path, dataset):
         (tmp_path / name).touch()
     listing = dataset.list()
     assert [r.case_id for r in listing.references] == ["a"]
-    assert [(e.case_id, e.reason, e.path) for e in listing.exclusions] == [
-        ("b", "image without mask: b.png", "b.png"),
-        ("c", "mask without image: c_mask.png", "c_mask.png"),
+    assert listing.exclusions == [
+        Exclusion("b", "pairs", "b.png", "image without mask"),
+        Exclusion("c", "pairs", "c_mask.png", "mask without image"),
     ]
 
 

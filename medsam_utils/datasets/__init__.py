@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
 
-from ..case import BadInputError
+from ..case import BadInputError, unknown_name
 from ..packages import wheel_files
 from .dataset import MARKER, Dataset, Listing, Passport
 from .entries import ENTRIES as DATASETS
@@ -47,11 +46,7 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
     MissingDatasetError where the dataset is not there, or its package cannot be fetched.
     """
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise BadInputError(
-            f"Unknown dataset {name!r}.{hint} Known: {', '.join(sorted(DATASETS))}."
-        )
+        raise unknown_name("dataset", name, sorted(DATASETS))
     entry = DATASETS[name]
     data = data or os.environ.get("MEDSAM_DATA")
     if data:

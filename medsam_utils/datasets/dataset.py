@@ -133,7 +133,7 @@ class Dataset:
                 )
         listing = self.reader.list(self)
         if not listing.references:
-            first = "".join(f"; for example {e.path}: {e.reason}" for e in listing.exclusions[:1])
+            first = "".join(f"; for example {e.reason}" for e in listing.exclusions[:1])
             raise BadInputError(
                 f"{self.root}: no case of {self.name} in it ({len(listing.exclusions)} left out{first}). "
                 f"Expected:\n{self.passport.layout}"
@@ -152,7 +152,8 @@ class Dataset:
         try:
             return self.reader.load(shown, reference)
         except BadCaseError as error:
-            raise BadCaseError(self.relative(error)) from None
+            path = error.path and self.relative(str(error.path))
+            raise BadCaseError(self.relative(error.fact), path, error.kind) from None
 
     def views(self, reference: CaseReference) -> Iterator[Case]:
         """Read one case once per intensity rule, each time with the classes that the rule shows.
@@ -166,9 +167,17 @@ class Dataset:
             case = self.load(reference, names[0])
             yield dataclasses.replace(case, masks={name: case.masks[name] for name in names})
 
-    def relative(self, error: BadCaseError) -> str:
-        """Return the error's text with paths below the root: a page is the same on every machine."""
-        return str(error).replace(f"{self.root}{os.sep}", "")
+    def relative(self, text: str) -> str:
+        """Return a text with paths below the root: a page is the same on every machine."""
+        return text.replace(f"{self.root}{os.sep}", "")
+
+    def exclusion(self, case_id: str, error: BadCaseError, path: Path | str) -> Exclusion:
+        """Return why a case is left out.
+
+        path: the file to name where the error names none.
+        """
+        named = self.relative(str(error.path or path))
+        return Exclusion(case_id, error.kind, named, self.relative(error.fact))
 
     def files(self, reference: CaseReference) -> list[Path]:
         """Return the files that a case is read from."""
@@ -198,13 +207,17 @@ def to_rgb(values: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
             raise BadCaseError(
-                f"{path}: {bad} of {values.size} pixels are NaN or infinite: replace them and save it again"
+                f"{bad} of {values.size} pixels are NaN or infinite: replace them and save it again",
+                path,
+                kind="format",
             )
     elif values.dtype.kind == "b":
         values = values.astype(np.uint8) * 255
     elif values.dtype.kind not in "iu":
         raise BadCaseError(
-            f"{path}: pixels are {values.dtype}, real numbers are needed: save one channel or RGB"
+            f"pixels are {values.dtype}, real numbers are needed: save one channel or RGB",
+            path,
+            kind="format",
         )
     return dataset.intensity(values)
 

@@ -8,7 +8,6 @@ python -m medsam_utils.datasets.fetch NAME [--data FOLDER]  fetches one into FOL
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 import pooch
 from filelock import FileLock
 
-from ..case import BadInputError
+from ..case import BadInputError, unknown_name
 from ..download import WrongHashError, download
 from ..files import atomic_path
 from . import DATASETS, package_folder
@@ -42,9 +41,7 @@ def fetch(name: str, data: str | Path | None = None) -> Path:
     """
     known = sorted({*DATASETS, *ARCHIVES, *PACKAGES, *HOW})
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise BadInputError(f"unknown dataset {name!r}{hint} Known: {', '.join(known)}.")
+        raise unknown_name("dataset", name, known)
     if name in PACKAGES:
         return package_folder(name)
     data = data or os.environ.get("MEDSAM_DATA")

@@ -36,18 +36,24 @@ def tidy_mask(values: np.ndarray, path: Path) -> np.ndarray:
     """
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
-            raise BadCaseError(f"{path}: the mask holds NaN or infinity: write 0 for background")
+            raise BadCaseError(
+                "the mask holds NaN or infinity: write 0 for background", path, kind="mask"
+            )
         whole = np.rint(values)
         # Resampling and scale factors leave 0.99999 for 1.
         if np.abs(values - whole).max(initial=0) < 1e-3:
             values = whole.astype(np.int32)
     elif values.dtype.kind not in "biu":
         raise BadCaseError(
-            f"{path}: the mask's values are {values.dtype}, numbers are needed: save integers"
+            f"the mask's values are {values.dtype}, numbers are needed: save integers",
+            path,
+            kind="mask",
         )
     if values.dtype.kind in "if" and values.min(initial=0) < 0:
         raise BadCaseError(
-            f"{path}: the mask holds the negative value {values.min()}: write 0 for background"
+            f"the mask holds the negative value {values.min()}: write 0 for background",
+            path,
+            kind="mask",
         )
     return values
 
@@ -86,7 +92,9 @@ def class_masks(
         if labels != FOREGROUND:
             if values.dtype.kind == "f":
                 raise BadCaseError(
-                    f"{path}: the mask holds fractions, {name!r} needs label values: round them"
+                    f"the mask holds fractions, {name!r} needs label values: round them",
+                    path,
+                    kind="mask",
                 )
             masks[name] = values == labels[0] if len(labels) == 1 else np.isin(values, labels)
         elif soft is None:
@@ -124,8 +132,10 @@ def check_labels(
     unknown = sorted(set(distinct(values).tolist()) - declared)
     if unknown:
         raise BadCaseError(
-            f"{path}: label values {unknown[:8]} are not among the declared {sorted(declared)}: "
-            "is it the mask of another dataset?"
+            f"label values {unknown[:8]} are not among the declared {sorted(declared)}: "
+            "is it the mask of another dataset?",
+            path,
+            kind="labels",
         )
 
 

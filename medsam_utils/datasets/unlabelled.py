@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from ..case import BadCaseError, BadInputError, Case, CaseReference
 from ..intensity import EightBit, Percentile
 from . import FOREGROUND, Dataset, Listing, Passport, images, volumes
 from .dataset import to_rgb
@@ -36,7 +36,7 @@ class Unlabelled:
                 try:
                     volume, cut = _read(path, self.plane)
                 except BadCaseError as error:
-                    exclusions.append(Exclusion(name, dataset.relative(error), name))
+                    exclusions.append(dataset.exclusion(name, error, name))
                     continue
                 indices = range(volume.values.shape[cut.slice_axis])
             ids = [(name if i is None else f"{name}_z{i:03d}", name, i) for i in indices]

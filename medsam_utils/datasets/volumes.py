@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from ..case import BadCaseError, BadInputError, Case, CaseReference
 from .dataset import Dataset, Listing, to_rgb
 from .listings import kept
 from .masks import check_labels, class_masks, overlap, soft_scale, tidy_mask
@@ -73,7 +73,7 @@ class Volumes:
                 areas = self._areas(dataset, pair.masks)
                 kept = choose_slices(areas, self.min_pixels, self.one_slice, pair.masks[0])
             except BadCaseError as error:
-                exclusions.append(Exclusion(key, dataset.relative(error), path))
+                exclusions.append(dataset.exclusion(key, error, path))
                 continue
             references += [
                 CaseReference(
@@ -150,7 +150,9 @@ class Volumes:
             parts.append((masks, (cut.row_axis, cut.column_axis)))
         if len({mask.shape for masks, _ in parts for mask in masks.values()}) > 1:
             raise BadCaseError(
-                f"{path}: the masks of one image differ in shape: resample them to the image"
+                "the masks of one image differ in shape: resample them to the image",
+                path,
+                kind="grid",
             )
         count = np.count_nonzero if self.one_slice or self.min_pixels > 1 else np.any
         across = parts[0][1]
@@ -167,7 +169,9 @@ def choose_slices(areas: np.ndarray, min_pixels: int, one_slice: bool, path: Pat
     kept = np.flatnonzero(areas.max(axis=0) >= max(min_pixels, 1))
     if not kept.size:
         few = f"no class has {min_pixels} pixels in a slice"
-        raise BadCaseError(f"{path}: {few if areas.any() else 'no labelled pixel in the volume'}")
+        raise BadCaseError(
+            few if areas.any() else "no labelled pixel in the volume", path, kind="no object"
+        )
     return [int(kept[areas.sum(axis=0)[kept].argmax()])] if one_slice else kept.tolist()
 
 

@@ -7,12 +7,10 @@ import dataclasses
 import gzip
 import io
 import json
-import os
 import shlex
 from collections import Counter
 from collections.abc import Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,33 +24,22 @@ from .runs import together
 
 def excluded(dataset: Dataset, rows_of_models: Mapping[str, pd.DataFrame]) -> HTML:
     """Cases left out, counted by reason; each is listed with its file in a part that opens."""
-    left_out = {
-        entry["path"]: entry for rows in rows_of_models.values() for entry in rows.attrs["excluded"]
-    }
+    entries = [entry for rows in rows_of_models.values() for entry in rows.attrs["excluded"]]
+    left_out = {(entry["case_id"], entry["path"]): entry for entry in entries}
     if not left_out:
         return HTML("<p>No case was left out.</p>")
     count = "1 case is" if len(left_out) == 1 else f"{len(left_out)} cases are"
-    # a message begins with its case or file: the reason is what the messages have in common
-    reasons = Counter(_reason(entry) for entry in left_out.values())
+    reasons = Counter(entry["fact"] for entry in left_out.values())
     lines = "".join(
         f"<li>{count} × {escape(reason)}</li>" for reason, count in reasons.most_common()
     )
-    table = pd.DataFrame(left_out.values())[["case_id", "reason", "path"]].sort_values("case_id")
-    table["path"] = table["path"].str.removeprefix(f"{dataset.root}{os.sep}")
+    table = pd.DataFrame(left_out.values())[["case_id", "kind", "path", "fact"]].sort_values(
+        "case_id"
+    )
     return HTML(
         f"<p><strong>{count}</strong> left out of every number here:</p><ul>{lines}</ul>"
         f"<details><summary>Every one of them</summary>{numbers_table(table).data}</details>"
     )
-
-
-def _reason(entry: Mapping[str, str]) -> str:
-    """The reason without the parts that name the file or case, so that equal reasons count
-    together."""
-    names = (entry["case_id"], Path(entry["path"]).name)
-    parts = [
-        part for part in entry["reason"].split(": ") if not any(name in part for name in names)
-    ]
-    return ": ".join(parts) or entry["reason"]
 
 
 def made_by(
