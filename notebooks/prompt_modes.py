@@ -156,9 +156,8 @@ figures.panels(
 # %% tags=["hide-input"]
 rows = first.of(subjects[0].name)[next(iter(first.models))]
 case_id, task = rows.sort_values("components", kind="stable").iloc[-1][["case_id", "task"]]
-reference = next(r for r in subjects[0].list().references if r.case_id == case_id)
-name = next(name for name, of_class in subjects[0].tasks.items() if of_class == task)
-case, model = subjects[0].load(reference, name), next(iter(first.models.values()))
+name = subjects[0].task_classes[task]
+case, model = subjects[0].load(case_id, name), next(iter(first.models.values()))
 alone, pictures = replace(case, masks={name: case.masks[name]}), []
 for mode, one in modes.items():
     _, target = next(turns(alone, {name: task}, model, one.protocol, 1))

@@ -145,7 +145,7 @@ def test_the_picture_is_the_one_that_the_model_saw_of_that_class(tmp_path, monke
     assert len(seen) == 4 == len(data["images"])  # two cases, each under two rules, for three tasks
     for class_name, task in subject.tasks.items():
         for case in data["tasks"][task]:
-            reference = next(r for r in subject.list().references if r.case_id == case["case"])
+            reference = subject[case["case"]]
             image = subject.load(reference, class_name).image
             address = data["images"][case["image"]]["image"]
             shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))))

@@ -1,5 +1,7 @@
 """Your own images as a dataset."""
 
+import pickle
+
 import nibabel
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ def save(path, values):
 
 
 def cases(dataset):
-    return {reference.case_id: dataset.load(reference) for reference in dataset.list().references}
+    return {reference.case_id: dataset.load(reference) for reference in dataset}
 
 
 def test_equal_names_are_paired_whatever_their_suffix(folder):
@@ -152,6 +154,26 @@ def test_a_bad_mask_does_not_stop_the_others(folder):
     with pytest.raises(BadCaseError, match=r"masks/a\.png: cannot be read"):
         dataset.load(bad)
     assert dataset.load(good).masks["object"].any()
+
+
+def test_a_dataset_has_a_length_and_its_cases_by_id_in_order(folder):
+    for name in ("images/a.png", "masks/a.png", "images/b.png", "masks/b.png"):
+        save(folder / name, BINARY)
+    dataset = load_folder(folder)
+    assert len(dataset) == 2 and [reference.case_id for reference in dataset] == ["a", "b"]
+    assert dataset["b"].images[0].name == "b.png"
+    assert dataset.load("b").case_id == "b"
+    with pytest.raises(BadInputError, match=r"'B' is unknown: .*Known: a, b"):
+        dataset["B"]
+
+
+def test_a_copy_for_a_worker_holds_no_list_of_cases(folder):
+    for name in ("images/a.png", "masks/a.png"):
+        save(folder / name, BINARY)
+    dataset = load_folder(folder)
+    fresh = pickle.dumps(dataset)
+    assert dataset["a"] and pickle.dumps(dataset) == fresh
+    assert pickle.loads(fresh)["a"] == dataset["a"]
 
 
 def test_files_without_a_partner_are_listed(folder):

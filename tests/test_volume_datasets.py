@@ -267,9 +267,7 @@ def test_brain_each_sequence_can_be_read_in_every_edition(data, sequence):
 
 def test_brain_three_sequences_are_red_green_and_blue_each_stretched_for_itself(data):
     dataset = load_dataset("mri_brain", data).read_with(channels=("t2", "flair", "t1ce"))
-    reference = next(
-        r for r in dataset.list().references if r.case_id == "BraTS-GLI-00002-000_z002"
-    )
+    reference = dataset["BraTS-GLI-00002-000_z002"]
     assert [path.name[-10:-7] for path in reference.images] == ["t2w", "t2f", "t1c"]
     volumes = mri_brain.mri_brain_volumes()["BraTS-GLI-00002-000"]
     for channel, sequence in enumerate(("t2", "flair", "t1ce")):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from ..case import (
+    BadCaseError,
+    BadInputError,
+    Case,
+    CaseReference,
+    Exclusion,
+    unknown_name,
+)
 
 MARKER = "PHANTOMS.txt"
 """A folder that holds this file holds phantoms, wherever it has been copied to."""
@@ -101,6 +109,11 @@ class Dataset:
             return dict.fromkeys(self.classes, self.title)
         return {name: f"{self.title}: {name}" for name in self.classes}
 
+    @property
+    def task_classes(self) -> dict[str, str]:
+        """Class name of each task."""
+        return {task: class_name for class_name, task in self.tasks.items()}
+
     def read_with(self, **options: object) -> Dataset:
         """Return the dataset with options of its reader changed, e.g. plane="coronal" or
         one_slice=True.
@@ -140,12 +153,46 @@ class Dataset:
             )
         return listing
 
-    def load(self, reference: CaseReference, class_name: str | None = None) -> Case:
-        """Read one case, upright and as 8-bit RGB, under the intensity rule of a class if one is
-        named.
+    def __iter__(self) -> Iterator[CaseReference]:
+        """Iterate over the references of all cases, as `list` gives them."""
+        return iter(self.list().references)
 
-        Raises BadCaseError if it cannot be used.
+    def __len__(self) -> int:
+        """Return the number of cases."""
+        return len(self.list().references)
+
+    def __bool__(self) -> bool:
+        """Return True, also for an entry without files."""
+        return True
+
+    def __getitem__(self, case_id: str) -> CaseReference:
+        """Return the reference of a case by its id; the cases are listed once for all look-ups.
+
+        Raises BadInputError for an id that no case has.
         """
+        if case_id not in self._by_id:
+            raise unknown_name(f"case of {self.name}", case_id, self._by_id)
+        return self._by_id[case_id]
+
+    def __contains__(self, case_id: object) -> bool:
+        """Return whether a case has this id."""
+        return case_id in self._by_id
+
+    @functools.cached_property
+    def _by_id(self) -> dict[str, CaseReference]:
+        return {reference.case_id: reference for reference in self}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker needs: a copy lists the cases again if it looks one up."""
+        return {name: value for name, value in vars(self).items() if name != "_by_id"}
+
+    def load(self, case: CaseReference | str, class_name: str | None = None) -> Case:
+        """Read one case, upright and as 8-bit RGB.
+
+        case: its reference or its id. class_name: whose intensity rule is used; None for the
+        dataset's own. Raises BadCaseError if the case cannot be used.
+        """
+        reference = self[case] if isinstance(case, str) else case
         shown = dataclasses.replace(
             self, intensity=self.class_intensity.get(class_name, self.intensity)
         )

@@ -155,11 +155,11 @@ def compare(page, site, count, draw, protocol=PAPER):
     None; `count` times for every case of every task.
     """
     subject, model, data, _ = site
-    rng, references = np.random.default_rng(0), {r.case_id: r for r in subject.list().references}
+    rng = np.random.default_rng(0)
     overlaps, pixels, differences = [], [], []
     for class_name, task in subject.tasks.items():
         for stored_case in data["tasks"][task]:
-            case = subject.load(references[stored_case["case"]], class_name)
+            case = subject.load(stored_case["case"], class_name)
             step = data["images"][stored_case["image"]]["step"]
             truth = case.masks[class_name]
             python = Responses(case, truth, task, {model.name: model}, protocol)

@@ -149,7 +149,6 @@ def _ranked_cases(
     dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame
 ) -> Iterator[dict]:
     """What is shown of each task and percentile."""
-    references = {reference.case_id: reference for reference in dataset.list().references}
     embeddings: dict[tuple, Any] = {}
     for class_name, task in dataset.tasks.items():
         task_rows = rows[rows["task"] == task]
@@ -158,7 +157,7 @@ def _ranked_cases(
         # the best
         found = {ranked[p][0]: (p, ranked[p][1]) for p in (25, 75, 0, 100, 50) if p in ranked}
         for case_id, (percentile, value) in sorted(found.items(), key=lambda item: item[1]):
-            case = dataset.load(references[case_id], class_name)
+            case = dataset.load(case_id, class_name)
             view = case_id, hashlib.sha256(case.image.tobytes()).digest()
             for name, model in models.items():
                 # classes share it, but for one with a window of its own

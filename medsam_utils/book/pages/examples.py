@@ -38,14 +38,13 @@ def side_by_side(runs: Runs) -> HTML:
     """A row per task: the images at the quartiles of IoU after one click, of each model."""
     blocks = []
     for name, dataset in runs.datasets.items():
-        references = {reference.case_id: reference for reference in dataset.list().references}
         for class_name, task in dataset.tasks.items():
             of_models = []
             for model, rows in runs.of(name).items():
                 of_task, pictures = rows[rows["task"] == task], []
                 for percentile, (case_id, value) in at_percentiles(of_task).items():
                     of_object = of_task[of_task["case_id"] == case_id]
-                    case = dataset.load(references[case_id], class_name)
+                    case = dataset.load(case_id, class_name)
                     title = f"{model} on {task}, {percentile}th percentile"
                     picture = figures.example(
                         case, case.masks[class_name], runs.models[model], of_object, title, SIDE

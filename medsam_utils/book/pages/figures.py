@@ -188,16 +188,15 @@ def group(title: str, figures: list[str]) -> str:
 def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) -> HTML:
     """Images at the quartiles of IoU after one click, per task and model: the study's figures 2 and
     3."""
-    references = {reference.case_id: reference for reference in dataset.list().references}
-    class_of = {task: name for name, task in dataset.tasks.items()}
     blocks = []
     for (task, model), of_model in rows.groupby(["task", "model"], sort=False):
         figures = []
         for percentile, (case_id, value) in at_percentiles(of_model).items():
             of_object = of_model[of_model["case_id"] == case_id]
-            case = dataset.load(references[case_id], class_of[task])
+            class_name = dataset.task_classes[task]
+            case = dataset.load(case_id, class_name)
             title = f"{model} on {task}, {percentile}th percentile"
-            picture = example(case, case.masks[class_of[task]], models[model], of_object, title)
+            picture = example(case, case.masks[class_name], models[model], of_object, title)
             caption = (
                 f"<strong>{percentile}th percentile</strong><br>IoU {value:.2f} · {escape(case_id)}"
             )

@@ -33,14 +33,13 @@ def wrong_labels(dataset: Dataset, rows: pd.DataFrame) -> pd.Series:
 
     Such a click is positive and lies outside its object, on another class. Index as the rows'.
     """
-    references = {reference.case_id: reference for reference in dataset.list().references}
-    class_of = {task: name for name, task in dataset.tasks.items()}
+    task_classes = dataset.task_classes
     wrong = pd.Series(False, index=rows.index)
     for case_id, of_case in rows.groupby("case_id", sort=False):
-        masks = dataset.load(references[case_id]).masks
+        masks = dataset.load(case_id).masks
         clicked = of_case[of_case["positive"] & (of_case["row"] >= 0)]
         for index, row in clicked.iterrows():
-            wrong[index] = not masks[class_of[row["task"]]][row["row"], row["col"]]
+            wrong[index] = not masks[task_classes[row["task"]]][row["row"], row["col"]]
     return wrong
 
 

@@ -30,8 +30,7 @@ def draw() -> Figure:
     Raises BadInputError where the CT or the weights cannot be had.
     """
     dataset, model = load_dataset("ct_torso"), load_model("mobile_sam", device="cpu")
-    reference = next(r for r in dataset.list().references if r.case_id == CASE)
-    case = dataset.load(reference)
+    case = dataset.load(CASE)
     truth, clicks = case.masks[OBJECT], []
     case = replace(case, masks={OBJECT: truth})
     rows, cols = BODY

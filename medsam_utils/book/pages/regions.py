@@ -125,8 +125,6 @@ def examples(runs: Runs, model: str) -> HTML:
         rows = several(runs.tables[name, model]) if (name, model) in runs.tables else pd.DataFrame()
         if rows.empty:
             continue
-        references = {reference.case_id: reference for reference in dataset.list().references}
-        class_of = {task: class_name for class_name, task in dataset.tasks.items()}
         course = after_best(rows)
         gained = course["gain"].astype(float).idxmax()
         lost = course["loss"].astype(float).idxmax()
@@ -141,10 +139,11 @@ def examples(runs: Runs, model: str) -> HTML:
                 int(course.loc[key, "best_click"]),
             )
             mine = rows[(rows["task"] == task) & (rows["case_id"] == case_id)]
-            case = dataset.load(references[case_id], class_of[task])
+            class_name = dataset.task_classes[task]
+            case = dataset.load(case_id, class_name)
             steps = sorted({1, best, int(mine["click"].max())})
             pictures = [
-                _after(case, class_of[task], runs.models[model], mine, click) for click in steps
+                _after(case, class_name, runs.models[model], mine, click) for click in steps
             ]
             regions = mine["components"].iloc[0]
             title = f"{task}: {words} by clicks, {regions} regions, {model} ({LEVELS[of_object['level']]})"
