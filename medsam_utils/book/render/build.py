@@ -67,7 +67,7 @@ def book_state(root: Path) -> str:
     for name in ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb"):
         digest.update(f"{name} {importlib.metadata.version(name)}".encode())
     files = [path for path in (root / "book").rglob("*") if "__pycache__" not in path.parts]
-    for path in sorted([*root.iterdir(), *files]):
+    for path in sorted([*root.glob("*.md"), *root.glob("*.yml"), *files]):
         if path.is_file():
             digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()
