@@ -23,7 +23,7 @@ from .datasets import Dataset
 from .fingerprint import case_fingerprints, run_settings
 from .intensity import MaxScaling
 from .models import Model
-from .pipeline import batch, in_turn
+from .pipeline import evaluate_batch, evaluate_cases
 from .results import ROW_TYPES, Store, as_rows
 from .run_record import peak_memory, versions
 from .simulation import refuse_further_clicks
@@ -80,19 +80,20 @@ def evaluate(
     if processes > 1:
         model.load()  # once, for all processes
         size = min(BATCH, -(-len(missing) // (2 * processes)))
-        results = run_forked(batch, _batches(missing, size), task, processes)
+        results = run_forked(evaluate_batch, _batches(missing, size), task, processes)
     elif isinstance(executor, Executor):
         size = BATCH_ON_GPU if model.batched else BATCH
-        results = run(batch, ((some, *task) for some in _batches(missing, size)), executor)
+        results = run(evaluate_batch, ((some, *task) for some in _batches(missing, size)), executor)
     else:
-        results = on_one_thread(in_turn(missing, *task, ahead=True))
+        results = on_one_thread(evaluate_cases(missing, *task, ahead=True))
     fingerprint_of = {
         reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()
     }
     where = computed_on(model, executor, processes)
-    description = f"{dataset.name}, {model.name} ({where})"
+    description = f"{dataset.name}, {model.name} ({'; '.join(filter(None, [where, model.advice]))})"
     progress = tqdm(total=len(missing), desc=description, unit="case", disable=not missing)
-    packed, seconds, memory = [], Counter(), [peak_memory()]
+    packed, memory = [], [peak_memory()]
+    seconds: Counter[str] = Counter()
     with kept or nullcontext(), progress:
         for rows, left_out, done, of_worker in results:
             seconds.update(of_worker["seconds"])

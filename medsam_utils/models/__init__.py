@@ -22,34 +22,37 @@ WITHOUT_BOXES = "sam_small"  # how the name of the model begins in whose trainin
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model answers to the clicks of B objects of one image: C candidate masks for each.
+    """C candidate masks for each of B objects of one image.
 
-    logits: float32, B x C x h x w, at the model's own low resolution; foreground is > 0.
+    logits: float32, B x C x h x w, at the model's own low resolution; the object is > 0.
     predicted_iou: float32, B x C, the model's own estimate, NaN where it makes none. upsample:
-    low-resolution logits h x w -> logits H x W on the image's grid. foreground: low-resolution
-    logits h x w -> where they are > 0 on the image's grid, for a model that need not upsample all
-    of them for that; None upsamples.
+    low-resolution logits h x w -> logits H x W on the image's grid. upsample_mask: the same, but
+    gives the mask alone, for a model that need not upsample all logits for that; None upsamples.
     """
 
     logits: np.ndarray
     predicted_iou: np.ndarray
     upsample: Callable[[np.ndarray], np.ndarray]
-    foreground: Callable[[np.ndarray], BoxedMask] | None = None
+    upsample_mask: Callable[[np.ndarray], BoxedMask] | None = None
 
     def most_confident(self) -> np.ndarray:
-        """Index of the candidate with the highest predicted IoU, one per object (the first of
-        equals)."""
+        """Return the index of the candidate with the highest predicted IoU, for each object.
+
+        Of several that are equal, the first.
+        """
         return np.argmax(self.predicted_iou, axis=1)
 
     def mask(self, index: int, candidate: int) -> np.ndarray:
-        """Candidate mask of one object on the image's grid: bool, H x W."""
+        """Return a candidate mask of one object on the image's grid, bool H x W."""
         return self.boxed_mask(index, candidate).mask()
 
     def boxed_mask(self, index: int, candidate: int) -> BoxedMask:
-        """Candidate mask of one object on the image's grid, as the box that holds it."""
+        """Return a candidate mask of one object on the image's grid, as the box that holds it."""
         logits = self.logits[index, candidate]
         return (
-            self.foreground(logits) if self.foreground else BoxedMask.of(self.upsample(logits) > 0)
+            self.upsample_mask(logits)
+            if self.upsample_mask
+            else BoxedMask.from_mask(self.upsample(logits) > 0)
         )
 
 
@@ -64,7 +67,7 @@ class Model:
     own, fed back). candidates: masks of one answer to an ambiguous prompt. batched: whether several
     images at a time pay, as on a GPU. device: what it computes on. forks: whether copies of this
     process can go on with it, each on one thread, as a network on a CPU can. memory: MiB that
-    encoding an image and answering take, beside the weights.
+    encoding an image and answering take, beside the weights. advice: what would be faster here.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Model:
     device: Any = "cpu"
     forks: bool = False
     memory: int = 0
+    advice: str = ""
 
     def load(self) -> None:
         """Read the weights now, which is otherwise done when they are first needed."""
@@ -103,7 +107,7 @@ class Model:
         B x 4, (first row, first col, last row, last col), inclusive. logits: float32, B x h x w, a
         candidate of an earlier Prediction for each object. A model with several candidates also
         takes `multimask`, False for the one mask that it makes of an unambiguous prompt.
-        Raises BadInputError for a kind of prompt that the model does not take (see `refuse`),
+        Raises BadInputError for a kind of prompt that the model does not take (see `refuse_prompts`),
         ValueError if the prompts do not fit together.
         """
         raise NotImplementedError
@@ -287,7 +291,7 @@ def find_entry(name: str) -> ModelEntry:
     return MODELS[name]
 
 
-def refuse(model: str, use: str, **prompts: np.ndarray | None) -> None:
+def refuse_prompts(model: str, use: str, **prompts: np.ndarray | None) -> None:
     """Raise BadInputError if a prompt is given of a kind that this model does not take.
 
     use: name of a registered model that takes it. prompts: by kind, None where there is none.

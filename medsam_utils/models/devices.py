@@ -31,6 +31,15 @@ def choose_device(requested: str | None = None) -> torch.device:
     return torch.device(requested)
 
 
+def has_fast_bfloat16() -> bool:
+    """Return whether this processor multiplies matrices of bfloat16 by itself, as Intel's AMX does.
+
+    Elsewhere the number format saves memory and no time.
+    """
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(supported and supported())
+
+
 def choose_dtype(name: str) -> torch.dtype:
     """Number format by its name.
 
