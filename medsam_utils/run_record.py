@@ -45,7 +45,7 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - start
+            self.seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
 
 
 class Timed:
@@ -94,8 +94,8 @@ def peak_memory() -> int | None:
     status = Path(
         "/proc/self/status"
     )  # Linux, where getrusage counts what the starting process held, too
-    if status.exists() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
-        return int(peak[1]) >> 10
+    if status.exists() and (line := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(line[1]) >> 10
     try:
         import resource
     except ImportError:  # Windows

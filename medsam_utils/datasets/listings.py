@@ -8,9 +8,10 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
     @functools.wraps(list_cases)
     def list_kept(reader: object, dataset: Dataset) -> Listing:
         entry, stamp, newest = _identify(dataset)
-        found = _read(entry, stamp, dataset)
+        found: tuple[Listing, Sequence[Any]] | None = _read(entry, stamp, dataset)
         if found is None:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nrrd
 import numpy as np
@@ -138,7 +139,7 @@ def _affine(header: dict, path: Path) -> np.ndarray:
     return affine
 
 
-def _is_vector(direction: object) -> bool:
+def _is_vector(direction: Any) -> bool:
     """Tell whether an axis is in space: else its direction is "none", which pynrrd gives as None or
     NaN."""
     return (

@@ -75,9 +75,9 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
                 yield info.orig_filename, info.file_size, is_plain, extract
     else:
         with tarfile.open(archive) as file:
-            for info in file:  # One pass: a large tar.gz is not read twice.
-                extract = partial(_write, file, info, folder)
-                yield info.name, info.size, info.isfile() or info.isdir(), extract
+            for member in file:  # One pass: a large tar.gz is not read twice.
+                write = partial(_write, file, member, folder)
+                yield member.name, member.size, member.isfile() or member.isdir(), write
             # tarfile takes a file that ends between two members for whole; a whole one ends in
             # zeros.
             if file.fileobj.tell() < file.offset + tarfile.BLOCKSIZE:

@@ -153,10 +153,11 @@ def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path)
     world = [int(w) for w, _ in orientation]
     single = [axis for axis in range(3) if shape[axis] == 1]
     slice_world = world[single[0]] if len(single) == 1 else PLANES[plane][0]
-    axes = next(
+    slice_axis, row_axis, column_axis = next(
         [world.index(w) for w in axes] for axes in PLANES.values() if axes[0] == slice_world
     )
-    return Cut(*axes, *(orientation[axis][1] > 0 for axis in axes[1:]))
+    flips = (orientation[axis][1] > 0 for axis in (row_axis, column_axis))
+    return Cut(slice_axis, row_axis, column_axis, *flips)
 
 
 def _orientation(affine: np.ndarray) -> list[tuple[float, float]]:

@@ -28,7 +28,8 @@ def find_files(folder: Path) -> tuple[Path, Path]:
 
     Raises BadInputError unless the folder has one of each.
     """
-    decoders, encoders = [], []
+    decoders: list[Path] = []
+    encoders: list[Path] = []
     for path in sorted(folder.glob("*.onnx")):
         asked = {value.name for value in _read(path).graph.input}
         (decoders if "point_coords" in asked else encoders).append(path)
