@@ -70,13 +70,13 @@ class CaseReference:
         self,
         image: np.ndarray,
         masks: dict[str, np.ndarray],
-        foreground: np.ndarray | None,
+        labelled: np.ndarray | None,
         spacing: tuple[float, float] | None,
     ) -> Case:
         """Return the case of what was read, see `Case`."""
         source = (*self.images, *self.masks)
         ids = self.dataset, self.case_id, self.patient_id, self.slice_index
-        return Case(*ids, image, masks, foreground, spacing, source)
+        return Case(*ids, image, masks, labelled, spacing, source)
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ class Case:
     """One image with its objects.
 
     image: uint8, H x W x 3, upright, axis order (row, col). masks: class name -> bool, H x W.
-    Classes may overlap; a class absent from the image is all False. foreground: bool, H x W, every
-    labelled pixel of any class, or None where each class was annotated by itself (used only by the
-    released code's label rule, `Protocol.label`).
+    Classes may overlap; a class absent from the image is all False. labelled: bool, H x W, every
+    pixel of any class, or None where each class was annotated by itself (used only by the released
+    code's label rule, `Protocol.label`).
     spacing: (row, col) in mm, or None if the file does not tell.
     source: the files that it was read from.
     """
@@ -116,7 +116,7 @@ class Case:
     slice_index: int | None
     image: np.ndarray
     masks: Mapping[str, np.ndarray]
-    foreground: np.ndarray | None = None
+    labelled: np.ndarray | None = None
     spacing: tuple[float, float] | None = None
     source: tuple[Path, ...] = ()
 

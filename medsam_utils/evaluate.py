@@ -195,7 +195,8 @@ def _part(
 def _in_order(
     rows: pd.DataFrame, references: Sequence[CaseReference], dataset: Dataset
 ) -> pd.DataFrame:
-    """Rows sorted by case, task and click as the dataset lists them, whatever order they came in."""
+    """Rows sorted by case, task and click as the dataset lists them, whatever order they came
+    in."""
     case_order = {reference.case_id: i for i, reference in enumerate(references)}
     task_order = {task: i for i, task in enumerate(dataset.tasks.values())}
     keys = pd.DataFrame(

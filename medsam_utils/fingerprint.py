@@ -1,4 +1,5 @@
-"""What decides a case's rows, as one hash: settings, data files, weights, and what the code does."""
+"""What decides a case's rows, as one hash: settings, data files, weights, and what the code
+does."""
 
 from __future__ import annotations
 

@@ -317,7 +317,8 @@ def svg(figure: Figure, alt: str) -> str:
     text = re.sub(r"data:image/png;base64,([^\"]+)", _as_jpeg, text)
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', text)
     assert size  # matplotlib has just written it
-    style = f'style="width:100%;max-width:{float(size[1]) * 4 / 3:.0f}px;height:auto;stroke-linejoin:round"'
+    widest = f"{float(size[1]) * 4 / 3:.0f}px"
+    style = f'style="width:100%;max-width:{widest};height:auto;stroke-linejoin:round"'
     return text.replace(size[0], f'{style} role="img" aria-label="{escape(alt)}"', 1)
 
 

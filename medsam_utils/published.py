@@ -28,7 +28,7 @@ def _read(name: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def iou_by_click() -> pd.DataFrame:
+def click_table() -> pd.DataFrame:
     """IoU of SAM and RITM on 28 tasks after 1 to 9 clicks: columns method, task, click, iou.
 
     Empty where the package stands without its book.
@@ -38,7 +38,7 @@ def iou_by_click() -> pd.DataFrame:
     return table.assign(method=table["method"].map(METHODS))[["method", "task", "click", "iou"]]
 
 
-def iou_by_prompt_mode() -> pd.DataFrame:
+def prompt_mode_table() -> pd.DataFrame:
     """IoU of SAM in five ways of prompting: columns task, mode (1 to 5), mask_choice, prompt, iou.
 
     Tasks are spelled as in the table of clicks.
@@ -49,21 +49,21 @@ def iou_by_prompt_mode() -> pd.DataFrame:
     )
 
 
-def of_task(task: str) -> pd.DataFrame:
+def task_curves(task: str) -> pd.DataFrame:
     """The study's values of one task: columns method, click, iou; empty if it has none."""
-    table = iou_by_click()
+    table = click_table()
     return table.loc[table["task"] == task, ["method", "click", "iou"]]
 
 
 def mean_curve(method: str) -> pd.Series:
     """Unweighted mean over the tasks, by click: the study's average curve of SAM or RITM."""
-    table = iou_by_click()
+    table = click_table()
     return table[table["method"] == method].groupby("click")["iou"].mean()
 
 
 def tasks_ahead(first: str = "SAM", second: str = "RITM") -> pd.Series:
     """On how many tasks the first method's IoU is above the second's, by click."""
-    table = iou_by_click().pivot(index=["task", "click"], columns="method", values="iou")
+    table = click_table().pivot(index=["task", "click"], columns="method", values="iou")
     return (table[first] > table[second]).groupby("click").sum()
 
 
@@ -79,7 +79,7 @@ def gate(rows: pd.DataFrame, study: pd.DataFrame | None = None) -> pd.DataFrame:
     """
     means = mean_curves(rows)
     means["method"] = means["model"].map(COUNTERPARTS)
-    study = (iou_by_click() if study is None else study).rename(columns={"iou": "published"})
+    study = (click_table() if study is None else study).rename(columns={"iou": "published"})
     table = means.merge(study, how="left", on=["method", "task", "click"]).drop(columns="method")
     table["published"] = table["published"].where(table["level"] == "measured")
     table["difference"] = table["iou"] - table["published"]

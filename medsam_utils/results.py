@@ -66,7 +66,8 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, dataset: str, model: str, protocol: str) -> None:
-        """`folder` is the store of all runs; this run's parts lie in folder/dataset/model/protocol."""
+        """`folder` is the store of all runs; this run's parts lie in
+        folder/dataset/model/protocol."""
         self.folder = Path(
             folder, *(quote(part, safe=" ,=()") for part in (dataset, model, protocol))
         )

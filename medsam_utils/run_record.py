@@ -90,7 +90,8 @@ class Timed:
 
 
 def peak_memory() -> int | None:
-    """Most memory that this process has held so far, in MiB; None where the system does not tell."""
+    """Most memory that this process has held so far, in MiB; None where the system does not
+    tell."""
     status = Path(
         "/proc/self/status"
     )  # Linux, where getrusage counts what the starting process held, too

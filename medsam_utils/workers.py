@@ -83,7 +83,8 @@ class Processes(Executor):
 
     def __init__(self, workers: int, method: Literal["spawn", "fork"] = "spawn") -> None:
         """method: a new Python each, or copies of this one as it is at the first `submit`."""
-        self.workers, self.method, self._pool = workers, method, None
+        self.workers, self.method = workers, method
+        self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
         """Hand out one call; its future raises BrokenExecutor if a process died meanwhile."""
@@ -121,10 +122,10 @@ def on_one_thread(results: Iterable[Any]) -> Iterator[Any]:
         _set_threads(*before)
 
 
-def _set_threads(of_torch: int, of_opencv: int) -> None:
+def _set_threads(torch_threads: int, opencv_threads: int) -> None:
     if torch := sys.modules.get("torch"):  # what needs no torch is spared its import
-        torch.set_num_threads(of_torch)
-    cv2.setNumThreads(of_opencv)
+        torch.set_num_threads(torch_threads)
+    cv2.setNumThreads(opencv_threads)
 
 
 @functools.cache

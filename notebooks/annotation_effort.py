@@ -46,7 +46,7 @@ from medsam_utils import plots
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.pages.runs import datasets_of, evaluate_subjects, given
-from medsam_utils.statistics import GROUP, means, reach
+from medsam_utils.statistics import GROUP, clicks_to_targets, means
 
 parameters = given(globals())
 
@@ -54,7 +54,7 @@ parameters = given(globals())
 subjects = datasets_of(datasets, folder, data)
 others = ("datasets", "folder", "data", "first_click", "correction", "drawing")
 runs = evaluate_subjects(subjects, **{k: v for k, v in parameters.items() if k not in others})
-objects = reach(
+objects = clicks_to_targets(
     runs.rows
 )  # clicks of every object to 0.80, 0.85 and 0.90, and whether they suffice
 

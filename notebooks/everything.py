@@ -41,7 +41,7 @@ from medsam_utils import load_dataset, load_folder, plots
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.record import command, excluded
 from medsam_utils.book.pages.runs import given, load_cases, load_first
-from medsam_utils.comparison import against, scores
+from medsam_utils.comparison import compare_ways, score_masks
 from medsam_utils.run_record import versions
 from medsam_utils.workflows import everything
 
@@ -61,7 +61,7 @@ ways = {
     "oracle": [everything.oracle(one) for one in proposals],
     "classifier": everything.classify(proposals, folds),
 }
-rows = scores(subject, images, ways)
+rows = score_masks(subject, images, ways)
 means = rows.pivot_table(index="task", columns="way", values="iou", sort=False)
 parts = [
     f"<strong>{line.oracle:.2f}</strong> on {escape(task)} if the truth names the masks, "
@@ -109,7 +109,7 @@ HTML(figures.row(shown))
 
 # %% tags=["hide-input"]
 table, dice = (
-    page.with_intervals(against(rows, "oracle", ["task"], value=value), "oracle", value)
+    page.with_intervals(compare_ways(rows, "oracle", ["task"], value=value), "oracle", value)
     for value in ("iou", "dice")
 )
 table["dice"] = dice["dice"]

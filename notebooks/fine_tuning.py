@@ -53,7 +53,7 @@ from medsam_utils import evaluate, load_dataset, load_folder, plots
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.pages.runs import answers, given, load_first, together
-from medsam_utils.comparison import CHANGE, against
+from medsam_utils.comparison import CHANGE, compare_ways
 from medsam_utils.statistics import by_object
 from medsam_utils.workflows.fine_tuning import examples, fine_tune, split_by_patient
 from medsam_utils.workflows.training import save_tensors
@@ -94,7 +94,7 @@ def gains(before, after, here, held_out):
     both = pd.concat(both)
     side = np.where(both["patient_id"].isin(held_out), "held out", "learnt from")
     both["of"] = np.where(both["task"].isin(here), side, "elsewhere")
-    table = against(both, "before", ["of", "task", "level", "click"])
+    table = compare_ways(both, "before", ["of", "task", "level", "click"])
     keys = ["of", "task", "level", "click", "objects", "patients"]
     wide = table.pivot(index=keys, columns="way", values="iou")[["before", "after"]].reset_index()
     wide = wide.merge(table.loc[table["way"] == "after", [*keys, *CHANGE]])

@@ -46,11 +46,11 @@ from medsam_utils import PAPER, plots, published
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.pages.runs import datasets_of, evaluate_subjects, given
-from medsam_utils.comparison import against
+from medsam_utils.comparison import compare_ways
 from medsam_utils.confidence import mask_choices
 from medsam_utils.models import WITHOUT_BOXES
 from medsam_utils.prompts import MODES, PUBLISHED
-from medsam_utils.simulation import turns
+from medsam_utils.simulation import simulate_clicks
 from medsam_utils.statistics import by_object, mean_curves
 
 parameters = given(globals())
@@ -88,7 +88,7 @@ modes = {mode: run(prompt=mode) for mode in MODES}
 first = modes["clicks"]
 
 # %% tags=["hide-input"]
-study = published.iou_by_prompt_mode().rename(columns={"mask_choice": "choice"})
+study = published.prompt_mode_table().rename(columns={"mask_choice": "choice"})
 study = study.assign(mode=study["mode"].map(PUBLISHED), model="SAM", level="published")
 found = pd.concat([mask_choices(one.rows).assign(mode=mode) for mode, one in modes.items()])
 found = pd.concat([study, found])
@@ -154,13 +154,13 @@ figures.panels(
 # truth, red dashes what it answers.
 
 # %% tags=["hide-input"]
-rows = first.of(subjects[0].name)[next(iter(first.models))]
+rows = first.dataset_rows(subjects[0].name)[next(iter(first.models))]
 case_id, task = rows.sort_values("components", kind="stable").iloc[-1][["case_id", "task"]]
 name = subjects[0].task_classes[task]
 case, model = subjects[0].load(case_id, name), next(iter(first.models.values()))
 alone, pictures = replace(case, masks={name: case.masks[name]}), []
 for mode, one in modes.items():
-    _, target = next(turns(alone, {name: task}, model, one.protocol, 1))
+    _, target = next(simulate_clicks(alone, {name: task}, model, one.protocol, 1))
     clicks_made = [click for prompt in target.prompts for click in prompt.clicks]
     drawing, axes = plots.new_picture(case.image)
     plots.example(axes, case.image, case.masks[name], target.prediction.mask(), clicks_made)
@@ -188,7 +188,7 @@ def differences(runs, base):
     objects = pd.concat(
         [by_object(one.rows, (1, 3, 9)).assign(mode=mode) for mode, one in runs.items()]
     )
-    table = against(objects, base, ["task", "model", "level", "click"], way="mode")
+    table = compare_ways(objects, base, ["task", "model", "level", "click"], way="mode")
     return page.differences_table(table[table["mode"] != base], "mode")
 
 

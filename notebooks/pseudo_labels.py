@@ -48,8 +48,8 @@ from medsam_utils import PAPER, load_dataset, load_folder, plots
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.record import command, excluded
 from medsam_utils.book.pages.runs import given, load_cases, load_first
-from medsam_utils.comparison import against, scores
-from medsam_utils.simulation import turns
+from medsam_utils.comparison import compare_ways, score_masks
+from medsam_utils.simulation import simulate_clicks
 from medsam_utils.statistics import means
 from medsam_utils.workflows.fine_tuning import split_by_patient
 
@@ -150,7 +150,9 @@ def predict(network, case):
 
 def refined(case, mask):
     """The model's mask, prompted from a given mask as if that were the truth; an empty one stays."""
-    answers = turns(replace(case, masks={"given": mask}), {"given": "given"}, model, protocol, 1)
+    answers = simulate_clicks(
+        replace(case, masks={"given": mask}), {"given": "given"}, model, protocol, 1
+    )
     return next((target.prediction.mask() for _, target in answers), mask)
 
 
@@ -185,8 +187,8 @@ tested = {
 rows, tables = {}, {}
 for whose, part, masks in (("labels", "unlabelled", drawn), ("networks", "test", tested)):
     ways = {way: [{class_name: mask} for mask in of_way] for way, of_way in masks.items()}
-    rows[whose] = scores(subject, cases[part], ways)
-    tables[whose] = against(rows[whose], next(iter(ways)), ["task", "level"]).set_index("way")
+    rows[whose] = score_masks(subject, cases[part], ways)
+    tables[whose] = compare_ways(rows[whose], next(iter(ways)), ["task", "level"]).set_index("way")
 
 parts, second = [], list(drawn)[1]
 for whose, text in (("labels", "A pseudo-label"), ("networks", "the network on held-out patients")):

@@ -50,10 +50,16 @@ from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.pages.runs import answers, datasets_of, given
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError
-from medsam_utils.comparison import CHANGE, against
+from medsam_utils.comparison import CHANGE, compare_ways
 from medsam_utils.metrics import dice
 from medsam_utils.run_record import versions
-from medsam_utils.workflows.propagation import Carry, carried, clicked, stacks, starts
+from medsam_utils.workflows.propagation import (
+    Propagation,
+    click_slices,
+    prompted_slices,
+    propagate,
+    volume_objects,
+)
 
 parameters = given(globals())
 
@@ -65,7 +71,7 @@ if stop not in rules:
     raise BadInputError(f"stop {stop!r} is unknown: choose {', '.join(rules)}")
 ways = [way.strip() for way in ways.split(",")]
 order = sorted(rules, key=lambda rule: rule != stop)  # the one that was asked for first
-carries = {(way, rule): Carry(way, **rules[rule]) for rule in order for way in ways}
+carries = {(way, rule): Propagation(way, **rules[rule]) for rule in order for way in ways}
 EVERY = "every slice"  # the way that carries nothing: Algorithm 1 in each slice
 
 
@@ -74,16 +80,16 @@ def segmented(stack, model, protocol):
     """An object of a volume in every way: way, stop rule, round, slices prompted, clicks spent, and
     masks."""
     encoded = [model.encode(case.image) for case in stack.cases]
-    answered = clicked(stack, model, encoded, protocol, clicks)
+    answered = click_slices(stack, model, encoded, protocol, clicks)
     areas = [truth.area for truth in stack.truths]
     for n in range(clicks):  # its rounds are clicks
-        empty = BoxedMask.of(np.zeros_like(stack.cases[0].image[..., 0], bool))
+        empty = BoxedMask.from_mask(np.zeros_like(stack.cases[0].image[..., 0], bool))
         masks = [answered[i][n][0] if i in answered else empty for i in range(len(areas))]
         yield EVERY, "", n, len(answered), len(answered) * (n + 1), masks
     for (way, rule), carry in carries.items():
         for n in range(1 + (rounds if rule == stop else 0)):
-            places = starts(areas, n)
-            masks = carried(model, encoded, {i: answered[i][-1] for i in places}, carry)
+            places = prompted_slices(areas, n)
+            masks = propagate(model, encoded, {i: answered[i][-1] for i in places}, carry)
             yield way, rule, n, len(places), len(places) * clicks, masks
 
 
@@ -93,7 +99,7 @@ def evaluate(dataset, model, protocol):
     clock, lines = time.perf_counter(), []
     of_run = {"dataset": dataset.name, "level": dataset.level, "protocol": protocol.name}
     of_run |= {"model": model.name, "weights": model.weights}
-    for stack in stacks(dataset, beyond, max_volumes):
+    for stack in volume_objects(dataset, beyond, max_volumes):
         of_stack = {
             "task": stack.task,
             "volume": stack.volume,
@@ -135,7 +141,7 @@ def summary(rows):
     rows["key"] = list(zip(rows["way"], rows["stop"], rows["round"], strict=True))
     single = rows[(rows["round"] == 0) & (rows["way"] != EVERY)]
     best = single.groupby("key", sort=False)["dice"].mean().idxmax()
-    table = against(rows, best, ["model", "level"], way="key", value="dice")
+    table = compare_ways(rows, best, ["model", "level"], way="key", value="dice")
     others = rows.groupby("key", sort=False)[["spent", "hd95", "surface"]].mean()
     table = table.merge(others, left_on="key", right_index=True).assign(best=table["key"] == best)
     table[["way", "stop", "round"]] = table["key"].tolist()
@@ -234,14 +240,14 @@ carry, model = carries[best["way"], best["stop"]], runs.models[best["model"]]
 subject = runs.datasets[record["dataset"]]
 
 wanted = (record["volume"], record["task"])
-stack = next(one for one in stacks(subject, beyond) if (one.volume, one.task) == wanted)
+stack = next(one for one in volume_objects(subject, beyond) if (one.volume, one.task) == wanted)
 encoded = [model.encode(case.image) for case in stack.cases]
-(start,) = starts([truth.area for truth in stack.truths], rounds=0)
-clicked_ones = {start: clicked(stack, model, encoded, runs.protocol, clicks)[start][-1]}
+(start,) = prompted_slices([truth.area for truth in stack.truths], rounds=0)
+clicked_ones = {start: click_slices(stack, model, encoded, runs.protocol, clicks)[start][-1]}
 
 # %% tags=["hide-input"]
 pictures = []
-for i, mask in enumerate(carried(model, encoded, clicked_ones, carry)):
+for i, mask in enumerate(propagate(model, encoded, clicked_ones, carry)):
     truth = stack.truths[i]
     fit = f"Dice {dice(mask, truth):.2f}" if truth.area or mask.area else "empty, as it should be"
     text = f"{f'{abs(i - start)} away' if i != start else 'clicked'}: {fit}"

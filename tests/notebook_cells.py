@@ -33,7 +33,8 @@ def run_cells(notebook: str, until: str = "", **parameters: Any) -> tuple[dict[s
 
 
 def run_cell(notebook: str, having: str, names: dict[str, Any]) -> str:
-    """Execute the one cell that has `having` in it, with these names; the text of what it showed."""
+    """Execute the one cell that has `having` in it, with these names; the text of what it
+    showed."""
     (source,) = (source for source in _code_cells(notebook) if having in source)
     return _execute(source, names)
 

@@ -221,7 +221,8 @@ def hostile(tmp_path):
 
 
 def annotated(dataset):
-    """An explorer in which two objects were prompted, the first accepted under a name of one's own."""
+    """An explorer in which two objects were prompted, the first accepted under a name of one's
+    own."""
     explorer = Explorer(dataset, ["grabcut"], state={"case": HOSTILE[0], "class": "<b>cyst</b>"})
     explorer.state = {**explorer.state, "clicks": [[12, 18, 1]]}
     explorer.state = {**explorer.state, "box": [4, 6, 24, 28]}

@@ -21,7 +21,7 @@ def random_mask(rng: np.random.Generator) -> np.ndarray:
 
 def with_margins(mask: np.ndarray, rng: np.random.Generator) -> BoxedMask:
     """The mask in a box larger than it needs."""
-    boxed = BoxedMask.of(mask)
+    boxed = BoxedMask.from_mask(mask)
     rows, cols = boxed.inside.shape
     top, left = int(rng.integers(0, boxed.row + 1)), int(rng.integers(0, boxed.col + 1))
     inside = mask[top : boxed.row + rows, left : boxed.col + cols]
@@ -32,7 +32,7 @@ def test_area_overlap_difference_and_pixels_are_those_of_the_whole_masks():
     rng = np.random.default_rng(0)
     for _ in range(300):
         a, b = random_mask(rng), random_mask(rng)
-        boxed_a, boxed_b = with_margins(a, rng), BoxedMask.of(b)
+        boxed_a, boxed_b = with_margins(a, rng), BoxedMask.from_mask(b)
         assert np.array_equal(boxed_a.mask(), a) and np.array_equal(boxed_a.trimmed().mask(), a)
         assert (boxed_a.area, boxed_a.common(boxed_b)) == (a.sum(), (a & b).sum())
         assert np.array_equal((boxed_a ^ boxed_b).mask(), a ^ b)
@@ -73,7 +73,7 @@ def test_components_are_as_many_as_scipy_and_scikit_image_count_with_diagonal_ne
 
 
 def test_masks_of_different_images_are_refused():
-    a, b = BoxedMask.of(np.ones((2, 3), bool)), BoxedMask.of(np.ones((3, 2), bool))
+    a, b = BoxedMask.from_mask(np.ones((2, 3), bool)), BoxedMask.from_mask(np.ones((3, 2), bool))
     with pytest.raises(ValueError, match="different shapes"):
         a ^ b
     with pytest.raises(ValueError, match="different shapes"):

@@ -178,7 +178,7 @@ def test_the_label_rule_s_effect_is_over_objects_and_apart_for_those_it_touched(
 def test_the_study_has_ten_tasks_with_several_classes():
     from medsam_utils import published
 
-    tasks = set(published.iou_by_click()["task"])
+    tasks = set(published.click_table()["task"])
     assert len(label_rule.MULTI_CLASS) == 10 and set(label_rule.MULTI_CLASS) <= tasks
 
 

@@ -61,9 +61,9 @@ def test_a_false_positive_on_a_neighbour_is_negative_in_the_paper_and_positive_i
     truth[8:12, 2:6] = True
     neighbour[5:15, 10:20] = True
     prediction = truth | neighbour
-    foreground = truth | neighbour
-    in_paper = next_click(truth, prediction, PAPER, rng(), foreground)
-    in_released_code = next_click(truth, prediction, RELEASED_CODE, rng(), foreground)
+    labelled = truth | neighbour
+    in_paper = next_click(truth, prediction, PAPER, rng(), labelled)
+    in_released_code = next_click(truth, prediction, RELEASED_CODE, rng(), labelled)
     assert (
         neighbour[in_paper.row, in_paper.col]
         and neighbour[in_released_code.row, in_released_code.col]

@@ -82,7 +82,7 @@ def test_the_gate_compares_what_the_study_ran_on_real_images_and_says_demo_else(
     html = comparison.gate(rows).data
     assert "2 of 8 values are compared" in plain(html) and "4 are demo" in plain(html)
     table = read_table(html).set_index(["task", "model"])
-    study = published.of_task("US-Breast").set_index(["method", "click"])["iou"]
+    study = published.task_curves("US-Breast").set_index(["method", "click"])["iou"]
     assert table.loc[("US-Breast", "sam_vit_h"), "1"].startswith(f"{0.5 - study['SAM', 1]:+.3f} ")
     assert len(table) == 1
     demo = comparison.gate(rows[rows["level"] == "demo"]).data

@@ -818,7 +818,7 @@ def assert_is_breast(dataset):
         np.testing.assert_array_equal(case.image[..., 0], UPRIGHT[case.slice_index])
         np.testing.assert_array_equal(case.masks["Breast"], BREAST[case.slice_index] == 1)
         np.testing.assert_array_equal(case.masks["FGT"], DENSE[case.slice_index])
-        assert case.foreground is None
+        assert case.labelled is None
 
 
 @pytest.mark.parametrize("names", [("Vessels", "Dense"), ("vessels", "dense tissue")])

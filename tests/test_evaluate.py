@@ -176,7 +176,8 @@ RUN = """
 import sys
 from medsam_utils import evaluate, load_folder, load_model, results
 results.FLUSH_SECONDS = 0
-rows = evaluate(load_folder(sys.argv[1], name="own"), load_model("grabcut"), clicks=4, store=sys.argv[2])
+own = load_folder(sys.argv[1], name="own")
+rows = evaluate(own, load_model("grabcut"), clicks=4, store=sys.argv[2])
 print("computed", rows.attrs["record"]["computed"])
 """
 
@@ -222,12 +223,13 @@ def test_a_changed_setting_is_computed_anew(dataset, grabcut, tmp_path, change):
 
 
 def test_a_changed_file_is_computed_anew_and_only_that(folder, grabcut, tmp_path):
-    own = load_folder(folder, name="own")
-    evaluate(own, grabcut, clicks=1, store=tmp_path)
-    path = folder / "masks" / "case 3.png"
+    own = load_folder(shutil.copytree(folder, tmp_path / "own"), name="own")
+    evaluate(own, grabcut, clicks=1, store=tmp_path / "store")
+    path = tmp_path / "own/masks/case 3.png"
     stat = path.stat()
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000_000))
-    assert evaluate(own, grabcut, clicks=1, store=tmp_path).attrs["record"]["computed"] == 1
+    again = evaluate(own, grabcut, clicks=1, store=tmp_path / "store")
+    assert again.attrs["record"]["computed"] == 1
 
 
 def test_a_perfect_mask_stops_the_clicks_and_carries_its_iou_forward(dataset):

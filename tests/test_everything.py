@@ -6,7 +6,7 @@ import pytest
 
 from medsam_utils import load_dataset, load_model
 from medsam_utils.case import Case
-from medsam_utils.comparison import scores
+from medsam_utils.comparison import score_masks
 from medsam_utils.workflows import everything
 from medsam_utils.workflows.everything import Proposals, classify, labels, oracle
 from tests.notebook_cells import run_cells
@@ -109,7 +109,7 @@ def test_sam_proposes_masks_of_a_phantom_without_doubles():
     assert one.features.notna().all(axis=None) and (one.features["predicted_iou"] >= 0.4).all()
     boxes = {(*np.argwhere(mask).min(0), *np.argwhere(mask).max(0)) for mask in one.masks}
     assert len(boxes) == len(one.masks)
-    found = scores(dataset, [case], {"oracle": [oracle(one)]})
+    found = score_masks(dataset, [case], {"oracle": [oracle(one)]})
     assert found["iou"].max() > 0.5 and set(found["task"]) == set(dataset.tasks.values())
 
 

@@ -1,4 +1,5 @@
-"""notebooks/first_page.py: the page opens on a real CT, and without it or the model on stand-ins."""
+"""notebooks/first_page.py: the page opens on a real CT, and without it or the model on
+stand-ins."""
 
 from __future__ import annotations
 

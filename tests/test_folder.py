@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from medsam_utils.case import BadCaseError, BadInputError
-from medsam_utils.datasets import FOREGROUND, load_folder
+from medsam_utils.datasets import ANY_VALUE, load_folder
 from medsam_utils.intensity import Window
 
 GREY = np.array([[0, 60, 120], [180, 240, 255]], np.uint8)
@@ -69,7 +69,7 @@ def test_a_label_map_gives_one_class_per_value(folder):
     dataset = load_folder(folder, name="Knee")
     assert dataset.tasks == {f"label {n}": f"Knee: label {n}" for n in (1, 2, 4)}
     np.testing.assert_array_equal(cases(dataset)["a"].masks["label 2"], LABELS == 2)
-    np.testing.assert_array_equal(cases(dataset)["a"].foreground, LABELS > 0)
+    np.testing.assert_array_equal(cases(dataset)["a"].labelled, LABELS > 0)
 
 
 def test_classes_may_be_named_and_left_out_and_merged(folder):
@@ -88,7 +88,7 @@ def test_a_class_absent_from_an_image_is_empty(folder):
 @pytest.mark.parametrize("values", [(0, 1), (0, 255), (0, 7)])
 def test_masks_of_one_value_are_one_class(folder, values):
     save(folder / "images/a.png", GREY), save(folder / "masks/a.png", np.array([values], np.uint8))
-    assert load_folder(folder).classes == {"object": FOREGROUND}
+    assert load_folder(folder).classes == {"object": ANY_VALUE}
 
 
 def test_masks_of_0_and_1_beside_masks_of_0_and_255_are_one_class(folder):
@@ -102,7 +102,7 @@ def test_soft_masks_are_one_class_cut_at_half(folder):
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     save(folder / "images/a.png", ramp), save(folder / "masks/a.png", ramp)
     dataset = load_folder(folder)
-    assert dataset.classes == {"object": FOREGROUND}
+    assert dataset.classes == {"object": ANY_VALUE}
     np.testing.assert_array_equal(cases(dataset)["a"].masks["object"], ramp >= 128)
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from medsam_utils.case import BadCaseError, BadInputError, Exclusion
-from medsam_utils.datasets import DATASETS, FOREGROUND
+from medsam_utils.datasets import ANY_VALUE, DATASETS
 from medsam_utils.datasets.images import ImagePairs, read_image, read_mask
 from medsam_utils.datasets.pairs import Pairs
 
@@ -147,7 +147,7 @@ def test_a_case_holds_the_image_and_the_united_masks(tmp_path, dataset):
     case = only_case(dataset)
     np.testing.assert_array_equal(case.image, np.stack([GREY] * 3, axis=2))
     np.testing.assert_array_equal(case.masks["lesion"], [[1, 0, 0], [0, 0, 1]])
-    np.testing.assert_array_equal(case.foreground, case.masks["lesion"])
+    np.testing.assert_array_equal(case.labelled, case.masks["lesion"])
     assert case.spacing is None
     assert [path.name for path in case.source] == ["a.png", "a_mask.png", "a_mask_1.png"]
 
@@ -339,7 +339,7 @@ def test_settings_do_not_depend_on_where_the_files_lie(dataset, tmp_path):
 
 def test_tasks_are_named_as_in_the_study(dataset):
     assert dataset.tasks == {"lesion": "US-Breast"}
-    spine = dataclasses.replace(dataset, title="MRI-Spine", classes={"GM": (1,), "SC": FOREGROUND})
+    spine = dataclasses.replace(dataset, title="MRI-Spine", classes={"GM": (1,), "SC": ANY_VALUE})
     assert spine.tasks == {"GM": "MRI-Spine: GM", "SC": "MRI-Spine: SC"}
 
 

@@ -26,7 +26,8 @@ def case():
 
 
 def as_sam_advises(case, network, truth_task, clicks):
-    """IoU after each click by SamPredictor itself: three masks once, then one, the last fed back."""
+    """IoU after each click by SamPredictor itself: three masks once, then one, the last fed
+    back."""
     from medsam_utils.clicks import click_rng, next_click
     from medsam_utils.metrics import iou
 
@@ -57,9 +58,7 @@ def test_sam_advice_in_the_exact_mode_is_sams_own_predictor(case):
 
 def test_the_single_mask_is_one_candidate(case, fast):
     task = next(iter(case.masks))
-    rows = as_rows(
-        list(simulate(case, {task: "t"}, fast, replace(PAPER, mask_choice="single"), 2))
-    )
+    rows = as_rows(list(simulate(case, {task: "t"}, fast, replace(PAPER, mask_choice="single"), 2)))
     assert rows["iou_0"].tolist() == rows["iou"].tolist()
     assert rows["iou_1"].isna().all()
 

@@ -148,7 +148,7 @@ def test_a_model_without_weights_is_named_and_the_embedded_ones_stand_in(
     monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path))
     monkeypatch.setattr(checkpoints.pooch, "retrieve", offline)
     asked = runs.evaluate_subjects([dataset], "sam_vit_b", clicks=1)
-    assert list(asked.models) == list(asked.of(dataset.name)) == ["sam_small", "grabcut"]
+    assert list(asked.models) == list(asked.dataset_rows(dataset.name)) == ["sam_small", "grabcut"]
     notes = asked.notes
     assert "sam_vit_b is not on this page" in notes[0] and "no network" in notes[0]
     assert "stand in" in notes[1]
@@ -183,7 +183,7 @@ def test_an_unknown_model_is_refused_not_replaced(dataset):
 def test_a_page_calls_a_model_what_its_rows_call_it(dataset):
     asked = runs.evaluate_subjects([dataset], "sam_small", dtype="bfloat16", clicks=1, device="cpu")
     assert (
-        list(asked.models) == list(asked.of(dataset.name)) == ["sam_small (bfloat16)"]
+        list(asked.models) == list(asked.dataset_rows(dataset.name)) == ["sam_small (bfloat16)"]
         and asked.notes == []
     )
     assert asked.rows["model"].unique().tolist() == ["sam_small (bfloat16)"]

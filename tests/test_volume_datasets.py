@@ -182,10 +182,10 @@ def test_spine_a_rater_who_does_not_exist_is_an_error():
 
 def test_spine_each_class_stands_alone_under_the_released_codes_rule(spine):
     _, case = masks_of(at(spine, "mri_spine"))
-    assert case.foreground is None
+    assert case.labelled is None
     # The whole cord is predicted for grey matter: the click on white matter has to be negative.
     click = next_click(
-        case.masks["GM"], case.masks["SC"], RELEASED_CODE, np.random.default_rng(0), case.foreground
+        case.masks["GM"], case.masks["SC"], RELEASED_CODE, np.random.default_rng(0), case.labelled
     )
     assert not click.positive
 
@@ -434,7 +434,7 @@ def test_organ_the_brain_is_no_class_and_its_slices_no_cases(organs):
     assert masks["Kidney"] == [[0, 0, 0], [1, 0, 0]]
     assert not case.masks["Bone"].any()
     # The released code takes any label for foreground, the brain's too.
-    np.testing.assert_array_equal(case.foreground, [[1, 1, 1], [1, 1, 0]])
+    np.testing.assert_array_equal(case.labelled, [[1, 1, 1], [1, 1, 0]])
 
 
 def test_organ_the_brain_can_be_made_a_class(organs):

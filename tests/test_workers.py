@@ -293,7 +293,8 @@ class Killing(Executor):
 
 
 def page_faults(arrays: int) -> int:
-    """How many pages of memory the system hands out to fill and free so many arrays of 1,024 pages."""
+    """How many pages of memory the system hands out to fill and free so many arrays of 1,024
+    pages."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(arrays):
         np.ones(4 << 20, np.uint8)

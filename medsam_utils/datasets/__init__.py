@@ -11,12 +11,12 @@ from ..packages import wheel_files
 from .dataset import MARKER, Dataset, Listing, Passport
 from .entries import ENTRIES as DATASETS
 from .folder import load_folder
-from .masks import FOREGROUND
+from .masks import ANY_VALUE
 from .sources import PACKAGES
 
 __all__ = [
     "DATASETS",
-    "FOREGROUND",
+    "ANY_VALUE",
     "Dataset",
     "Listing",
     "MissingDatasetError",
@@ -91,12 +91,18 @@ def _prepared(entry: Dataset, root: Path) -> Dataset:
     Binary masks are the class of an entry that has one; otherwise values are the entry's labels.
     """
     folder = load_folder(root, name=entry.name)
-    binary = FOREGROUND in folder.classes.values()
+    binary = ANY_VALUE in folder.classes.values()
     if binary and len(entry.classes) > 1:
         raise BadInputError(
             f"{root}: its masks are binary, {entry.name} has the classes {', '.join(entry.classes)}: "
             "give a folder per class to load_folder, or masks with the label values"
         )
-    classes = dict.fromkeys(entry.classes, FOREGROUND) if binary else entry.classes
-    shown = {"intensity": folder.intensity, "class_intensity": {}}
-    return replace(entry, root=root, reader=folder.reader, classes=classes, **shown)
+    classes = dict.fromkeys(entry.classes, ANY_VALUE) if binary else entry.classes
+    return replace(
+        entry,
+        root=root,
+        reader=folder.reader,
+        classes=classes,
+        intensity=folder.intensity,
+        class_intensity={},
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,9 @@ from ..case import (
     Exclusion,
     unknown_name,
 )
+
+Intensity = Callable[[np.ndarray], np.ndarray]
+"""Raw values, H x W or H x W x 3, to uint8 H x W x 3; see `medsam_utils.intensity`."""
 
 MARKER = "PHANTOMS.txt"
 """A folder that holds this file holds phantoms, wherever it has been copied to."""
@@ -69,7 +72,7 @@ class Dataset:
     """A dataset: an entry of `DATASETS`, and with its `root` something to evaluate on.
 
     title: name in figures and tables, as in the study; modality: MRI, X-ray, Ultrasound, CT or PET.
-    classes: class name -> label values, or `masks.FOREGROUND` for whatever a binary mask marks.
+    classes: class name -> label values, or `masks.ANY_VALUE` for whatever a binary mask marks.
     other_labels: label values that occur but belong to no class; None: any value may occur.
     intensity: raw values -> 8-bit RGB, see `medsam_utils.intensity`; class_intensity: class name ->
     the rule that shows this class instead, such as a CT window for lungs. mask_threshold: 1..255,
@@ -84,12 +87,12 @@ class Dataset:
     modality: str
     classes: Mapping[str, tuple[int, ...]]
     reader: Reader
-    intensity: object
+    intensity: Intensity
     passport: Passport
     folders: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     other_labels: tuple[int, ...] | None = ()
-    class_intensity: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    class_intensity: Mapping[str, Intensity] = dataclasses.field(default_factory=dict)
     mask_threshold: int = 128
     root: Path | None = None
     within: tuple[str, ...] = ()
@@ -122,13 +125,14 @@ class Dataset:
         `medsam_utils.datasets.volumes.Volumes`. Raises BadInputError for an option that the reader
         does not have.
         """
-        known = [field.name for field in dataclasses.fields(self.reader)]
+        reader: Any = self.reader
+        known = [field.name for field in dataclasses.fields(reader)]
         for option in options:
             if option not in known:
                 raise BadInputError(
                     f"{self.name} has no option {option!r}: choose from {', '.join(known)}"
                 )
-        return dataclasses.replace(self, reader=dataclasses.replace(self.reader, **options))
+        return dataclasses.replace(self, reader=dataclasses.replace(reader, **options))
 
     def list(self) -> Listing:
         """List the cases without opening an image; the same files give the same list everywhere.
@@ -207,7 +211,7 @@ class Dataset:
 
         A dataset without `class_intensity` has one view. Raises BadCaseError if it cannot be used.
         """
-        shown = {}
+        shown: dict[Any, Any] = {}  # intensity rule -> names of its classes
         for name in self.classes:
             shown.setdefault(self.class_intensity.get(name, self.intensity), []).append(name)
         for names in shown.values():
@@ -226,7 +230,7 @@ class Dataset:
         named = self.relative(str(error.path or path))
         return Exclusion(case_id, error.kind, named, self.relative(error.fact))
 
-    def files(self, reference: CaseReference) -> list[Path]:
+    def files(self, reference: CaseReference) -> Sequence[Path]:
         """Return the files that a case is read from."""
         return [*reference.images, *reference.masks]
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -219,11 +220,11 @@ def _even_step(headers: Sequence[Header], corners: np.ndarray, normal: np.ndarra
 
 
 def read_series(paths: Iterable[Path], one_uid: bool = True) -> Series:
-    """Read the headers of a series' files, in any order; see `series_of`."""
-    return series_of([read_header(path) for path in paths], one_uid)
+    """Read the headers of a series' files, in any order; see `make_series`."""
+    return make_series([read_header(path) for path in paths], one_uid)
 
 
-def series_of(headers: Sequence[Header], one_uid: bool = True) -> Series:
+def make_series(headers: Sequence[Header], one_uid: bool = True) -> Series:
     """Make a series of its files' headers, in any order; raises BadCaseError, see `arrange`.
 
     one_uid: whether all must have one SeriesInstanceUID; some programs write masks without it.
@@ -298,7 +299,7 @@ def _read_slice(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, float, f
     return stored, slope, intercept
 
 
-def _numbers(values: object, count: int) -> tuple[float, ...] | None:
+def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     """Return an attribute's numbers, None if it is missing, empty or not finite."""
     numbers = tuple(float(value) for value in values) if values else ()
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else None

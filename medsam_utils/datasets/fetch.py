@@ -198,7 +198,7 @@ def _record(doi: str) -> list[tuple[str, str, str]]:
         raise BadInputError(f"{doi} could not be read ({error}): try again later") from error
 
 
-def way_of(name: str) -> str:
+def how_fetched(name: str) -> str:
     """Tell whether a program can fetch a dataset: "yes", "package" (on first use), "partly" (the rest
     by hand) or "by hand"."""
     if name in PACKAGES:
@@ -218,7 +218,7 @@ def overview() -> str:
         by = by if archives else f"sha256 {package.sha256[:16]}..." if package else "-"
         entry = DATASETS.get(name)
         licence = entry.passport.licence if entry else "(no reader yet)"
-        rows.append((name, way_of(name), by, licence, note))
+        rows.append((name, how_fetched(name), by, licence, note))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -52,7 +52,7 @@ def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
     """
     values = _read(path, resolve_palette=coloured)
     if coloured and values.ndim == 3:
-        return values.any(axis=2)
+        return np.any(values, axis=2)
     if values.ndim == 3:
         channels = values.astype(np.float64)
         spread = np.ptp(channels, axis=2).max(initial=0)
@@ -101,7 +101,7 @@ class ImagePairs:
         image = to_rgb(read_image(image_path), dataset, image_path)
         shape = image.shape[:2]
         masks = {name: np.zeros(shape, dtype=bool) for name in dataset.classes}
-        foreground = np.zeros(shape, dtype=bool)
+        labelled = np.zeros(shape, dtype=bool)
         found: set = set()
         for path in reference.masks:
             values = read_mask(path, self.coloured)
@@ -122,14 +122,14 @@ class ImagePairs:
                 values, soft, dataset.classes, dataset.mask_threshold, path
             ).items():
                 masks[name] |= mask
-                foreground |= mask
+                labelled |= mask
             if soft is None:
-                foreground |= values > 0
+                labelled |= values > 0
             found.update(distinct(values)[:4].tolist())
         if not any(mask.any() for mask in masks.values()):
-            values = ", ".join(f"{value:g}" for value in sorted(found))
+            seen = ", ".join(f"{value:g}" for value in sorted(found))
             raise BadCaseError(
-                f"no labelled pixel (values {values}): nothing to click on; "
+                f"no labelled pixel (values {seen}): nothing to click on; "
                 "if there should be, check the classes' label values",
                 reference.masks[0],
                 kind="no object",
@@ -137,7 +137,7 @@ class ImagePairs:
         return reference.case(
             image=image,
             masks=masks,
-            foreground=foreground,
+            labelled=labelled,
             spacing=None,
         )
 

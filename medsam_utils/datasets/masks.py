@@ -1,6 +1,6 @@
 """How the values of a mask file become one bool mask per class.
 
-| the file holds | a class given as `FOREGROUND` is | a class given by label values is |
+| the file holds | a class given as `ANY_VALUE` is | a class given by label values is |
 | --- | --- | --- |
 | 0 and one other value (0/1, 0/255, 0/65535, 1-bit) | every non-zero pixel | the pixels of these values |
 | several values, the largest 128 or more: a soft mask | the pixels of at least `mask_threshold` | the same |
@@ -24,7 +24,7 @@ import numpy as np
 
 from ..case import BadCaseError
 
-FOREGROUND: tuple[int, ...] = ()
+ANY_VALUE: tuple[int, ...] = ()
 """In place of label values: the class is whatever the mask marks (see the table above)."""
 
 
@@ -89,7 +89,7 @@ def class_masks(
     """
     masks = {}
     for name, labels in classes.items():
-        if labels != FOREGROUND:
+        if labels != ANY_VALUE:
             if values.dtype.kind == "f":
                 raise BadCaseError(
                     f"the mask holds fractions, {name!r} needs label values: round them",
@@ -113,7 +113,7 @@ def overlap(classes: Mapping[str, tuple[int, ...]]) -> bool:
     (True, False)
     """
     labels = [label for values in classes.values() for label in values]
-    return len(set(labels)) < len(labels) or (len(classes) > 1 and FOREGROUND in classes.values())
+    return len(set(labels)) < len(labels) or (len(classes) > 1 and ANY_VALUE in classes.values())
 
 
 def check_labels(
@@ -126,7 +126,7 @@ def check_labels(
 
     other_labels: declared values that belong to no class; None allows any.
     """
-    if other_labels is None or FOREGROUND in classes.values():
+    if other_labels is None or ANY_VALUE in classes.values():
         return
     declared = {0, *other_labels, *(label for labels in classes.values() for label in labels)}
     unknown = sorted(set(distinct(values).tolist()) - declared)

@@ -90,7 +90,8 @@ class Pairs:
                 )
                 if len(chosen) > max(1, len(channels)):
                     raise LookupError(
-                        f"{len(found)} images of one name, which of them the mask belongs to is unknown"
+                        f"{len(found)} images of one name, which of them the mask belongs to is "
+                        "unknown"
                     )
             except LookupError as problem:
                 first = (found or partners)[0].string

@@ -21,10 +21,10 @@ from .dicom import (
     UNREADABLE,
     Header,
     Series,
+    make_series,
     read_dicom,
     read_header,
     read_series,
-    series_of,
 )
 from .pairs import natural, walk
 from .scans import Scan, ScanReader
@@ -191,20 +191,20 @@ class DicomStructures(ScanReader):
             else:
                 series.setdefault(header.series, []).append(header)
         # Folders that hold all structure sets, like the distribution's own top one, tell nothing.
-        top = os.path.commonpath([name.parent for name in sets]) if len(sets) > 1 else ""
-        sets.sort(key=lambda name: natural(str(name.with_suffix(""))))
-        names = {name: name.relative_to(top) for name in sets}
+        top = os.path.commonpath([path.parent for path in sets]) if len(sets) > 1 else ""
+        sets.sort(key=lambda path: natural(str(path.with_suffix(""))))
+        names = {path: path.relative_to(top) for path in sets}
         patients = [below.parts[0] for below in names.values()]
-        for name, below in names.items():
+        for place, below in names.items():
             patient = below.with_suffix("").parts[0]
             key = (
                 patient if patients.count(below.parts[0]) == 1 else below.with_suffix("").as_posix()
             )
-            path = dataset.root / name
+            path = dataset.root / place
             try:
                 images, drawn_on = self._series_of(path, series)
-                grid = series_of(images)
-                source = grid if drawn_on is images else series_of(drawn_on)
+                grid = make_series(images)
+                source = grid if drawn_on is images else make_series(drawn_on)
             except BadCaseError as error:
                 exclusions.append(dataset.exclusion(key, error, path))
                 continue

@@ -24,9 +24,9 @@ from .volumes import (
     Volume,
     check_same_grid,
     choose_slices,
+    file_stamps,
     find_cut,
     relative_path,
-    stamps_of,
 )
 
 
@@ -107,7 +107,9 @@ class ScanReader(ABC):
         # Without a key, so that all slices of a volume ask for the same.
         scan = Scan("", reference.patient_id, reference.images, reference.masks)
         classes = tuple(dataset.classes.items())
-        image, masks = _read_together(self, scan, classes, dataset.mask_threshold, stamps_of(files))
+        image, masks = _read_together(
+            self, scan, classes, dataset.mask_threshold, file_stamps(files)
+        )
         cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
         index = reference.slice_index
         here = {name: np.ascontiguousarray(cut.slice(mask, index)) for name, mask in masks.items()}
@@ -116,7 +118,7 @@ class ScanReader(ABC):
             image=to_rgb(cut.slice(image.values, index), dataset, reference.images[0]),
             masks=here,
             # Several classes may overlap here, each annotated by itself.
-            foreground=next(iter(here.values())).copy() if len(here) == 1 else None,
+            labelled=next(iter(here.values())).copy() if len(here) == 1 else None,
             spacing=(float(sizes[cut.row_axis]), float(sizes[cut.column_axis])),
         )
 
@@ -131,7 +133,7 @@ class ScanReader(ABC):
 def _read_together(
     reader: ScanReader, scan: Scan, classes: tuple, threshold: int, stamps: tuple
 ) -> tuple[Volume, dict[str, np.ndarray]]:
-    """Read a volume and its masks; the last ones are kept. stamps: see `volumes.stamps_of`."""
+    """Read a volume and its masks; the last ones are kept. stamps: see `volumes.file_stamps`."""
     grid = read_series(scan.images)
     masks = reader.read_masks(scan, grid, dict(classes), threshold)
     return read_pixels(grid), masks

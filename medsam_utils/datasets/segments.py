@@ -96,7 +96,8 @@ class DicomSegments(ScanReader):
         return result
 
     def _choose(self, paths: list[Path], wanted: set[str]) -> list[Path]:
-        """Return the files of the wanted series; raises BadCaseError unless there is exactly one."""
+        """Return the files of the wanted series; raises BadCaseError unless there is exactly
+        one."""
         # One header per folder is enough: a download has a folder per series.
         folders = {
             parent: list(files) for parent, files in groupby(paths, key=lambda path: path.parent)

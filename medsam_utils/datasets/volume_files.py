@@ -1,4 +1,5 @@
-"""Files of volumes, NIfTI and NRRD: their values, where these lie, and how to cut upright slices."""
+"""Files of volumes, NIfTI and NRRD: their values, where these lie, and how to cut upright
+slices."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ class Volume:
 
 @dataclass(frozen=True)
 class Cut:
-    """How to cut upright slices out of a file's array: which array axis is which, and what to flip."""
+    """How to cut upright slices out of a file's array: which array axis is which, and what to
+    flip."""
 
     slice_axis: int
     row_axis: int
@@ -191,7 +193,8 @@ def check_same_grid(
     shape = image.values.shape
     if mask.values.shape != shape:
         raise BadCaseError(
-            f"the {what} has {mask.values.shape} voxels, its image {shape}: resample it to its image",
+            f"the {what} has {mask.values.shape} voxels, its image {shape}: resample it to its "
+            "image",
             path,
             kind="grid",
         )

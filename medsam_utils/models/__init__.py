@@ -106,8 +106,8 @@ class Model:
         clicks: equally many for each object, none only where a box or logits are given. boxes: int,
         B x 4, (first row, first col, last row, last col), inclusive. logits: float32, B x h x w, a
         candidate of an earlier Prediction for each object. A model with several candidates also
-        takes `multimask`, False for the one mask that it makes of an unambiguous prompt.
-        Raises BadInputError for a kind of prompt that the model does not take (see `refuse_prompts`),
+        takes `multimask`, False for the one mask that it makes of an unambiguous prompt. Raises
+        BadInputError for a kind of prompt that the model does not take (see `refuse_prompts`),
         ValueError if the prompts do not fit together.
         """
         raise NotImplementedError
@@ -239,7 +239,8 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "vit_b"},
         checkpoint=None,
         licence="Apache-2.0",
-        citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) 654",
+        citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) "
+        "654",
         by_hand="download medsam_vit_b.pth as github.com/bowang-lab/MedSAM tells "
         "(it was trained with boxes, so clicks are new to it)",
     ),
@@ -250,7 +251,8 @@ MODELS: dict[str, ModelEntry] = {
         checkpoint=None,
         licence="that of the weights",
         citation=f"Architecture: {_KIRILLOV}",
-        by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H, MobileSAM or "
+        by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H, "
+        "MobileSAM or "
         "sam_small, or a folder with an image encoder and SAM's mask decoder in ONNX",
     ),
     "ritm_small": ModelEntry(
@@ -276,7 +278,8 @@ MODELS: dict[str, ModelEntry] = {
         options={},
         checkpoint=None,
         licence="Apache-2.0 (OpenCV)",
-        citation="Rother, Kolmogorov and Blake, GrabCut, ACM Transactions on Graphics 23 (2004) 309",
+        citation="Rother, Kolmogorov and Blake, GrabCut, ACM Transactions on Graphics 23 (2004) "
+        "309",
     ),
 }
 
@@ -375,5 +378,6 @@ def name_in_rows(name: str, given: Checkpoint | None, dtype: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def load_model_once(name: str, *arguments: Any) -> Model:
-    """As `load_model`, but equal arguments give one object: what an unpickled model is in a worker."""
+    """As `load_model`, but equal arguments give one object: what an unpickled model is in a
+    worker."""
     return load_model(name, *arguments)

@@ -26,7 +26,8 @@ def choose_device(requested: str | None = None) -> torch.device:
         return torch.device(available[0].split(":")[0])
     if requested not in {*available, *(name.split(":")[0] for name in available)}:
         raise BadInputError(
-            f"device {requested!r} is not on this machine: choose {' or '.join(available)}, or leave it empty"
+            f"device {requested!r} is not on this machine: choose {' or '.join(available)}, or "
+            "leave it empty"
         )
     return torch.device(requested)
 

@@ -35,8 +35,9 @@ def find_files(folder: Path) -> tuple[Path, Path]:
         (decoders if "point_coords" in asked else encoders).append(path)
     if len(decoders) != 1 or len(encoders) != 1:
         raise BadInputError(
-            f"{folder} has {len(encoders)} image encoders and {len(decoders)} mask decoders in ONNX: "
-            "give a folder with one of each, the decoder as segment-anything's own script exports it"
+            f"{folder} has {len(encoders)} image encoders and {len(decoders)} mask decoders in "
+            "ONNX: give a folder with one of each, the decoder as segment-anything's own script "
+            "exports it"
         )
     return encoders[0], decoders[0]
 

@@ -62,8 +62,9 @@ def find_architecture(path: Path) -> str:
     nearest = min(differences, key=lambda architecture: len(differences[architecture]))
     raise BadInputError(
         f"{path} fits no SAM of {', '.join(ARCHITECTURES)}: from the nearest, {nearest}, "
-        f"{len(differences[nearest])} of its {len(found)} tensors differ ({differences[nearest][0]}, ...): "
-        "give weights of segment-anything's own modules, not of another library or model"
+        f"{len(differences[nearest])} of its {len(found)} tensors differ "
+        f"({differences[nearest][0]}, ...): give weights of segment-anything's own modules, not of "
+        "another library or model"
     )
 
 
@@ -81,7 +82,8 @@ class SamEmbedding:
 
 
 def _resized(image: np.ndarray, side: int) -> np.ndarray:
-    """Image with its longest side resized, as by SAM's own predictor; a grey image as one channel."""
+    """Image with its longest side resized, as by SAM's own predictor; a grey image as one
+    channel."""
     resize = ResizeLongestSide(side).apply_image
     red, green, blue = cv2.split(image)
     if cv2.norm(red, green, cv2.NORM_INF) or cv2.norm(red, blue, cv2.NORM_INF):
@@ -149,7 +151,8 @@ class Sam(Model):
 
     @property
     def advice(self) -> str:
-        """A number format that is faster on this processor, for SAM's own encoders without a GPU."""
+        """A number format that is faster on this processor, for SAM's own encoders without a
+        GPU."""
         is_slow = self.device.type == "cpu" and self.architecture.startswith("vit")
         if is_slow and self.dtype == torch.float32 and has_fast_bfloat16():
             return 'dtype="bfloat16" encodes faster on this processor, and rounds'
@@ -206,7 +209,8 @@ class Sam(Model):
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> SamEmbedding:
-        """Embed uint8 H x W x 3 RGB: longest side resized with Pillow, as SAM's own predictor does."""
+        """Embed uint8 H x W x 3 RGB: longest side resized with Pillow, as SAM's own predictor
+        does."""
         if self.embeddings:
             stored = self.embeddings.get(self._key(image), lambda: _halves(self._features(image)))
             features = torch.as_tensor(stored, device=self.device).float().sum(dim=0)
@@ -244,7 +248,8 @@ class Sam(Model):
         is_half = self.dtype == torch.float16 or self.embeddings
         if is_half and not (features.abs() <= torch.finfo(torch.float16).max).all():
             raise BadInputError(
-                f"{self.name} overflows on an image: float16 ends at 65504, take bfloat16, keep no embeddings"
+                f"{self.name} overflows on an image: float16 ends at 65504, take bfloat16, keep no "
+                "embeddings"
             )
         return features
 
@@ -292,7 +297,8 @@ class Sam(Model):
         counts = {len(of_object) for of_object in clicks}
         if len(counts) != 1:
             raise ValueError(
-                "the objects of one call need equally many clicks each: call once per number of clicks"
+                "the objects of one call need equally many clicks each: call once per number of "
+                "clicks"
             )
         if counts == {0} and boxes is None and logits is None:
             raise ValueError(

@@ -80,9 +80,9 @@ def examine(dataset: Dataset, sample: int | None = None) -> Report:
                     detail = f"{name} has {area} pixels"
                     findings.append(Finding("tiny objects", case.case_id, detail, (reference,)))
         by_area.append((total, len(by_area), reference))
-        if case.foreground is not None:
+        if case.labelled is not None:
             rest = np.count_nonzero(
-                case.foreground & ~np.logical_or.reduce(list(case.masks.values()))
+                case.labelled & ~np.logical_or.reduce(list(case.masks.values()))
             )
             if rest and dataset.other_labels is None:
                 detail = f"{rest} labelled pixels belong to no class"

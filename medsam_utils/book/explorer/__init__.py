@@ -23,7 +23,7 @@ from ...datasets import DATASETS, Dataset
 from ...datasets.unlabelled import Unlabelled
 from ...evaluate import under
 from ...models import Model
-from ...simulation import replay, turns
+from ...simulation import replay, simulate_clicks
 from ...statistics import at_percentiles
 from .in_page import write_files
 from .run_lengths import run_lengths
@@ -196,7 +196,9 @@ def _simulated_cases(
     embeddings = {name: model.encode(case.image) for name, model in models.items()}
     answers: dict[str, dict[str, list]] = {dataset.tasks[name]: {} for name in masks}
     for name, model in models.items():
-        for n, target in turns(case, dataset.tasks, model, protocol, clicks, embeddings[name]):
+        for n, target in simulate_clicks(
+            case, dataset.tasks, model, protocol, clicks, embeddings[name]
+        ):
             step = _step(
                 target.record(n), target.prediction.mask()[:: _every(case), :: _every(case)]
             )

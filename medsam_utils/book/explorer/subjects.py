@@ -92,8 +92,8 @@ class Subjects:
         """Where a case is read from; raises BadInputError if it is not here."""
         if title not in self._datasets or case not in self._datasets[title]:
             raise BadInputError(
-                f"{case!r} of {title!r} is not among what is open ({', '.join(self._datasets)}): open the "
-                "explorer with the images that were annotated"
+                f"{case!r} of {title!r} is not among what is open ({', '.join(self._datasets)}): "
+                "open the explorer with the images that were annotated"
             )
         return self._datasets[title], self._datasets[title][case]
 

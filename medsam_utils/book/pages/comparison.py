@@ -23,7 +23,7 @@ STUDY = ["SAM", "RITM"]
 def answer(rows: pd.DataFrame) -> HTML:
     """Who is ahead on how many tasks, in the study and in this run, with one click and with the
     last."""
-    study = published.iou_by_click().rename(columns={"method": "model"})
+    study = published.click_table().rename(columns={"method": "model"})
     parts = [f"In the study {_ahead(study, *STUDY)} (published)"] if len(study) else []
     means = figures.apart(mean_curves(rows))
     for level, of_level in means.groupby("level", sort=False):
@@ -55,7 +55,7 @@ def _ahead(means: pd.DataFrame, first: str, second: str) -> str:
 
 def _both(rows: pd.DataFrame) -> pd.DataFrame:
     """The study's mean curves, and this run's."""
-    study = published.iou_by_click().rename(columns={"method": "model"}).assign(level="published")
+    study = published.click_table().rename(columns={"method": "model"}).assign(level="published")
     return pd.concat([study, figures.apart(mean_curves(rows))])
 
 
@@ -108,7 +108,7 @@ def average(rows: pd.DataFrame) -> HTML:
 def other_tasks(rows: pd.DataFrame) -> HTML:
     """The study's curves of the tasks that this run does not have, which complete its figure 4."""
     here = set(rows["task"])
-    tasks = [task for task in published.iou_by_click()["task"].unique() if task not in here]
+    tasks = [task for task in published.click_table()["task"].unique() if task not in here]
     return HTML(figures.row([figures.study_curves(task) for task in tasks]))
 
 

@@ -28,8 +28,8 @@ def answer(rows: pd.DataFrame) -> HTML:
         parts.append(
             f"<strong>{escape(error.model)}</strong> predicts its IoU with a mean error of "
             f"<strong>{error.error:.2f}</strong>, {abs(error.bias):.2f} too "
-            f"{'high' if error.bias > 0 else 'low'} on average; with one click the mask that it is most sure "
-            f"of has a mean IoU of <strong>{chosen:.2f}</strong>, and its best one of "
+            f"{'high' if error.bias > 0 else 'low'} on average; with one click the mask that it is "
+            f"most sure of has a mean IoU of <strong>{chosen:.2f}</strong>, and its best one of "
             f"<strong>{best:.2f}</strong> ({LEVELS[error.level]})"
         )
     return sentence(*parts or ["No model here predicts an IoU"])

@@ -40,7 +40,7 @@ def side_by_side(runs: Runs) -> HTML:
     for name, dataset in runs.datasets.items():
         for class_name, task in dataset.tasks.items():
             of_models = []
-            for model, rows in runs.of(name).items():
+            for model, rows in runs.dataset_rows(name).items():
                 of_task, pictures = rows[rows["task"] == task], []
                 for percentile, (case_id, value) in at_percentiles(of_task).items():
                     of_object = of_task[of_task["case_id"] == case_id]

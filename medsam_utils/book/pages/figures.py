@@ -19,7 +19,7 @@ from ...clicks import Click
 from ...datasets import DATASETS, Dataset
 from ...metrics import iou
 from ...models import Model
-from ...simulation import replay
+from ...simulation import replay, stored_clicks
 from ...statistics import FEWEST, at_percentiles, mean_curves
 
 SILVER = "measured, masks made by a model"
@@ -85,12 +85,12 @@ def _task_curves(task: str, means: pd.DataFrame) -> list[str]:
     finding = f"Mean IoU at one click to {means['click'].max()}: {ends_at}; {bands}"
     kind = "Line plot of mean IoU against clicks"
     shown = [panel(drawing, axes, f"{task} · {level_text(level, [task])}", kind, finding)]
-    return shown + ([study_curves(task, BESIDE[level])] if len(published.of_task(task)) else [])
+    return shown + ([study_curves(task, BESIDE[level])] if len(published.task_curves(task)) else [])
 
 
 def study_curves(task: str, note: str = "") -> str:
     """The study's curves of one of its tasks; note: what the caption adds."""
-    study = published.of_task(task)
+    study = published.task_curves(task)
     drawing, axes = plots.new_figure(3.6, 2.8)
     plots.published_curves(axes, study)
     axes.set_title(f"{task} · published", loc="left", fontsize=10)
@@ -218,9 +218,8 @@ def example(
     `plots.example`."""
     first = of_object[of_object["click"] == 1].iloc[0]
     prediction = replay(case, model, of_object, click=1)
-    click = Click(*first[["row", "col", "positive", "distance", "ties"]])
     drawing, axes = plots.new_picture(case.image)
-    plots.example(axes, case.image, truth, prediction, [click], side=side)
+    plots.example(axes, case.image, truth, prediction, stored_clicks(of_object, 1), side=side)
     return plots.svg(
         drawing,
         f"{title}: IoU {first['iou']:.2f}; image with true contour, predicted contour and first click.",

@@ -11,7 +11,7 @@ from IPython.display import HTML
 from ... import plots, published
 from ...comparison import paired_differences
 from ...datasets import Dataset
-from ...statistics import interval, iou_by_click, patients_of
+from ...statistics import interval, iou_by_click, patient_ids
 from . import figures
 from .figures import LEVELS
 from .runs import Runs
@@ -79,7 +79,7 @@ def summary(paper: Runs, foreground: Runs) -> pd.DataFrame:
         patients = (
             final.index.get_level_values("task").str.split(":").str[0]
             + "/"
-            + patients_of(differences)
+            + patient_ids(differences)
         )
         low, high = interval(final.to_numpy()[:, None], patients.to_numpy(), within=(-1, 1))[:, 0]
         line = {"model": model, "level": marked["level"].iloc[0], "tasks": marked["task"].nunique()}
@@ -157,7 +157,7 @@ def curves(paper: Runs, foreground: Runs) -> HTML:
         level = LEVELS[rows["level"].iloc[0]]
         title = f"{model}, {rows['task'].nunique()} tasks · {level}"
         panels.append(_mean_panel(pd.concat(lines), title, "positive inside: "))
-    study = published.iou_by_click()
+    study = published.click_table()
     kinds = np.where(study["task"].isin(MULTI_CLASS), "10 multi-class tasks", "18 binary tasks")
     for method, of_method in study.assign(line=kinds).groupby("method", sort=False):
         mean = of_method.groupby(["line", "click"], as_index=False)["iou"].mean()

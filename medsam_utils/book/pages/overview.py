@@ -75,7 +75,7 @@ def curves(rows: pd.DataFrame) -> HTML:
     their own."""
     means = mean_curves(rows)
     tasks = list(means["task"].unique())
-    study = published.iou_by_click().rename(columns={"method": "model"}).assign(level="published")
+    study = published.click_table().rename(columns={"method": "model"}).assign(level="published")
     both = pd.concat([means, study[study["task"].isin(tasks)]])
 
     def draw(axes: Axes, of_model: pd.DataFrame) -> str:

@@ -197,7 +197,7 @@ def results_table(rows: pd.DataFrame) -> HTML:
         f"{n:.1f} ({m:.0%})" for n, m in zip(table.pop("NoC@80"), missed, strict=True)
     ]
     for task in table["task"].unique():
-        for method, curve in published.of_task(task).groupby("method", sort=False):
+        for method, curve in published.task_curves(task).groupby("method", sort=False):
             values = {
                 f"IoU@{click}": iou for click, iou in zip(curve["click"], curve["iou"], strict=True)
             }

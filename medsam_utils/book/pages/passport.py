@@ -6,7 +6,7 @@ from html import escape
 
 from IPython.display import HTML
 
-from ...datasets import FOREGROUND, Dataset
+from ...datasets import ANY_VALUE, Dataset
 from ...datasets.sources import ARCHIVES, HOW, PACKAGES
 from .page import details
 
@@ -43,7 +43,7 @@ def passport(dataset: Dataset) -> HTML:
 def _labels(dataset: Dataset) -> list[str]:
     """Each class with the label values that mean it."""
     return [
-        f"{name} ({', '.join(map(str, labels)) if labels != FOREGROUND else 'what the mask marks'})"
+        f"{name} ({', '.join(map(str, labels)) if labels != ANY_VALUE else 'what the mask marks'})"
         for name, labels in dataset.classes.items()
     ]
 

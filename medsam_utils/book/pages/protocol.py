@@ -34,5 +34,6 @@ def table(presets: Mapping[str, Protocol]) -> HTML:
         meaning = escape(" ".join(meanings[field.name].split()))
         lines.append(f"<tr{mark}><th><code>{field.name}</code></th>{cells}<td>{meaning}</td></tr>")
     head = "".join(f"<th>{escape(name)}</th>" for name in ("field", *presets, "meaning"))
-    text = f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    body = f"<tbody>{''.join(lines)}</tbody>"
+    text = f'<table class="table"><thead><tr>{head}</tr></thead>{body}</table>'
     return scrolling(text, "medsam-words")

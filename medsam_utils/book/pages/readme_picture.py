@@ -17,7 +17,7 @@ from ... import plots
 from ...clicks import Protocol
 from ...datasets import load_dataset
 from ...models import load_model
-from ...simulation import turns
+from ...simulation import simulate_clicks
 
 CASE, OBJECT, CLICKS = "ct_torso_z036", "spleen", (1, 3, 5, 9)
 BODY = slice(84, 462), slice(46, 472)  # rows and columns of the slice that are shown
@@ -36,7 +36,7 @@ def draw() -> Figure:
     rows, cols = BODY
     figure = Figure(figsize=(10, 2.5), layout="compressed")
     panels = iter(figure.subplots(1, len(CLICKS)))
-    for n, target in turns(case, dataset.tasks, model, RULE, max(CLICKS)):
+    for n, target in simulate_clicks(case, dataset.tasks, model, RULE, max(CLICKS)):
         clicks += [target.click] if target.click else []
         if n not in CLICKS:
             continue

@@ -9,8 +9,7 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 
 from ... import plots
-from ...clicks import Click
-from ...simulation import replay
+from ...simulation import replay, stored_clicks
 from ...statistics import GROUP, iou_by_click, mean_curves
 from . import figures, page
 from .figures import LEVELS
@@ -153,11 +152,7 @@ def examples(runs: Runs, model: str) -> HTML:
 
 def _after(case, class_name: str, model, rows: pd.DataFrame, click: int) -> str:
     """One object with the mask after a click, and the clicks up to it."""
-    made = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
-    clicks = [
-        Click(*values)
-        for values in made[["row", "col", "positive", "distance", "ties"]].itertuples(index=False)
-    ]
+    clicks = stored_clicks(rows, click)
     value = rows.loc[rows["click"] == click, "iou"].iloc[0]
     drawing, axes = plots.new_picture(case.image)
     mask = replay(case, model, rows, click)

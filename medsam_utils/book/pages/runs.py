@@ -43,7 +43,7 @@ class Runs:
         """All rows in one table."""
         return together(self.tables)
 
-    def of(self, dataset: str) -> dict[str, pd.DataFrame]:
+    def dataset_rows(self, dataset: str) -> dict[str, pd.DataFrame]:
         """Tables of one dataset by the model's name."""
         return {model: rows for (name, model), rows in self.tables.items() if name == dataset}
 
@@ -246,7 +246,7 @@ def answers(
                     model = load_model("sam_small", device=usable)
                     runs.add(model, answer(subject, model, protocol))
                     notes.append("sam_small stands in for it.")
-        if not runs.of(subject.name):
+        if not runs.dataset_rows(subject.name):
             for name in stand_ins:
                 model = load_model(name, device=usable)
                 runs.add(model, answer(subject, model, protocol))

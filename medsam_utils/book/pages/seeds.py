@@ -26,11 +26,11 @@ def answer(spread: pd.DataFrame) -> HTML:
         objects = of_model["objects"].sum()
         share = (of_model["tied"] * of_model["objects"]).sum() / objects
         items.append(
-            f"<li><strong>{escape(model)}</strong> ({LEVELS[level]}): {share:.0%} of {objects} objects had a "
-            "choice at some click. Between seeds the IoU of an object has a standard deviation of "
-            f"<strong>{of_model['object_sd'].mean():.3f}</strong>; the mean of a task moves by "
-            f"<strong>{reach.mean():.3f}</strong> on average, by {reach.max():.3f} at most "
-            f"({escape(of_model.loc[reach.idxmax(), 'task'])}).</li>"
+            f"<li><strong>{escape(model)}</strong> ({LEVELS[level]}): {share:.0%} of {objects} "
+            "objects had a choice at some click. Between seeds the IoU of an object has a standard "
+            f"deviation of <strong>{of_model['object_sd'].mean():.3f}</strong>; the mean of a task "
+            f"moves by <strong>{reach.mean():.3f}</strong> on average, by {reach.max():.3f} at "
+            f"most ({escape(of_model.loc[reach.idxmax(), 'task'])}).</li>"
         )
     return HTML(f"<ul>{''.join(items)}</ul>")
 

@@ -32,10 +32,11 @@ def answer(folder: str | Path) -> HTML:
     least, most = (table.loc[i] for i in (faster.idxmin(), faster.idxmax()))
     text = (
         f"With <code>sam_small</code>, nine clicks and one thread, the loop of this book is "
-        f"<strong>{faster.min():.1f}</strong> ({_case(least)}) to <strong>{faster.max():.0f}</strong> "
-        f"({_case(most)}) times as fast as the released one, and costs <strong>{model.min():.2f}</strong> to "
-        f"<strong>{model.max():.2f}</strong> times what the model alone costs in segment-anything's own code "
-        "(processor time, measured as below)."
+        f"<strong>{faster.min():.1f}</strong> ({_case(least)}) to "
+        f"<strong>{faster.max():.0f}</strong> ({_case(most)}) times as fast as the released one, "
+        f"and costs <strong>{model.min():.2f}</strong> to <strong>{model.max():.2f}</strong> times "
+        "what the model alone costs in segment-anything's own code (processor time, measured as "
+        "below)."
     )
     return HTML(f'<p class="medsam-answer">{text}</p>')
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from ... import plots
 from ...clicks import PAPER, RELEASED_CODE, Protocol
-from ...comparison import CHANGE, against
+from ...comparison import CHANGE, compare_ways
 from ...statistics import by_object
 from . import figures, page
 from .figures import LEVELS
@@ -70,7 +70,9 @@ def together(runs: dict[str, Runs], clicks: tuple[int, ...] = (1, 3, 9)) -> pd.D
     """IoU under every switch minus IoU under "paper", as `comparison.against` has it; runs: by
     name."""
     objects = [by_object(run.rows, clicks).assign(switch=name) for name, run in runs.items()]
-    table = against(pd.concat(objects), "paper", ["task", "model", "level", "click"], way="switch")
+    table = compare_ways(
+        pd.concat(objects), "paper", ["task", "model", "level", "click"], way="switch"
+    )
     return table[table["switch"] != "paper"]
 
 

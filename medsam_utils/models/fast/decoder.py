@@ -141,7 +141,8 @@ class Decoder:
         return self._masks(tokens, kernels.transpose(0, 1)), predicted_iou
 
     def _prompts(self, points: Tensor, labels: Tensor, boxes: Tensor | None) -> Tensor:
-        """Tokens B x T x C: for the answers, of the points, and of a box or SAM's filler for none."""
+        """Tokens B x T x C: for the answers, of the points, and of a box or SAM's filler for
+        none."""
         size, count = labels.shape
         parts = [self.outputs.expand(size, -1, -1)]
         if boxes is not None:
