@@ -11,10 +11,10 @@ RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODE
 # Relative paths hold: the notebook's kernel runs in this folder.
 EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r compute device=$(DEVICE))
 
-.PHONY: help book pdf chapter explore fetch doctor test browser check bench phantoms lock clean
+.PHONY: help book pdf chapter explore fetch doctor test test-fast browser check hooks bench phantoms lock clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
 book: $(READY)  ## run the notebooks of runs.yml and render the book (DATA=, MODELS=, DEVICE=, JOBS=)
 	$(BIN)/python -m medsam_utils.book.render $(RENDER_OPTIONS)
@@ -47,12 +47,20 @@ doctor: $(READY)  ## what is odd about a dataset, NAME=, or your own FOLDER=; wr
 test: $(READY)  ## all tests but those in the browser
 	$(BIN)/python -m pytest --numprocesses auto --ignore tests/browser
 
+test-fast: $(READY)  ## the tests without those marked slow
+	$(BIN)/python -m pytest --numprocesses auto --ignore tests/browser -m "not slow"
+
 browser: $(READY)  ## tests of the built pages in Chromium (after `make book`)
 	$(BIN)/python -m pytest tests/browser --numprocesses auto --dist loadscope
 
-check: $(READY)  ## style of the code
+check: $(READY)  ## style of the code, types of the core, lint of the JavaScript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python lint
+
+hooks: $(READY)  ## let git run the quick checks before each commit
+	$(BIN)/pre-commit install
 
 bench: $(READY)  ## measure: medians and ratios of interleaved runs
 	$(BIN)/python benchmarks/loop.py

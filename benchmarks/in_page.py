@@ -48,7 +48,8 @@ CLICKS = """async ([name, clicks]) => {
     const start = performance.now();
     try { return await run.apply(this, given); } finally { network += performance.now() - start; }
   };
-  explorer.on("change:answers", () => explorer.get("answers").some((answer) => answer.waiting) || done());
+  explorer.on("change:answers",
+    () => explorer.get("answers").some((answer) => answer.waiting) || done());
   const times = [];
   for (const given of clicks) {
     network = 0;
@@ -184,7 +185,8 @@ def main() -> None:
                     facts | line
                     for line in measure(browser, address, sides, options.clicks, feedback)
                 ]
-        title = f"An own click in a page, Chromium {browser.version.split('.')[0]}, WebAssembly on one thread"
+        version = browser.version.split(".")[0]
+        title = f"An own click in a page, Chromium {version}, WebAssembly on one thread"
         browser.close()
     write("in_page", title, pd.DataFrame(lines))
 

@@ -50,7 +50,8 @@ CLICKS = """async ([dataset, clicks]) => {
 }"""
 # Each drawing of the picture begins with an empty canvas.
 WATCH = """() => {
-  const prototype = CanvasRenderingContext2D.prototype, clear = (window.clear ??= prototype.clearRect);
+  const prototype = CanvasRenderingContext2D.prototype;
+  const clear = (window.clear ??= prototype.clearRect);
   window.drawn = [];
   prototype.clearRect = function (...given) {
     window.drawn.push(performance.now());

@@ -1,20 +1,24 @@
 """What the evaluation costs beside the released code's loop, a plain loop and the model alone.
 
 Interleaved in one run, each loop in a process of its own and on one thread, medians of processor
-time; quote the ratios, not the times:
+time; and on the clock, `evaluate` as it is by default against the released code's loop with all
+threads. Quote the ratios, not the times:
 
     python benchmarks/loop.py [--sizes 256x256 2048x2500] [--objects 1 2 6] [--clicks 1 3 9]
-    [--repeats 3]
+    [--repeats 3] [--clock sam_small mobile_sam]
 
 The tables are printed, and written to benchmarks/measured as Markdown and CSV.
 """
 
 import argparse
+import os
 import statistics
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,7 +28,7 @@ from report import write
 from segment_anything import SamPredictor
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from medsam_utils import PAPER, load_model, next_click
+from medsam_utils import PAPER, evaluate, load_folder, load_model, next_click
 from medsam_utils.case import Case
 from medsam_utils.clicks import click_rng
 from medsam_utils.models import Model
@@ -45,6 +49,21 @@ def ellipses(rows: int, cols: int, objects: int) -> Case:
         image += 60 * mask
     rgb = np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
     return Case("bench", f"{rows} x {cols}", "none", None, rgb, masks)
+
+
+def write_images(root: Path, case: Case, count: int) -> Path:
+    """Write a folder of so many images of a case's objects, each with noise of its own."""
+    labels = np.zeros(case.image.shape[:2], np.uint8)
+    for value, mask in enumerate(case.masks.values(), start=1):
+        labels[mask] = value
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    for i in range(count):
+        noise = np.random.default_rng(i).integers(-9, 10, labels.shape)
+        image = (case.image[..., 0] + noise).clip(0, 255).astype(np.uint8)
+        cv2.imwrite(str(root / "images" / f"{i:04}.png"), image)
+        cv2.imwrite(str(root / "masks" / f"{i:04}.png"), labels)
+    return root
 
 
 def released(model: Model, case: Case, clicks: int) -> None:
@@ -174,6 +193,47 @@ def compare(
     }
 
 
+def on_the_clock(name: str, shape: tuple[int, int], cases: int, repeats: int) -> dict[str, object]:
+    """Median wall seconds of one run, two objects and nine clicks, from image files to rows.
+
+    Raises ValueError if the default run and the one in this process alone give other bytes.
+    """
+    model = load_model(name, device="cpu")
+    reference = load_model(name, device="cpu", exact=True)
+    for one in (model, reference):
+        one.load()
+    times: dict[str, list[float]] = {"released": [], "default": [], "this process": []}
+    contents, words = set(), ""
+    with tempfile.TemporaryDirectory() as folder:
+        root = write_images(Path(folder, "bench"), ellipses(*shape, 2), cases)
+        dataset = load_folder(root, name="bench")
+        for _ in range(repeats):
+            torch.set_num_threads(os.cpu_count() or 1)
+            start = time.perf_counter()
+            for case in dataset.list().references:
+                released(reference, dataset.load(case), 9)
+            times["released"].append(time.perf_counter() - start)
+            for way, executor in (("default", "auto"), ("this process", None)):
+                start = time.perf_counter()
+                rows = evaluate(dataset, model, executor=executor)
+                times[way].append(time.perf_counter() - start)
+                words = rows.attrs["record"]["computed_on"] if executor else words
+                rows.attrs = {}  # the record of the run, which tells when
+                contents.add(rows.to_parquet())
+    if len(contents) > 1:
+        raise ValueError(f"{len(contents)} different tables of rows from the same run")
+    median = {way: statistics.median(values) for way, values in times.items()}
+    return {
+        "model": name,
+        "image": f"{shape[0]} x {shape[1]}",
+        "cases": cases,
+        "default is": words,
+        **{f"{way}, s": round(value, 2) for way, value in median.items()},
+        "released / default": round(median["released"] / median["default"], 1),
+        "released / this process": round(median["released"] / median["this process"], 1),
+    }
+
+
 def size(text: str) -> tuple[int, int]:
     rows, cols = text.split("x")
     return int(rows), int(cols)
@@ -187,7 +247,16 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, nargs="+", default=[1, 3, 9, 20])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model", default="sam_small")
+    parser.add_argument("--clock", nargs="*", default=["sam_small", "mobile_sam"])
     options = parser.parse_args()
+    clock = [
+        on_the_clock(name, shape, 16 if name == "sam_small" else 6, options.repeats)
+        for name in options.clock
+        for shape in ((512, 512), (1024, 1024))
+    ]
+    if clock:
+        title = "On the clock, two objects, nine clicks, released loop with all threads"
+        write("loop_on_the_clock", title, pd.DataFrame(clock))
     with ExitStack() as stack:
         processes = {
             name: stack.enter_context(

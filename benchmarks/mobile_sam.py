@@ -1,4 +1,5 @@
-"""What mobile_sam costs: an image encoded in torch, in onnxruntime and by SamPredictor, and a click.
+"""What mobile_sam costs: an image encoded in torch, in onnxruntime and by SamPredictor, and a
+click.
 
 Interleaved in one process for each number of threads, medians of wall time; the peak of memory in
 processes of their own:

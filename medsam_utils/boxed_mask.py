@@ -17,7 +17,7 @@ class BoxedMask:
     inside: uint8 h x w, 0 or 1. row, col: of the box's first pixel. shape: the image's (rows,
     cols). Outside the box nothing is foreground; within it there may be empty margins.
 
-    >>> square = BoxedMask.of(np.pad(np.ones((2, 2), bool), 3))
+    >>> square = BoxedMask.from_mask(np.pad(np.ones((2, 2), bool), 3))
     >>> (square.row, square.col, square.inside.shape, square.shape, square.area)
     (3, 3, (2, 2), (8, 8), 4)
     """
@@ -28,7 +28,7 @@ class BoxedMask:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, mask: np.ndarray | BoxedMask) -> BoxedMask:
+    def from_mask(cls, mask: np.ndarray | BoxedMask) -> BoxedMask:
         """Smallest box round a bool mask H x W; a boxed mask stays as it is."""
         if isinstance(mask, BoxedMask):
             return mask

@@ -1,12 +1,26 @@
-"""Case: what every reader yields and every model eats."""
+"""Case: one image with its objects, as every reader returns it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+KINDS = {
+    "pairs": "an image without a mask, or a mask without an image",
+    "unreadable": "a file that cannot be read",
+    "format": "a file that holds something else than one image or volume",
+    "series": "the files of a series do not make one volume",
+    "grid": "mask and image lie on different grids",
+    "mask": "a mask whose values cannot be used",
+    "labels": "label values that the dataset does not declare",
+    "no object": "no object to click on",
+    "known": "the annotation is known to be wrong",
+}
+"""Kinds of reasons why a case is left out, and what each means."""
 
 
 class BadInputError(ValueError):
@@ -14,7 +28,27 @@ class BadInputError(ValueError):
 
 
 class BadCaseError(BadInputError):
-    """One case that cannot be used; an evaluation leaves it out, counts it and lists it."""
+    """One case that cannot be used; an evaluation leaves it out, counts it and lists it.
+
+    fact: what is wrong and what helps. path: the file that it is true of, None if there is none.
+    kind: one of KINDS. The message is path and fact.
+    """
+
+    def __init__(self, fact: str, path: Path | str | None = None, kind: str = "format") -> None:
+        super().__init__(f"{path}: {fact}" if path else fact)
+        self.fact, self.path, self.kind = fact, path, kind
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> BadInputError:
+    """Return the error for a name that nothing has, with the nearest known name.
+
+    >>> print(unknown_name("model", "sam_smal", ["grabcut", "sam_small"]))
+    model 'sam_smal' is unknown: did you mean 'sam_small'? Known: grabcut, sam_small
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return BadInputError(f"{what} {name!r} is unknown:{hint} Known: {', '.join(known[:100])}")
 
 
 @dataclass(frozen=True, order=True)
@@ -36,22 +70,32 @@ class CaseReference:
         self,
         image: np.ndarray,
         masks: dict[str, np.ndarray],
-        foreground: np.ndarray | None,
+        labelled: np.ndarray | None,
         spacing: tuple[float, float] | None,
     ) -> Case:
         """Return the case of what was read, see `Case`."""
         source = (*self.images, *self.masks)
         ids = self.dataset, self.case_id, self.patient_id, self.slice_index
-        return Case(*ids, image, masks, foreground, spacing, source)
+        return Case(*ids, image, masks, labelled, spacing, source)
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A case left out of the rows, and why; it is reported on the page."""
+    """A case left out of the rows, and why; it is reported on the page.
+
+    kind: one of KINDS. path: the file, below the dataset's folder. fact: what is wrong with it, and
+    what helps; equal for all files of which the same is true.
+    """
 
     case_id: str
-    reason: str
+    kind: str
     path: str
+    fact: str
+
+    @property
+    def reason(self) -> str:
+        """Return path and fact as one sentence."""
+        return f"{self.path}: {self.fact}"
 
 
 @dataclass(frozen=True)
@@ -59,9 +103,9 @@ class Case:
     """One image with its objects.
 
     image: uint8, H x W x 3, upright, axis order (row, col). masks: class name -> bool, H x W.
-    Classes may overlap; a class absent from the image is all False. foreground: bool, H x W, every
-    labelled pixel of any class, or None where each class was
-        annotated by itself (used only by the released code's label rule, `Protocol.label`).
+    Classes may overlap; a class absent from the image is all False. labelled: bool, H x W, every
+    pixel of any class, or None where each class was annotated by itself (used only by the released
+    code's label rule, `Protocol.label`).
     spacing: (row, col) in mm, or None if the file does not tell.
     source: the files that it was read from.
     """
@@ -72,7 +116,7 @@ class Case:
     slice_index: int | None
     image: np.ndarray
     masks: Mapping[str, np.ndarray]
-    foreground: np.ndarray | None = None
+    labelled: np.ndarray | None = None
     spacing: tuple[float, float] | None = None
     source: tuple[Path, ...] = ()
 
@@ -83,11 +127,14 @@ class Case:
         """
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             raise BadCaseError(
-                f"{self.case_id}: image is {self.image.dtype} {self.image.shape}, expected uint8 H x W x 3"
+                f"image is {self.image.dtype} {self.image.shape}, expected uint8 H x W x 3",
+                self.case_id,
             )
         for name, mask in self.masks.items():
             if mask.dtype != bool or mask.shape != self.image.shape[:2]:
                 raise BadCaseError(
-                    f"{self.case_id}: mask {name!r} is {mask.dtype} {mask.shape}, "
-                    f"the image is {self.image.shape[:2]}: export both on the same grid"
+                    f"mask {name!r} is {mask.dtype} {mask.shape}, "
+                    f"the image is {self.image.shape[:2]}: export both on the same grid",
+                    self.case_id,
+                    kind="grid",
                 )

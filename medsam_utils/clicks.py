@@ -69,12 +69,13 @@ class Protocol:
         >>> SAM_ADVICE.mask_choice_at(1), SAM_ADVICE.mask_choice_at(2)
         ('most_confident', 'single')
         """
-        later = n > 1 and self.later_mask_choice != "same"
-        return self.later_mask_choice if later else self.mask_choice
+        if n > 1 and self.later_mask_choice != "same":
+            return self.later_mask_choice
+        return self.mask_choice
 
     @property
     def name(self) -> str:
-        """`paper`, `released-code`, `sam-advice`, or what differs from `paper`.
+        """Return `paper`, `released-code`, `sam-advice`, or what differs from `paper`.
 
         >>> Protocol().name, Protocol(ties="first", seed=3).name
         ('paper', 'paper, ties=first, seed=3')
@@ -100,7 +101,7 @@ class Protocol:
         """
         if name in PROTOCOLS:
             return PROTOCOLS[name]
-        defaults = {field.name: field.default for field in fields(cls)}
+        defaults: dict[str, Any] = {field.name: field.default for field in fields(cls)}
         values: dict[str, Any] = {}
         start, *parts = name.split(", ")
         for part in parts:
@@ -118,6 +119,7 @@ class Protocol:
 
 
 PAPER = Protocol()
+"""Algorithm 1 as written."""
 RELEASED_CODE = Protocol(
     label="foreground",
     mask_choice="first",
@@ -126,6 +128,7 @@ RELEASED_CODE = Protocol(
     intensity="max",
     mask_threshold=255,
 )
+"""As the authors' released evaluation code does it."""
 SAM_ADVICE = Protocol(later_mask_choice="single", feedback=True)
 """As SAM's authors advise: of three masks after one click, then the single one, the last fed back."""
 PROTOCOLS = {"paper": PAPER, "released-code": RELEASED_CODE, "sam-advice": SAM_ADVICE}
@@ -167,13 +170,12 @@ def next_click(
     prediction: np.ndarray | BoxedMask | None,
     protocol: Protocol,
     rng: np.random.Generator,
-    foreground: np.ndarray | None = None,
+    labelled: np.ndarray | None = None,
 ) -> Click | None:
-    """Click the pixel of the error region that is farthest from the region's boundary (Algorithm
-    1).
+    """Return the click that is farthest from the boundary of the error region (Algorithm 1).
 
     truth: bool H x W, or boxed, this object. prediction: the same, or None before the first click,
-    when the error region is the object itself. foreground: bool H x W, any object of the image,
+    when the error region is the object itself. labelled: bool H x W, any object of the image,
     read only by the released code's label rule; None means the truth. The image's edge counts as
     boundary. Returns None where nothing is wrong any more and the protocol stops there. Raises
     ValueError for an empty truth without a prediction: there is nothing to click on.
@@ -184,12 +186,12 @@ def next_click(
     >>> next_click(truth, truth, PAPER, np.random.default_rng(0)) is None
     True
     """
-    truth = BoxedMask.of(truth)
+    truth = BoxedMask.from_mask(truth)
     if prediction is None and not truth.area:
         raise ValueError(
             "an empty object has no first click: leave it out, as Protocol.min_object_pixels does"
         )
-    error = (truth if prediction is None else truth ^ BoxedMask.of(prediction)).trimmed()
+    error = (truth if prediction is None else truth ^ BoxedMask.from_mask(prediction)).trimmed()
 
     if error.area:
         distance, pixels = farthest(error.inside, exact=protocol.distance == "exact")
@@ -202,15 +204,17 @@ def next_click(
         row, col = (int(rng.integers(n)) for n in error.shape)
         distance, ties = 0.0, error.shape[0] * error.shape[1]
 
-    by_object = protocol.label == "object" or foreground is None
-    positive = (row, col) in truth if by_object else bool(foreground[row, col])
+    if protocol.label == "object" or labelled is None:
+        positive = (row, col) in truth
+    else:
+        positive = bool(labelled[row, col])
     return Click(row, col, positive, distance, ties)
 
 
 def click_rng(
     protocol: Protocol, dataset: str, case_id: str, task: str, click: int
 ) -> np.random.Generator:
-    """Generator of one click, the same in any order of cases and on any worker.
+    """Return the random generator of one click, the same in any order of cases and on any worker.
 
     >>> a, b = (click_rng(PAPER, "us_breast", "benign (1)", "US-Breast", 1) for _ in range(2))
     >>> int(a.integers(10**9)) == int(b.integers(10**9))

@@ -18,11 +18,11 @@ from .statistics import (
     clustered_means,
     iou_by_click,
     means,
-    patients_of,
+    patient_ids,
 )
 
 CHANGE = ["difference", "difference low", "difference high"]
-"""Columns of `against`: a mean paired difference and its 95 % interval."""
+"""Columns of `compare_ways`: a mean paired difference and its 95 % interval."""
 
 
 def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -59,13 +59,13 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
         ).reset_index()
         part = means(differences, ["task", "level", "click"], "difference", within=(-1, 1))
         parts.append(
-            part.assign(p=sign_flip_test(table.groupby(patients_of(table)).sum().to_numpy()))
+            part.assign(p=sign_flip_test(table.groupby(patient_ids(table)).sum().to_numpy()))
         )
     result = pd.concat(parts, ignore_index=True)
     return result.assign(p_holm=holm(result["p"].to_numpy()))
 
 
-def against(
+def compare_ways(
     table: pd.DataFrame, base: str, by: Sequence[str], way: str = "way", value: str = "iou"
 ) -> pd.DataFrame:
     """Mean of every way with its interval, and its mean paired difference to the way `base` with
@@ -94,15 +94,15 @@ def run_differences(
     """Return the mean paired difference of IoU between every run and the run `base`.
 
     runs: rows by the name of the run, which differ in one thing such as the protocol. way: the
-    column that names the run. clicks: after which, None for all. Columns: those of `against` by
-    task, model, level and click; the lines of the base itself are left out.
+    column that names the run. clicks: after which, None for all. Columns: those of `compare_ways`
+    by task, model, level and click; the lines of the base itself are left out.
     """
     objects = [by_object(rows, clicks).assign(**{way: name}) for name, rows in runs.items()]
-    table = against(pd.concat(objects), base, [*GROUP, "click"], way)
+    table = compare_ways(pd.concat(objects), base, [*GROUP, "click"], way)
     return table[table[way] != base]
 
 
-def scores(
+def score_masks(
     dataset: Dataset, cases: Sequence[Case], ways: Mapping[str, Sequence[Mapping[str, np.ndarray]]]
 ) -> pd.DataFrame:
     """Rows of masks that no one prompted: one per way, case and class that is in the image.
@@ -183,7 +183,7 @@ def crossings(first: pd.DataFrame, second: pd.DataFrame, repeats: int = 1000) ->
     for (task, level), table in paired_differences(first, second).groupby(
         ["task", "level"], sort=False
     ):
-        patients = patients_of(table)
+        patients = patient_ids(table)
         mean = table.mean().to_numpy()
         turn = -1 if mean[0] > 0 else 1
         clicks = overtaken_at(turn * clustered_means(table.to_numpy(), patients, repeats))

@@ -33,7 +33,8 @@ def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]
     if not exact or region.size < LARGE:
         return _of_box(region, exact)
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    largest, deepest = 0.0, []
+    largest = 0.0
+    deepest: list[np.ndarray] = []
     for col, row, width, height in sorted(
         map(cv2.boundingRect, outlines), key=lambda box: -min(box[2:])
     ):

@@ -108,14 +108,16 @@ class Resuming:
 
     @property
     def _validator(self) -> Path:
-        """File that holds what the server called this version of the content: its ETag or its date."""
+        """File that holds what the server called this version of the content: its ETag or its
+        date."""
         return self.part.with_name(self.part.name + ".version")
 
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _attempt(self, url: str) -> None:
-        """Ask for what is missing and add it to the part; raises CutError if not all of it comes."""
+        """Ask for what is missing and add it to the part; raises CutError if not all of it
+        comes."""
         # Identity: a server that compresses on the way counts other bytes than those in the file.
         headers = {"Accept-Encoding": "identity"}
         have = self._size()

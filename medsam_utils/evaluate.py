@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -22,11 +23,11 @@ from .datasets import Dataset
 from .fingerprint import case_fingerprints, run_settings
 from .intensity import MaxScaling
 from .models import Model
-from .pipeline import batch, in_turn
+from .pipeline import evaluate_batch, evaluate_cases
 from .results import ROW_TYPES, Store, as_rows
 from .run_record import peak_memory, versions
 from .simulation import refuse_further_clicks
-from .workers import on_one_thread, run
+from .workers import forked_processes, on_one_thread, run, run_forked
 
 BATCH = 8  # cases a task of a worker holds: neighbouring slices then share one read of their volume
 BATCH_ON_GPU = 32  # more, as the next images are read and encoded while these are clicked on
@@ -41,7 +42,7 @@ def evaluate(
     protocol: Protocol = PAPER,
     clicks: int = 9,
     store: str | Path | None = None,
-    executor: Executor | None = None,
+    executor: Executor | Literal["auto"] | None = "auto",
     max_cases: int | None = None,
     shard: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
@@ -50,11 +51,12 @@ def evaluate(
 
     clicks: how many are simulated for each object. store: folder from which finished cases are read
     and to which new ones are added; without it everything is computed. executor: any
-    `concurrent.futures.Executor` to compute on (see `workers.executor_for`), None for this process.
+    `concurrent.futures.Executor` to compute on (see `workers.executor_for`), None for this process
+    alone, "auto" for as many processes as the machine has room for (`workers.forked_processes`).
     max_cases: at most so many, spread evenly over the dataset's order. shard: (k, n) with k from 0
     to n - 1, the k-th of n parts of the cases; parts computed anywhere into one store are one run.
     The rows depend on data, model and protocol alone, never on order, workers or interruptions.
-    `rows.attrs["excluded"]` lists the cases left out, each with its reason; `rows.attrs["record"]`
+    `rows.attrs["excluded"]` lists the cases left out, see `case.Exclusion`; `rows.attrs["record"]`
     tells when, where and how long, stage by stage, summed over the workers. Raises BadInputError if
     no case of the dataset can be used, if there is no such shard, or if the protocol allows no
     further click.
@@ -74,19 +76,24 @@ def evaluate(
     excluded = list(listing.exclusions)
 
     task = dataset, model, protocol, clicks
-    if executor:
+    processes = forked_processes(model, len(missing)) if executor == "auto" else 1
+    if processes > 1:
+        model.load()  # once, for all processes
+        size = min(BATCH, -(-len(missing) // (2 * processes)))
+        results = run_forked(evaluate_batch, _batches(missing, size), task, processes)
+    elif isinstance(executor, Executor):
         size = BATCH_ON_GPU if model.batched else BATCH
-        batches = ((missing[i : i + size], *task) for i in range(0, len(missing), size))
-        results = run(batch, batches, executor)
+        results = run(evaluate_batch, ((some, *task) for some in _batches(missing, size)), executor)
     else:
-        results = on_one_thread(in_turn(missing, *task, ahead=True))
+        results = on_one_thread(evaluate_cases(missing, *task, ahead=True))
     fingerprint_of = {
         reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()
     }
-    progress = tqdm(
-        total=len(missing), desc=f"{dataset.name}, {model.name}", unit="case", disable=not missing
-    )
-    packed, seconds, memory = [], Counter(), [peak_memory()]
+    where = computed_on(model, executor, processes)
+    description = f"{dataset.name}, {model.name} ({'; '.join(filter(None, [where, model.advice]))})"
+    progress = tqdm(total=len(missing), desc=description, unit="case", disable=not missing)
+    packed, memory = [], [peak_memory()]
+    seconds: Counter[str] = Counter()
     with kept or nullcontext(), progress:
         for rows, left_out, done, of_worker in results:
             seconds.update(of_worker["seconds"])
@@ -107,7 +114,7 @@ def evaluate(
     tables += [pd.read_parquet(BytesIO(part), use_threads=False) for part in packed]
     rows = _in_order(pd.concat([as_rows([]), *tables], ignore_index=True), references, dataset)
     if rows.empty and (references or not shard):
-        reasons = "; ".join(f"{e.path}: {e.reason}" for e in excluded[:3]) or "it is empty"
+        reasons = "; ".join(e.reason for e in excluded[:3]) or "it is empty"
         raise BadInputError(
             f"{dataset.root} has no usable case of {dataset.name} ({reasons}): see book/run.md"
         )
@@ -117,7 +124,9 @@ def evaluate(
         "cases": len(references),
         "computed": len(missing),
         "excluded": len(excluded),
-        "device": str(getattr(model, "device", None) or "cpu"),
+        "device": str(model.device or "cpu"),
+        "computed_on": where,
+        "threads": 1,  # of each process on a CPU, as their number may decide a sum's last digits
         "stages": {stage: round(value, 3) for stage, value in sorted(seconds.items())},
         "peak_memory": max((mebibytes for mebibytes in memory if mebibytes), default=None),
         "shard": shard,
@@ -131,6 +140,27 @@ def evaluate(
         "record": record,
     }
     return rows
+
+
+def computed_on(model: Model, executor: Executor | str | None, processes: int = 1) -> str:
+    """Return in words where a run is computed.
+
+    >>> computed_on(Model(), None), computed_on(Model(), "auto", 4)
+    ('cpu, 1 thread', '4 processes')
+    """
+    device = str(model.device or "cpu")
+    if isinstance(executor, Executor):
+        processes = getattr(executor, "workers", 0) or getattr(executor, "_max_workers", 0)
+        words = f"{processes or 'several'} processes" if processes != 1 else "1 process"
+        return words if device == "cpu" else f"{words}, {device}"
+    if processes > 1:
+        return f"{processes} processes"
+    return "cpu, 1 thread" if device == "cpu" else device
+
+
+def _batches(cases: Sequence[CaseReference], size: int) -> Iterator[Sequence[CaseReference]]:
+    """Yield the cases, `size` at a time."""
+    return (cases[i : i + size] for i in range(0, len(cases), size))
 
 
 def under(dataset: Dataset, protocol: Protocol) -> Dataset:
@@ -165,7 +195,8 @@ def _part(
 def _in_order(
     rows: pd.DataFrame, references: Sequence[CaseReference], dataset: Dataset
 ) -> pd.DataFrame:
-    """Rows sorted by case, task and click as the dataset lists them, whatever order they came in."""
+    """Rows sorted by case, task and click as the dataset lists them, whatever order they came
+    in."""
     case_order = {reference.case_id: i for i, reference in enumerate(references)}
     task_order = {task: i for i, task in enumerate(dataset.tasks.values())}
     keys = pd.DataFrame(

@@ -1,10 +1,12 @@
-"""What decides a case's rows, as one hash: settings, data files, weights, and what the code does."""
+"""What decides a case's rows, as one hash: settings, data files, weights, and what the code
+does."""
 
 from __future__ import annotations
 
 import ast
 import functools
 import hashlib
+import inspect
 import json
 import sys
 from collections.abc import Sequence
@@ -59,7 +61,7 @@ def model_files(model: type) -> list[Path]:
             getattr(value, "__module__", None) or "" for value in vars(sys.modules[name]).values()
         }
         waiting |= {origin for origin in origins if origin.startswith(prefix)} - found
-    return [Path(sys.modules[name].__file__) for name in sorted(found - irrelevant)]
+    return [Path(inspect.getfile(sys.modules[name])) for name in sorted(found - irrelevant)]
 
 
 def code_version(model_files: Sequence[Path]) -> str:

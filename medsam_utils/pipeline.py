@@ -1,5 +1,4 @@
-"""Cases to rows, without a store: reading, encoding and clicking side by side, on whatever computes
-them."""
+"""Cases to rows, without a store: cases are read, encoded and clicked at the same time."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import functools
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -19,23 +18,28 @@ from .datasets import Dataset
 from .models import BATCH_SIZE, Model
 from .results import as_rows
 from .run_record import Stopwatch, Timed, peak_memory
-from .simulation import Object, clicked, objects_of
+from .simulation import Object, click_objects, find_objects
 
-Result = tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]  # see `in_turn`
+Result = tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]  # see `evaluate_cases`
 
 
-def batch(references: Sequence[CaseReference], *task: Any) -> Result:
-    """What `in_turn` gives of some cases, in one; a task of a worker."""
-    rows, excluded, done, took = zip(
-        *in_turn(references, *task, ahead=task[1].batched), strict=True
+def evaluate_batch(references: Sequence[CaseReference], *task: Any) -> Result:
+    """Return what `evaluate_cases` yields of some cases, in one; the task of a worker."""
+    dataset, model, protocol, clicks = task
+    parts = evaluate_cases(references, dataset, model, protocol, clicks, ahead=model.batched)
+    rows, exclusions, done, resources = zip(*parts, strict=True)
+    return (
+        pd.concat(rows, ignore_index=True),
+        [exclusion for part in exclusions for exclusion in part],
+        sum(done),
+        {
+            "seconds": sum((part["seconds"] for part in resources), Counter()),
+            "peak_memory": resources[-1]["peak_memory"],
+        },
     )
-    left_out = [case for of_some in excluded for case in of_some]
-    seconds = sum((of_some["seconds"] for of_some in took), Counter())
-    resources = {"seconds": seconds, "peak_memory": took[-1]["peak_memory"]}
-    return pd.concat(rows, ignore_index=True), left_out, sum(done), resources
 
 
-def in_turn(
+def evaluate_cases(
     references: Sequence[CaseReference],
     dataset: Dataset,
     model: Model,
@@ -43,15 +47,15 @@ def in_turn(
     clicks: int,
     ahead: bool,
 ) -> Iterator[Result]:
-    """Rows of one case after the other, or of BATCH_SIZE at a time where the model answers several
-    together.
+    """Yield the rows of one case after the other, or of BATCH_SIZE cases for a batched model.
 
-    With them: the cases left out, how many cases that makes, and what it took: seconds by stage,
-    and the peak memory of the process in MiB. ahead: whether the next cases are read and encoded
-    meanwhile, so that their stages do not add up to the time that has passed.
+    With them: the cases left out, the number of cases, and the resources: seconds by stage, and the
+    peak memory of the process in MiB. ahead: whether the next cases are read and encoded in other
+    threads; their stages then overlap, and their seconds do not add up to the time that has passed.
     """
-    watch, noted = Stopwatch(), Counter()
-    timed = Timed(model, watch)
+    watch = Stopwatch()
+    noted: Counter[str] = Counter()
+    timed: Any = Timed(model, watch)  # takes the model's place
     constant = {
         "dataset": dataset.name,
         "model": model.name,
@@ -61,7 +65,7 @@ def in_turn(
     }
     for group in _encoded(references, dataset, timed, protocol, watch, ahead):
         excluded = [
-            Exclusion(reference.case_id, str(found), _path(dataset, reference))
+            dataset.exclusion(reference.case_id, found, reference.images[0])
             for reference, found in group
             if isinstance(found, BadCaseError)
         ]
@@ -71,10 +75,11 @@ def in_turn(
             {name: getattr(target.case, name) for name in ("case_id", "patient_id", "slice_index")}
             | constant
             | target.record(n)
-            for n, target in clicked(objects, timed, protocol, clicks)
+            for n, target in click_objects(objects, timed, protocol, clicks)
         ]
         rows, predicted = as_rows(records), watch.seconds["predict"] - before
-        watch.seconds["clicks and scores"] += time.perf_counter() - start - predicted
+        others = time.perf_counter() - start - predicted
+        watch.seconds["clicks and scores"] += others  # type: ignore[assignment]
         until_now = watch.seconds.copy()
         yield (
             rows,
@@ -93,10 +98,9 @@ def _encoded(
     watch: Stopwatch,
     ahead: bool,
 ) -> Iterator[list[tuple[CaseReference, list[Object] | BadCaseError]]]:
-    """Cases with their encoded objects, or why one cannot be used, in groups that the model answers
-    together.
+    """Yield groups of cases with their encoded objects, or with why a case cannot be used.
 
-    ahead: the next ones are read in one thread and encoded in another meanwhile.
+    ahead: the next cases are read in one thread and encoded in another.
     """
 
     def load(reference: CaseReference) -> tuple[CaseReference, list[Object] | BadCaseError]:
@@ -104,12 +108,16 @@ def _encoded(
             try:
                 views = dataset.views(reference)
                 objects = [
-                    target for view in views for target in objects_of(view, dataset.tasks, protocol)
+                    target
+                    for view in views
+                    for target in find_objects(view, dataset.tasks, protocol)
                 ]
             except BadCaseError as error:
                 return reference, error
         least = protocol.min_object_pixels
-        return reference, objects or BadCaseError(f"no object of at least {least} pixels")
+        return reference, objects or BadCaseError(
+            f"no object of at least {least} pixels", kind="no object"
+        )
 
     def encode(group: list[tuple[CaseReference, list[Object] | BadCaseError]]) -> list[tuple]:
         objects = [target for _, found in group if isinstance(found, list) for target in found]
@@ -122,21 +130,23 @@ def _encoded(
 
     size = BATCH_SIZE if model.batched else 1
     loaded = _ahead(load, references, size) if ahead else map(load, references)
-    groups = iter(lambda: list(islice(loaded, size)), [])
+    groups = _groups(loaded, size)
     return _ahead(encode, groups, 1) if ahead else map(encode, groups)
 
 
+def _groups(items: Iterable, size: int) -> Iterator[list]:
+    """Yield lists of `size` items; the last one may be shorter."""
+    items = iter(items)
+    while group := list(islice(items, size)):
+        yield group
+
+
 def _ahead(function: Callable, items: Iterable, count: int) -> Iterator[Any]:
-    """function(item) of all items in turn, up to `count` of them computed ahead in a thread."""
+    """Yield function(item) of all items in order; up to `count` are computed ahead in a thread."""
     with ThreadPoolExecutor(1) as thread:
-        waiting = deque()
+        waiting: deque[Future] = deque()
         for item in items:
             waiting.append(thread.submit(function, item))
             if len(waiting) > count:
                 yield waiting.popleft().result()
         yield from (future.result() for future in waiting)
-
-
-def _path(dataset: Dataset, reference: CaseReference) -> str:
-    """Image file of a case, below the dataset's folder."""
-    return reference.images[0].relative_to(dataset.root).as_posix()

@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .clicks import Click
+
 # Okabe and Ito's colours that keep a contrast of 3 on white and on near black alike
 COLOURS = ["#0082c8", "#d55e00", "#009e73", "#cc79a7", "#8a8a8a"]
 MARKERS = "osD^vPX"  # not as many as colours, so that colour and marker together repeat late
@@ -221,9 +223,9 @@ def _clicks_and_iou(axes: Axes, clicks: int) -> None:
 def example(
     axes: Axes,
     image: np.ndarray,
-    truth=None,
-    prediction=None,
-    clicks=(),
+    truth: np.ndarray | None = None,
+    prediction: np.ndarray | None = None,
+    clicks: Sequence[Click] = (),
     numbered: bool = False,
     side: int = 400,
 ) -> None:
@@ -258,7 +260,7 @@ def example(
     axes.axis("off")
 
 
-def distance_map(axes: Axes, region: np.ndarray, click) -> None:
+def distance_map(axes: Axes, region: np.ndarray, click: Click) -> None:
     """Distance of every pixel of a region to its boundary, dark to bright, and the click at the
     largest one.
 
@@ -314,7 +316,9 @@ def svg(figure: Figure, alt: str) -> str:
     text = re.sub(r' d="[^"]+"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     text = re.sub(r"data:image/png;base64,([^\"]+)", _as_jpeg, text)
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', text)
-    style = f'style="width:100%;max-width:{float(size[1]) * 4 / 3:.0f}px;height:auto;stroke-linejoin:round"'
+    assert size  # matplotlib has just written it
+    widest = f"{float(size[1]) * 4 / 3:.0f}px"
+    style = f'style="width:100%;max-width:{widest};height:auto;stroke-linejoin:round"'
     return text.replace(size[0], f'{style} role="img" aria-label="{escape(alt)}"', 1)
 
 

@@ -28,7 +28,7 @@ def _read(name: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def iou_by_click() -> pd.DataFrame:
+def click_table() -> pd.DataFrame:
     """IoU of SAM and RITM on 28 tasks after 1 to 9 clicks: columns method, task, click, iou.
 
     Empty where the package stands without its book.
@@ -39,12 +39,11 @@ def iou_by_click() -> pd.DataFrame:
 
 
 def curves() -> pd.DataFrame:
-    """IoU of SAM and RITM in the columns of `statistics.mean_curves`: level ("published"), model,
-    task, click and iou."""
-    return iou_by_click().rename(columns={"method": "model"}).assign(level="published")
+    """Return IoU of SAM and RITM in the columns of `statistics.mean_curves`: level, model, task, ..."""
+    return click_table().rename(columns={"method": "model"}).assign(level="published")
 
 
-def iou_by_prompt_mode() -> pd.DataFrame:
+def prompt_mode_table() -> pd.DataFrame:
     """IoU of SAM in five ways of prompting: columns task, mode (1 to 5), mask_choice, prompt, iou.
 
     Tasks are spelled as in the table of clicks.
@@ -55,21 +54,21 @@ def iou_by_prompt_mode() -> pd.DataFrame:
     )
 
 
-def of_task(task: str) -> pd.DataFrame:
+def task_curves(task: str) -> pd.DataFrame:
     """The study's values of one task: columns method, click, iou; empty if it has none."""
-    table = iou_by_click()
+    table = click_table()
     return table.loc[table["task"] == task, ["method", "click", "iou"]]
 
 
 def mean_curve(method: str) -> pd.Series:
     """Unweighted mean over the tasks, by click: the study's average curve of SAM or RITM."""
-    table = iou_by_click()
+    table = click_table()
     return table[table["method"] == method].groupby("click")["iou"].mean()
 
 
 def tasks_ahead(first: str = "SAM", second: str = "RITM") -> pd.Series:
     """On how many tasks the first method's IoU is above the second's, by click."""
-    table = iou_by_click().pivot(index=["task", "click"], columns="method", values="iou")
+    table = click_table().pivot(index=["task", "click"], columns="method", values="iou")
     return (table[first] > table[second]).groupby("click").sum()
 
 
@@ -85,7 +84,7 @@ def gate(rows: pd.DataFrame, study: pd.DataFrame | None = None) -> pd.DataFrame:
     """
     means = mean_curves(rows)
     means["method"] = means["model"].map(COUNTERPARTS)
-    study = (iou_by_click() if study is None else study).rename(columns={"iou": "published"})
+    study = (click_table() if study is None else study).rename(columns={"iou": "published"})
     table = means.merge(study, how="left", on=["method", "task", "click"]).drop(columns="method")
     table["published"] = table["published"].where(table["level"] == "measured")
     table["difference"] = table["iou"] - table["published"]

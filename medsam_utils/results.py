@@ -46,8 +46,8 @@ ROW_TYPES = {
 area_share, components: of the true object: its part of the image's pixels, 0..1, and the number of
 its regions (diagonal neighbours belong together). row, col: the click in pixels, -1 where there was
 none because the mask was already perfect. distance, ties: as in `clicks.Click`. mask_index: the
-candidate that counted. iou, dice: of that candidate against the truth. *_0 to *_2: every
-candidate's predicted and true IoU, NaN if it has fewer.
+candidate that counted. iou, dice: of that candidate against the truth. The columns with
+0 to 2 at their end: every candidate's predicted and true IoU, NaN if it has fewer.
 """
 
 
@@ -66,7 +66,8 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, dataset: str, model: str, protocol: str) -> None:
-        """`folder` is the store of all runs; this run's parts lie in folder/dataset/model/protocol."""
+        """`folder` is the store of all runs; this run's parts lie in
+        folder/dataset/model/protocol."""
         self.folder = Path(
             folder, *(quote(part, safe=" ,=()") for part in (dataset, model, protocol))
         )

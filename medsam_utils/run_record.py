@@ -45,7 +45,7 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - start
+            self.seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
 
 
 class Timed:
@@ -90,12 +90,13 @@ class Timed:
 
 
 def peak_memory() -> int | None:
-    """Most memory that this process has held so far, in MiB; None where the system does not tell."""
+    """Most memory that this process has held so far, in MiB; None where the system does not
+    tell."""
     status = Path(
         "/proc/self/status"
     )  # Linux, where getrusage counts what the starting process held, too
-    if status.exists() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
-        return int(peak[1]) >> 10
+    if status.exists() and (line := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(line[1]) >> 10
     try:
         import resource
     except ImportError:  # Windows

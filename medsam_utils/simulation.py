@@ -1,5 +1,4 @@
-"""Algorithm 1: the objects of a case, or of several, are clicked together, and every click gives a
-record."""
+"""Algorithm 1 on one case or several: simulated clicks, masks, and a record of each click."""
 
 from __future__ import annotations
 
@@ -16,17 +15,17 @@ from .case import BadInputError, Case
 from .clicks import PAPER, Click, MaskChoice, Protocol, choose_mask, click_rng, next_click
 from .metrics import components, dice, iou
 from .models import Model
-from .prompts import Answer, Prompt, first_prompts, predict_prompts
+from .prompts import Candidates, Prompt, first_prompts, predict_prompts
 
 
 @dataclass(eq=False)
 class Object:
     """One object while its clicks are simulated.
 
-    case, embedding: the image that it is in, and what the model made of it. prompts: what the model
-    is told of the object, one or, for a mode that asks part by part, several. click: that of the
-    last turn, if there was one (of several, the first). scores: what the rows say of the
-    prediction; logits: its own, at low resolution.
+    case, embedding: the image that it is in, and what the model encoded of it. prompts: what the
+    model gets; one, or several where each region has its own. click: the last one, None if nothing
+    was wrong any more; of several first ones, the first. scores: what the rows hold of the
+    prediction; logits: those of the prediction, at low resolution.
     """
 
     task: str
@@ -41,12 +40,12 @@ class Object:
 
     @functools.cached_property
     def size(self) -> dict[str, Any]:
-        """What the rows say of the true object itself."""
+        """Return what the rows hold of the true object itself."""
         rows, cols = self.truth.shape
         return {"area_share": self.truth.area / (rows * cols), "components": components(self.truth)}
 
     def record(self, n: int) -> dict[str, Any]:
-        """What the rows say of turn n, when it has just been."""
+        """Return what the rows hold of the object after click n."""
         click = asdict(self.click) if self.click else _NO_CLICK
         return {"task": self.task, **self.size, "click": n, **click, **self.scores}
 
@@ -59,16 +58,16 @@ def simulate(
     clicks: int,
     embedding: object | None = None,
 ) -> Iterator[dict]:
-    """Algorithm 1 on one case, all its objects at once: yields one record per (object, click).
+    """Run Algorithm 1 on all objects of a case and yield a record per object and click.
 
     tasks: class name -> task name. Objects smaller than the protocol's minimum yield nothing.
-    embedding: what the model made of the image, None to let it encode the image now.
+    embedding: what the model encoded of the image; None encodes it now.
     """
-    for n, target in turns(case, tasks, model, protocol, clicks, embedding):
+    for n, target in simulate_clicks(case, tasks, model, protocol, clicks, embedding):
         yield target.record(n)
 
 
-def turns(
+def simulate_clicks(
     case: Case,
     tasks: dict[str, str],
     model: Model,
@@ -76,15 +75,14 @@ def turns(
     clicks: int,
     embedding: object | None = None,
 ) -> Iterator[tuple[int, Object]]:
-    """As `simulate`, but yields the number of the turn, from 1, and the object itself, as it is
-    then."""
+    """As `simulate`, but yield the number of the click, from 1, and the object as it is then."""
     refuse_further_clicks(protocol, clicks)
-    objects = objects_of(case, tasks, protocol)
+    objects = find_objects(case, tasks, protocol)
     if objects:
         embedding = model.encode(case.image) if embedding is None else embedding
         for target in objects:
             target.embedding = embedding
-    return clicked(objects, model, protocol, clicks)
+    return click_objects(objects, model, protocol, clicks)
 
 
 def refuse_further_clicks(protocol: Protocol, clicks: int) -> None:
@@ -96,43 +94,56 @@ def refuse_further_clicks(protocol: Protocol, clicks: int) -> None:
         )
 
 
-def objects_of(case: Case, tasks: dict[str, str], protocol: Protocol) -> list[Object]:
-    """The objects of a case that are not smaller than the protocol's minimum; no image is encoded
-    yet."""
-    truths = {name: BoxedMask.of(mask) for name, mask in case.masks.items()}
+def find_objects(case: Case, tasks: dict[str, str], protocol: Protocol) -> list[Object]:
+    """Return the objects of a case that reach the protocol's minimum size; encode nothing."""
+    truths = {name: BoxedMask.from_mask(mask) for name, mask in case.masks.items()}
     large = (name for name, truth in truths.items() if truth.area >= protocol.min_object_pixels)
     return [Object(tasks[name], truths[name], case) for name in large]
 
 
-def clicked(
+def click_objects(
     objects: Sequence[Object], model: Model, protocol: Protocol, clicks: int
 ) -> Iterator[tuple[int, Object]]:
-    """Algorithm 1 on encoded objects, of one image or of several: as `turns`."""
+    """Run Algorithm 1 on encoded objects of one image or several; yield as `simulate_clicks`."""
     for n in range(1, clicks + 1):
         for target in objects:
             case = target.case
             rng = click_rng(protocol, case.dataset, case.case_id, target.task, n)
             if n == 1:
-                target.prompts = first_prompts(target.truth, protocol, rng, case.foreground)
+                target.prompts = first_prompts(target.truth, protocol, rng, case.labelled)
                 target.click = next(iter(target.prompts[0].clicks), None)
             else:
                 target.click = next_click(
-                    target.truth, target.prediction, protocol, rng, case.foreground
+                    target.truth, target.prediction, protocol, rng, case.labelled
                 )
-                target.prompts[0].clicks.extend([target.click] if target.click else [])
+                if target.click:
+                    target.prompts[0].clicks.append(target.click)
         prompted = [target for target in objects if n == 1 or target.click]
         choice = protocol.mask_choice_at(n)
-        answers = predict_prompts(
+        predicted = predict_prompts(
             model,
             [(target.embedding, target.prompts) for target in prompted],
             single=choice == "single",
         )
-        for target, answer in zip(prompted, answers, strict=True):
-            target.prediction, target.scores = _chosen(answer, target.truth, choice)
-            target.logits = answer.logits(target.scores["mask_index"])
+        for target, candidates in zip(prompted, predicted, strict=True):
+            target.prediction, target.scores = _choose(candidates, target.truth, choice)
+            target.logits = candidates.logits(target.scores["mask_index"])
             if protocol.feedback:
                 target.prompts[0].logits = target.logits
-        yield from ((n, target) for target in objects)
+        for target in objects:
+            yield n, target
+
+
+def stored_clicks(rows: pd.DataFrame, last: int | None = None) -> list[Click]:
+    """Return the clicks of an object's rows in their order.
+
+    rows: all rows of one object under one model. last: the number of the last one, None for all.
+    A row without a click (the mask was already perfect) gives none.
+    """
+    rows = rows[rows["row"] >= 0].sort_values("click")
+    if last is not None:
+        rows = rows[rows["click"] <= last]
+    return [Click(*values) for values in rows[list(_NO_CLICK)].itertuples(index=False)]
 
 
 def replay(
@@ -141,15 +152,17 @@ def replay(
     """Return the mask of a stored row again, bool H x W: one encode, then the stored clicks.
 
     rows: all rows of one object of the case under this model. click: which of them, from 1.
-    embedding: what the model's `encode` gave for the case's image, to be spared encoding it again.
-    Where the last mask was fed back, every click is decoded in turn, otherwise the last one alone.
+    embedding: what the model's `encode` gave for the case's image; None encodes it now.
+    Where the last mask was fed back, every click is decoded in its order, otherwise the last alone.
     Raises ValueError for rows that began with another prompt than clicks: rows hold no boxes.
     """
     protocol = Protocol.parse(rows["protocol"].iloc[0]) if "protocol" in rows else PAPER
     if protocol.prompt != "clicks":
-        raise ValueError("rows hold clicks, but no boxes: run `turns` on the case instead")
-    rows = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
-    clicks = [Click(*values) for values in rows[list(_NO_CLICK)].itertuples(index=False)]
+        raise ValueError(
+            "rows hold clicks, but no boxes: run `simulate_clicks` on the case instead"
+        )
+    clicks = stored_clicks(rows, click)
+    chosen = rows[rows["row"] >= 0].sort_values("click")["mask_index"]
     embedding = model.encode(case.image) if embedding is None else embedding
     logits = None
     for n in range(1, len(clicks) + 1) if protocol.feedback else [len(clicks)]:
@@ -157,7 +170,7 @@ def replay(
         if protocol.mask_choice_at(n) == "single" and model.candidates > 1:
             options["multimask"] = False
         prediction = model.predict(embedding, [clicks[:n]], **options)
-        candidate = int(rows["mask_index"].iloc[n - 1])
+        candidate = int(chosen.iloc[n - 1])
         logits = prediction.logits[0, candidate]
     return prediction.mask(0, candidate)
 
@@ -165,9 +178,11 @@ def replay(
 _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0}
 
 
-def _chosen(answer: Answer, truth: BoxedMask, choice: MaskChoice) -> tuple[BoxedMask, dict]:
+def _choose(
+    candidates: Candidates, truth: BoxedMask, choice: MaskChoice
+) -> tuple[BoxedMask, dict[str, Any]]:
     """Return the mask that counts of one object, and the scores of all its candidates."""
-    masks, predicted_iou = answer.masks(), answer.predicted_iou()
+    masks, predicted_iou = candidates.masks(), candidates.predicted_iou()
     true_iou = [iou(mask, truth) for mask in masks]
     index = choose_mask(choice, predicted_iou, true_iou)
     return masks[index], {

@@ -54,7 +54,7 @@ def clustered_means(
     >>> clustered_means(np.array([[0.2], [0.4]]), np.array(["p", "p"]), repeats=2).round(2).tolist()
     [[0.3], [0.3]]
     """
-    totals, counts = _of_clusters(values, clusters)
+    totals, counts = _cluster_sums(values, clusters)
     draws = _draws(len(totals), repeats, seed)
     with np.errstate(
         invalid="ignore"
@@ -62,7 +62,7 @@ def clustered_means(
         return (draws @ totals) / (draws @ counts)
 
 
-def _of_clusters(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cluster_sums(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sum and number of the known values of each cluster: clusters x clicks, twice."""
     labels, cluster = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     known = np.isfinite(values)
@@ -101,7 +101,7 @@ def interval(
     >>> interval(np.array([[0.2], [0.4]]), np.array(["p", "p"])).tolist()
     [[nan], [nan]]
     """
-    totals, counts = _of_clusters(values, clusters)
+    totals, counts = _cluster_sums(values, clusters)
     ends = np.full((2, values.shape[1]), np.nan)
     enough = (counts > 0).sum(axis=0) >= FEWEST
     if not enough.any():
@@ -168,9 +168,9 @@ def mean_curves(rows: pd.DataFrame) -> pd.DataFrame:
     """
     curves = []
     for key, table in iou_by_click(rows).groupby(GROUP, sort=False):
-        low, high = interval(table.to_numpy(), patients_of(table))
+        low, high = interval(table.to_numpy(), patient_ids(table))
         curve = {"click": table.columns, "iou": table.mean().to_numpy(), "low": low, "high": high}
-        curve |= {"objects": table.count().to_numpy(), "patients": len(set(patients_of(table)))}
+        curve |= {"objects": table.count().to_numpy(), "patients": len(set(patient_ids(table)))}
         curves.append(pd.DataFrame(curve).assign(**dict(zip(GROUP, key, strict=True))))
     columns = [*GROUP, "click", "iou", "low", "high", "objects", "patients"]
     if not curves:
@@ -178,7 +178,7 @@ def mean_curves(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(curves, ignore_index=True)[columns]
 
 
-def patients_of(table: pd.DataFrame) -> np.ndarray:
+def patient_ids(table: pd.DataFrame) -> np.ndarray:
     """Patient of each object of a table that is indexed as `iou_by_click`."""
     return table.index.get_level_values("patient_id").to_numpy()
 
@@ -236,7 +236,7 @@ def clicks_to(ious: np.ndarray, target: float) -> tuple[np.ndarray, np.ndarray]:
     The first click that reaches it counts, even if a later one spoils the mask again.
     """
     reached = ious >= target
-    missed = ~reached.any(axis=1)
+    missed = np.logical_not(reached.any(axis=1))
     return np.where(missed, ious.shape[1], reached.argmax(axis=1) + 1), missed
 
 
@@ -255,7 +255,9 @@ def noc(ious: np.ndarray, target: float) -> tuple[float, float]:
     return float(clicks.mean()), float(missed.mean())
 
 
-def reach(rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)) -> pd.DataFrame:
+def clicks_to_targets(
+    rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)
+) -> pd.DataFrame:
     """Clicks of every object to each target IoU: a line per object and target.
 
     Columns: task, model, level, case_id, patient_id, target, clicks and missed, as `clicks_to`
@@ -278,7 +280,9 @@ def noc_table(rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)) -
     Objects whose IoU is undefined are left out.
     """
     most = rows["click"].max()
-    table = means(reach(rows, targets), [*GROUP, "target"], "clicks", ["missed"], within=(1, most))
+    table = means(
+        clicks_to_targets(rows, targets), [*GROUP, "target"], "clicks", ["missed"], within=(1, most)
+    )
     return table.rename(columns={"clicks": "noc"})
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
+import multiprocessing
 import platform
 import sys
 from collections import deque
@@ -20,27 +22,35 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 
 from .case import BadInputError
+from .machine import cores, free_memory
+from .models import Model
 
 IN_FLIGHT = (
     256  # tasks that wait or run at a time, enough for so many workers; no more are held in memory
 )
 ATTEMPTS = 3  # how often a task is handed out whose worker died
+BESIDE_MODEL = 400  # MiB that a process takes for images, masks and rows, whatever the model
+SPARE = 0.8  # of the free memory: so much may be planned with
 
 
 @contextmanager
-def executor_for(workers: int = 0, scheduler: str = "") -> Iterator[Executor | None]:
-    """What `evaluate` takes as executor: None for this process, `workers` processes, or a Dask
-    cluster.
+def executor_for(
+    workers: int | str = "auto", scheduler: str = ""
+) -> Iterator[Executor | Literal["auto"] | None]:
+    """Yield what `evaluate` takes as executor: "auto", processes, a Dask cluster or None.
 
-    scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786"; it overrules `workers`.
-    Raises BadInputError if there is no scheduler at the address, or Dask is not installed.
+    workers: "auto" for what the machine has, see `forked_processes`; 0 or 1 for this process alone,
+    None; else a number of processes. scheduler: address of a Dask scheduler, such as
+    "tcp://10.0.0.1:8786"; it overrules `workers`. Raises BadInputError for another text, if there
+    is no scheduler at the address, and if Dask is not installed.
     """
+    if workers != "auto" and not str(workers).isdigit():
+        raise BadInputError(f'workers {workers!r} is no number: write "auto", 0, or how many')
     if scheduler:
         try:
             from distributed import Client
@@ -56,8 +66,10 @@ def executor_for(workers: int = 0, scheduler: str = "") -> Iterator[Executor | N
             ) from error
         with client:
             yield client.get_executor(pure=False)
-    elif workers:
-        with Processes(workers) as executor:
+    elif workers == "auto":
+        yield "auto"
+    elif int(workers) > 1:
+        with Processes(int(workers)) as executor:
             yield executor
     else:
         yield None
@@ -69,14 +81,17 @@ class Processes(Executor):
     A `ProcessPoolExecutor` takes no further task after that; here the next one starts a new pool.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.workers, self._pool = workers, None
+    def __init__(self, workers: int, method: Literal["spawn", "fork"] = "spawn") -> None:
+        """method: a new Python each, or copies of this one as it is at the first `submit`."""
+        self.workers, self.method = workers, method
+        self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
         """Hand out one call; its future raises BrokenExecutor if a process died meanwhile."""
         for _ in range(ATTEMPTS):
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(self.workers, get_context("spawn"))
+                context = multiprocessing.get_context(self.method)
+                self._pool = ProcessPoolExecutor(self.workers, context)
             try:
                 return self._pool.submit(function, *args, **kwargs)
             except BrokenExecutor:
@@ -107,10 +122,10 @@ def on_one_thread(results: Iterable[Any]) -> Iterator[Any]:
         _set_threads(*before)
 
 
-def _set_threads(of_torch: int, of_opencv: int) -> None:
+def _set_threads(torch_threads: int, opencv_threads: int) -> None:
     if torch := sys.modules.get("torch"):  # what needs no torch is spared its import
-        torch.set_num_threads(of_torch)
-    cv2.setNumThreads(of_opencv)
+        torch.set_num_threads(torch_threads)
+    cv2.setNumThreads(opencv_threads)
 
 
 @functools.cache
@@ -135,12 +150,64 @@ def _in_worker(function: Callable, *task: Any) -> Any:
 
 
 def run(function: Callable, tasks: Iterable[tuple], executor: Executor) -> Iterator[Any]:
-    """Results of function(*task) as they finish, at most IN_FLIGHT of them under way.
+    """Results of `function(*task)` as they finish, at most IN_FLIGHT of them under way.
 
     A task whose worker died is handed out again, and computed here if the executor takes no more.
     Raises RuntimeError if a task's workers died ATTEMPTS times.
     """
     return on_one_thread(_results(function, iter(tasks), executor))
+
+
+def forked_processes(model: Model, cases: int) -> int:
+    """Return how many forked processes a run of so many cases takes by itself, 1 for none.
+
+    A fork is there at once and shares the weights with this process, but is not safe everywhere: it
+    is taken on Linux alone, for a model that says `forks`, and not after a GPU was used here. There
+    are as many as `cores`, cases and free memory allow.
+    """
+    torch = sys.modules.get("torch")
+    if (
+        not model.forks
+        or not sys.platform.startswith("linux")
+        or multiprocessing.current_process().daemon
+        or (torch and torch.cuda.is_initialized())
+    ):
+        return 1
+    free, each = free_memory(), BESIDE_MODEL + model.memory
+    fit = cases if free is None else int(SPARE * free / each)
+    return max(1, min(cores(), cases, fit))
+
+
+def run_forked(
+    function: Callable, items: Iterable[Any], shared: tuple, processes: int
+) -> Iterator[Any]:
+    """Return results of `function(item, *shared)` as they finish, on forks of this process.
+
+    They have what is shared as it is here, and not another copy of it. Otherwise as `run`.
+    """
+    return on_one_thread(_forked_results(function, items, shared, processes))
+
+
+def _forked_results(
+    function: Callable, items: Iterable[Any], shared: tuple, processes: int
+) -> Iterator[Any]:
+    """Yield what `run_forked` returns."""
+    key = next(_KEYS)
+    _SHARED[key] = function, shared
+    try:
+        with Processes(processes, "fork") as executor:
+            yield from _results(_with_shared, ((key, item) for item in items), executor)
+    finally:
+        del _SHARED[key]
+
+
+_KEYS = itertools.count()
+_SHARED: dict[int, tuple[Callable, tuple]] = {}  # what forks of this process find in it
+
+
+def _with_shared(key: int, item: Any) -> Any:
+    function, shared = _SHARED[key]
+    return function(item, *shared)
 
 
 def _results(function: Callable, tasks: Iterator[tuple], executor: Executor) -> Iterator[Any]:

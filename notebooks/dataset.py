@@ -41,10 +41,7 @@ from medsam_utils.book.runs import evaluate_models
 from medsam_utils.statistics import mean_curves, summary
 
 # %%
-if folder:
-    subject = load_folder(folder, name=title or None)
-else:
-    subject = load_dataset(dataset, data or None)
+subject = load_folder(folder, name=title or None) if folder else load_dataset(dataset, data or None)
 runs = evaluate_models([subject], models, checkpoint, protocol, clicks, max_cases, compute)
 rows = runs.rows  # one row per object, model and click
 
@@ -104,7 +101,7 @@ page.results_table(summary(rows))
 # ### Left out
 
 # %%
-excluded(excluded_cases(subject, runs.tables))
+excluded(excluded_cases(runs.tables))
 
 # %% [markdown]
 # ## Limits

@@ -42,7 +42,7 @@ from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.everything import answer, proposals_figure
 from medsam_utils.book.pages.record import command, excluded, excluded_table
 from medsam_utils.book.runs import load_cases, load_first_model
-from medsam_utils.comparison import against, scores
+from medsam_utils.comparison import compare_ways, score_masks
 from medsam_utils.run_record import versions
 from medsam_utils.workflows import everything
 
@@ -60,7 +60,7 @@ named = {  # masks by class of each image, in two ways
     "oracle": [everything.oracle(one) for one in proposals],
     "classifier": everything.classify(proposals, folds),
 }
-rows = scores(subject, images, named)  # one row per way, image and class
+rows = score_masks(subject, images, named)  # one row per way, image and class
 
 # %% tags=["hide-input"]
 display(page.banner([subject], {sam.name: sam}, notes), answer(rows))
@@ -91,8 +91,8 @@ show.row(pictures)
 # resampled; the difference of IoU is paired, image by image.
 
 # %%
-by_iou = against(rows, "oracle", ["task"])  # means, and paired differences to the oracle
-by_dice = against(rows, "oracle", ["task"], value="dice")
+by_iou = compare_ways(rows, "oracle", ["task"])  # means, and paired differences to the oracle
+by_dice = compare_ways(rows, "oracle", ["task"], value="dice")
 table = (
     page.with_intervals(by_iou, "oracle")
     .assign(dice=page.with_intervals(by_dice, "oracle", "dice")["dice"])
@@ -103,7 +103,7 @@ show.table(table, fold=len(table) > 30)
 
 # %%
 left_out = [*unusable, *(asdict(exclusion) for exclusion in listing.exclusions)]
-excluded(excluded_table(subject, left_out))
+excluded(excluded_table(left_out))
 
 # %% [markdown]
 # ## How

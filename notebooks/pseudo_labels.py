@@ -42,7 +42,7 @@ from medsam_utils.book.pages import page
 from medsam_utils.book.pages.pseudo_labels import answer, measures, measures_figure, sizes
 from medsam_utils.book.pages.record import command, excluded, excluded_table
 from medsam_utils.book.runs import load_cases, load_first_model
-from medsam_utils.comparison import against, scores
+from medsam_utils.comparison import compare_ways, score_masks
 from medsam_utils.workflows.fine_tuning import split_by_patient
 from medsam_utils.workflows.pseudo_labels import predict, refine, train
 
@@ -79,12 +79,12 @@ tested = {
 # %%
 # One row per way and case; then the mean of each way, and its paired difference to the first.
 label_masks = {way: [{class_name: mask} for mask in masks] for way, masks in labels.items()}
-label_rows = scores(subject, cases["unlabelled"], label_masks)
-label_changes = against(label_rows, next(iter(labels)), ["task", "level"])
+label_rows = score_masks(subject, cases["unlabelled"], label_masks)
+label_changes = compare_ways(label_rows, next(iter(labels)), ["task", "level"])
 
 network_masks = {way: [{class_name: mask} for mask in masks] for way, masks in tested.items()}
-network_rows = scores(subject, cases["test"], network_masks)
-network_changes = against(network_rows, next(iter(tested)), ["task", "level"])
+network_rows = score_masks(subject, cases["test"], network_masks)
+network_changes = compare_ways(network_rows, next(iter(tested)), ["task", "level"])
 
 # %% tags=["hide-input"]
 banner = page.banner([subject], {model.name: model}, notes)
@@ -122,7 +122,7 @@ display(sizes(cases), show.table(network_table))
 # %%
 left_out = [asdict(exclusion) for exclusion in listing.exclusions]
 left_out += [entry for _, unusable in loaded.values() for entry in unusable]
-excluded(excluded_table(subject, left_out))
+excluded(excluded_table(left_out))
 
 # %% [markdown]
 # ## How

@@ -43,9 +43,7 @@ from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.pages.through_volume import answer, dice_curves, slices, ways_table
 from medsam_utils.book.runs import load_datasets, run_models
-from medsam_utils.workflows.propagation import carried as propagate
-from medsam_utils.workflows.propagation import clicked as click_slices
-from medsam_utils.workflows.propagation import starts as prompted_slices
+from medsam_utils.workflows.propagation import click_slices, prompted_slices, propagate
 from medsam_utils.workflows.propagation_evaluation import (
     Plan,
     evaluate_volumes,

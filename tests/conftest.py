@@ -1,4 +1,5 @@
-"""One thread per test process: two torch jobs that share cores without it are far slower than one."""
+"""One thread per test process: two torch jobs that share cores without it are far slower than
+one."""
 
 import os
 import time

@@ -40,7 +40,8 @@ def available() -> bool:
 
 
 def pairs(set_name: str | None = None) -> list[dict[str, str]]:
-    """Return the lines of pairs.csv, of one set or of all; each with `key`, its name once staged."""
+    """Return the lines of pairs.csv, of one set or of all; each with `key`, its name once
+    staged."""
     with open(REALDATA / "pairs.csv", newline="", encoding="utf-8") as file:
         lines = [line for line in csv.DictReader(file) if set_name in (None, line["set"])]
     for line in lines:

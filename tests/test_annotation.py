@@ -167,12 +167,6 @@ def test_coco_holds_masks_boxes_and_areas_by_image_and_class():
     assert first["prompts"]["clicks"] == [[1, 2, 1]]
 
 
-@pytest.mark.parametrize("share", [0, 0.02, 0.5, 1])
-def test_run_lengths_come_back(share):
-    mask = np.random.default_rng(0).random((37, 1300)) < share
-    assert np.array_equal(from_run_lengths(run_lengths(mask), mask.shape), mask)
-
-
 @pytest.mark.parametrize("text", ["13", "", "4o", "0000"])
 def test_damaged_run_lengths_are_refused(text):
     with pytest.raises(BadInputError, match="do not fill"):
@@ -227,7 +221,8 @@ def hostile(tmp_path):
 
 
 def annotated(dataset):
-    """An explorer in which two objects were prompted, the first accepted under a name of one's own."""
+    """An explorer in which two objects were prompted, the first accepted under a name of one's
+    own."""
     explorer = Explorer(dataset, ["grabcut"], state={"case": HOSTILE[0], "class": "<b>cyst</b>"})
     explorer.state = {**explorer.state, "clicks": [[12, 18, 1]]}
     explorer.state = {**explorer.state, "box": [4, 6, 24, 28]}

@@ -113,7 +113,7 @@ def test_a_passport_shows_label_values_files_and_how_to_get_them(name):
 
 
 def test_an_unknown_name_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="Unknown dataset 'us_nose'"):
+    with pytest.raises(ValueError, match="dataset 'us_nose' is unknown"):
         catalogue.counts(["us_nose"], tmp_path, 1)
 
 

@@ -192,7 +192,7 @@ def test_the_label_rule_s_effect_is_over_objects_and_apart_for_those_it_touched(
 
 
 def test_the_study_has_ten_tasks_with_several_classes():
-    tasks = set(published.iou_by_click()["task"])
+    tasks = set(published.click_table()["task"])
     assert len(label_rule.MULTI_CLASS) == 10 and set(label_rule.MULTI_CLASS) <= tasks
 
 
@@ -274,7 +274,7 @@ def test_each_task_has_a_picture_for_each_model_and_quartile(two_classes):
 
 def test_the_study_s_tasks_that_a_run_lacks_are_shown_as_published():
     assert comparison.other_tasks(published.curves(), rows_of("US-Breast", a=[0.5])) == [
-        task for task in published.iou_by_click()["task"].unique() if task != "US-Breast"
+        task for task in published.click_table()["task"].unique() if task != "US-Breast"
     ]
     shown = figures.study_curves("US-Kidney").html
     assert "US-Kidney, published" in shown and "<figcaption" in shown

@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.ndimage import distance_transform_edt
 
 from medsam_utils import PAPER, RELEASED_CODE, Click, Protocol, next_click
@@ -60,15 +61,45 @@ def test_a_false_positive_on_a_neighbour_is_negative_in_the_paper_and_positive_i
     truth[8:12, 2:6] = True
     neighbour[5:15, 10:20] = True
     prediction = truth | neighbour
-    foreground = truth | neighbour
-    in_paper = next_click(truth, prediction, PAPER, rng(), foreground)
-    in_released_code = next_click(truth, prediction, RELEASED_CODE, rng(), foreground)
+    labelled = truth | neighbour
+    in_paper = next_click(truth, prediction, PAPER, rng(), labelled)
+    in_released_code = next_click(truth, prediction, RELEASED_CODE, rng(), labelled)
     assert (
         neighbour[in_paper.row, in_paper.col]
         and neighbour[in_released_code.row, in_released_code.col]
     )
     assert not in_paper.positive
     assert in_released_code.positive
+
+
+def test_the_label_under_the_click_decides_on_random_label_maps():
+    """Looked up in SciPy's label map of separate regions: this object, another one, background."""
+    random, seen = rng(), set()
+    for _ in range(200):
+        label_map, regions = ndimage.label(blobs(random))
+        if regions < 2:
+            continue
+        chosen = int(random.integers(1, regions + 1))
+        prediction = np.isin(label_map, random.integers(0, regions + 1, regions))
+        for rule in ("object", "foreground"):
+            click = next_click(
+                label_map == chosen, prediction, replace(PAPER, label=rule), random, label_map > 0
+            )
+            if click is None:
+                assert np.array_equal(prediction, label_map == chosen)
+                continue
+            value = label_map[click.row, click.col]
+            assert click.positive == (value == chosen if rule == "object" else value > 0)
+            kind = "object" if value == chosen else "another" if value else "background"
+            seen.add((rule, kind, click.positive))
+    assert seen == {
+        ("object", "object", True),
+        ("object", "another", False),
+        ("object", "background", False),
+        ("foreground", "object", True),
+        ("foreground", "another", True),
+        ("foreground", "background", False),
+    }
 
 
 def test_without_a_foreground_both_label_rules_agree():

@@ -12,13 +12,13 @@ from scipy.stats import ttest_1samp
 from medsam_utils import load_dataset, published
 from medsam_utils.comparison import (
     CHANGE,
-    against,
     compare,
+    compare_ways,
     crossings,
     holm,
     overtaken_at,
     paired_differences,
-    scores,
+    score_masks,
     seed_spread,
     sign_flip_test,
 )
@@ -39,7 +39,7 @@ def test_ways_are_held_against_the_base_on_the_objects_that_both_have():
     better = base.assign(iou=base["iou"] + 0.1)
     elsewhere = base.assign(case_id="z1", patient_id="z", iou=0.9).iloc[:1]
     ways = {"base": base, "better": pd.concat([better, elsewhere]), "other": elsewhere}
-    table = against(
+    table = compare_ways(
         pd.concat(rows.assign(way=way) for way, rows in ways.items()), "base", ["task", "level"]
     )
     assert table["way"].tolist() == ["base", "better"]  # the other shares no object with the base
@@ -55,11 +55,13 @@ def test_masks_of_several_ways_have_a_row_for_each_class_that_is_in_the_image():
     case = dataset.load(dataset.list().references[0])
     first, second = case.masks
     masks = {first: case.masks[first], second: ~case.masks[second]}
-    rows = scores(dataset, [replace(case, masks=case.masks)], {"way": [masks]}).set_index("task")
+    rows = score_masks(dataset, [replace(case, masks=case.masks)], {"way": [masks]}).set_index(
+        "task"
+    )
     assert rows.loc[dataset.tasks[first], ["iou", "dice"]].tolist() == [1, 1]
     assert rows.loc[dataset.tasks[second], ["iou", "dice"]].tolist() == [0, 0]
     empty = replace(case, masks=case.masks | {second: case.masks[second] & False})
-    assert set(scores(dataset, [empty], {"way": [masks]})["task"]) == {dataset.tasks[first]}
+    assert set(score_masks(dataset, [empty], {"way": [masks]})["task"]) == {dataset.tasks[first]}
 
 
 def test_demo_and_measured_rows_are_never_paired():
@@ -138,10 +140,10 @@ def test_bootstrap_samples_without_a_crossing_are_counted():
 
 
 def test_ritm_passes_sam_at_click_6_and_at_click_4_on_the_binary_tasks():
-    table = published.iou_by_click().pivot_table(index="click", columns="method", values="iou")
+    table = published.click_table().pivot_table(index="click", columns="method", values="iou")
     assert overtaken_at((table["RITM"] - table["SAM"]).to_numpy()) == 6
-    several_classes = published.iou_by_click()["task"].str.contains("Brain|Hip|Organ")
-    binary = published.iou_by_click()[~several_classes]
+    several_classes = published.click_table()["task"].str.contains("Brain|Hip|Organ")
+    binary = published.click_table()[~several_classes]
     assert binary["task"].nunique() == 18
     table = binary.pivot_table(index="click", columns="method", values="iou")
     assert overtaken_at((table["RITM"] - table["SAM"]).to_numpy()) == 4

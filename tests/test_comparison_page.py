@@ -54,8 +54,7 @@ def test_the_answer_counts_each_level_by_itself(rows):
     )
     assert (
         "sam_vit_h is ahead of grabcut on 1 of 1 tasks with one click, "
-        "and on 0 with 2 clicks (demo)"
-        in text
+        "and on 0 with 2 clicks (demo)" in text
     )
     assert text.count("of 1 tasks") == 2 and "(measured on your data)" in text
 
@@ -95,7 +94,7 @@ def test_the_gate_compares_what_the_study_ran_on_real_images_and_says_demo_else(
     html = comparison.gate(published.gate(rows)).html
     assert "2 of 8 values are compared" in plain(html) and "4 are demo" in plain(html)
     table = read_table(html).set_index(["task", "model"])
-    study = published.of_task("US-Breast").set_index(["method", "click"])["iou"]
+    study = published.task_curves("US-Breast").set_index(["method", "click"])["iou"]
     assert table.loc[("US-Breast", "sam_vit_h"), "1"].startswith(f"{0.5 - study['SAM', 1]:+.3f} ")
     assert len(table) == 1
     demo = comparison.gate(published.gate(rows[rows["level"] == "demo"])).html

@@ -15,7 +15,7 @@ def blob(rng: np.random.Generator, rows: int, cols: int) -> np.ndarray:
     noise = cv2.GaussianBlur(
         rng.normal(size=(rows, cols)), (0, 0), rng.uniform(0.5, max(rows, cols) / 15)
     )
-    return BoxedMask.of(noise > 0.02 * rng.normal()).inside
+    return BoxedMask.from_mask(noise > 0.02 * rng.normal()).inside
 
 
 def by_all_ways(region: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[tuple]:

@@ -26,7 +26,8 @@ def test_masks_fit_the_image_and_are_neither_tiny_nor_everything():
 
 
 def test_objects_are_of_many_kinds():
-    """Among 60 drawings are objects of several components, with holes, and of very different size."""
+    """Among 60 drawings are objects of several components, with holes, and of very different
+    size."""
     import cv2
 
     sizes, components, holes = [], [], []

@@ -14,7 +14,8 @@ A, B, C = [0.9, 0.9, 0.9], [0.5, 0.85, 0.7], [0.1, 0.2, 0.3]
 
 @pytest.fixture
 def page(monkeypatch):
-    """Runs the page up to the table of other prices, on objects with these IoUs after each click."""
+    """Runs the page up to the table of other prices, on objects with these IoUs after each
+    click."""
 
     def run(*ious: list[float], **prices: float):
         rows = pd.DataFrame(

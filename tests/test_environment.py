@@ -49,3 +49,9 @@ def test_the_version_stands_in_pyproject_and_the_citation_says_the_same():
 def test_importing_the_package_does_not_load(package):
     code = f"import sys, medsam_utils; sys.exit({package!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_tour_names_every_file_of_tests():
+    folder = ROOT / "tests"
+    named = set(re.findall(r"`((?:browser/)?test_\w+\.py)`", (folder / "README.md").read_text()))
+    assert named == {path.relative_to(folder).as_posix() for path in folder.rglob("test_*.py")}

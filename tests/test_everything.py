@@ -9,7 +9,7 @@ import pytest
 from medsam_utils import load_dataset, load_model
 from medsam_utils.book.pages.everything import answer, proposals_figure
 from medsam_utils.case import Case
-from medsam_utils.comparison import scores
+from medsam_utils.comparison import score_masks
 from medsam_utils.workflows import everything
 from medsam_utils.workflows.everything import Proposals, classify, labels, oracle
 
@@ -111,7 +111,7 @@ def test_sam_proposes_masks_of_a_phantom_without_doubles():
     assert one.features.notna().all(axis=None) and (one.features["predicted_iou"] >= 0.4).all()
     boxes = {(*np.argwhere(mask).min(0), *np.argwhere(mask).max(0)) for mask in one.masks}
     assert len(boxes) == len(one.masks)
-    found = scores(dataset, [case], {"oracle": [oracle(one)]})
+    found = score_masks(dataset, [case], {"oracle": [oracle(one)]})
     assert found["iou"].max() > 0.5 and set(found["task"]) == set(dataset.tasks.values())
 
 
@@ -121,7 +121,7 @@ def test_the_answer_has_both_ways_on_every_task_and_the_figure_counts_the_propos
     # The classifier misses half of every dark square, so that its numbers are its own.
     for masks in named["classifier"]:
         masks["d"][:, 31:] = False
-    rows = scores(dataset, [one.case for one in cases], named)
+    rows = score_masks(dataset, [one.case for one in cases], named)
     shown = answer(rows).html
     assert "Mean IoU (demo): <strong>1.00</strong> on bright if the truth names the masks" in shown
     assert "<strong>1.00</strong> on dark if the truth names the masks" in shown

@@ -362,7 +362,7 @@ def test_the_command_prints_the_table_or_ends_with_status_2(server, tmp_path, mo
     assert main([]) == 0
     assert "us_breast" in capsys.readouterr().out
     assert main(["nothing", "--data", str(tmp_path)]) == 2
-    assert "unknown dataset" in capsys.readouterr().err
+    assert "is unknown" in capsys.readouterr().err
     server.files["/a.zip"] = zip_of({"1.png": b"1"})
     name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
     assert main([name, "--data", str(tmp_path)]) == 0

@@ -1,4 +1,5 @@
-"""notebooks/first_page.py: the page opens on a real CT, and without it or the model on stand-ins."""
+"""notebooks/first_page.py: the page opens on a real CT, and without it or the model on
+stand-ins."""
 
 from __future__ import annotations
 
@@ -44,8 +45,7 @@ def test_large_objects_are_clicked_on_under_the_protocol_and_each_picture_is_sto
         subject = load_dataset("ct_torso")
     except MissingDatasetError as error:
         pytest.skip(str(error))
-    references = {reference.case_id: reference for reference in subject.list().references}
-    chosen = [references["ct_torso_z036"]]
+    chosen = [subject["ct_torso_z036"]]
     model = load_model("sam_small", device="cpu")
     data = stored(explorer.at_once(subject, {"sam_small": model}, chosen, RULE, clicks=2).data)
     assert data["rule"] == {"first": "first", "later": "single", "feedback": True}

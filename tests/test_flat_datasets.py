@@ -42,7 +42,8 @@ def touch(root, *names):
 
 
 def listed(name, root):
-    """Return what is listed below a folder: {case id: (image, masks)}, relative; exclusions' ids."""
+    """Return what is listed below a folder: {case id: (image, masks)}, relative; exclusions'
+    ids."""
     listing = dataclasses.replace(DATASETS[name], root=root).list()
     found = {
         r.case_id: (

@@ -1,12 +1,14 @@
 """Your own images as a dataset."""
 
+import pickle
+
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from medsam_utils.case import BadCaseError, BadInputError
-from medsam_utils.datasets import FOREGROUND, load_folder
+from medsam_utils.datasets import ANY_VALUE, load_folder
 from medsam_utils.intensity import Window
 
 GREY = np.array([[0, 60, 120], [180, 240, 255]], np.uint8)
@@ -27,7 +29,7 @@ def save(path, values):
 
 
 def cases(dataset):
-    return {reference.case_id: dataset.load(reference) for reference in dataset.list().references}
+    return {reference.case_id: dataset.load(reference) for reference in dataset}
 
 
 def test_equal_names_are_paired_whatever_their_suffix(folder):
@@ -67,7 +69,7 @@ def test_a_label_map_gives_one_class_per_value(folder):
     dataset = load_folder(folder, name="Knee")
     assert dataset.tasks == {f"label {n}": f"Knee: label {n}" for n in (1, 2, 4)}
     np.testing.assert_array_equal(cases(dataset)["a"].masks["label 2"], LABELS == 2)
-    np.testing.assert_array_equal(cases(dataset)["a"].foreground, LABELS > 0)
+    np.testing.assert_array_equal(cases(dataset)["a"].labelled, LABELS > 0)
 
 
 def test_classes_may_be_named_and_left_out_and_merged(folder):
@@ -86,7 +88,7 @@ def test_a_class_absent_from_an_image_is_empty(folder):
 @pytest.mark.parametrize("values", [(0, 1), (0, 255), (0, 7)])
 def test_masks_of_one_value_are_one_class(folder, values):
     save(folder / "images/a.png", GREY), save(folder / "masks/a.png", np.array([values], np.uint8))
-    assert load_folder(folder).classes == {"object": FOREGROUND}
+    assert load_folder(folder).classes == {"object": ANY_VALUE}
 
 
 def test_masks_of_0_and_1_beside_masks_of_0_and_255_are_one_class(folder):
@@ -100,7 +102,7 @@ def test_soft_masks_are_one_class_cut_at_half(folder):
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     save(folder / "images/a.png", ramp), save(folder / "masks/a.png", ramp)
     dataset = load_folder(folder)
-    assert dataset.classes == {"object": FOREGROUND}
+    assert dataset.classes == {"object": ANY_VALUE}
     np.testing.assert_array_equal(cases(dataset)["a"].masks["object"], ramp >= 128)
 
 
@@ -154,12 +156,32 @@ def test_a_bad_mask_does_not_stop_the_others(folder):
     assert dataset.load(good).masks["object"].any()
 
 
+def test_a_dataset_has_a_length_and_its_cases_by_id_in_order(folder):
+    for name in ("images/a.png", "masks/a.png", "images/b.png", "masks/b.png"):
+        save(folder / name, BINARY)
+    dataset = load_folder(folder)
+    assert len(dataset) == 2 and [reference.case_id for reference in dataset] == ["a", "b"]
+    assert dataset["b"].images[0].name == "b.png"
+    assert dataset.load("b").case_id == "b"
+    with pytest.raises(BadInputError, match=r"'B' is unknown: .*Known: a, b"):
+        dataset["B"]
+
+
+def test_a_copy_for_a_worker_holds_no_list_of_cases(folder):
+    for name in ("images/a.png", "masks/a.png"):
+        save(folder / name, BINARY)
+    dataset = load_folder(folder)
+    fresh = pickle.dumps(dataset)
+    assert dataset["a"] and pickle.dumps(dataset) == fresh
+    assert pickle.loads(fresh)["a"] == dataset["a"]
+
+
 def test_files_without_a_partner_are_listed(folder):
     for name in ("images/a.png", "masks/a.png", "images/b.png", "masks/c.png"):
         save(folder / name, BINARY)
     assert [e.reason for e in load_folder(folder).list().exclusions] == [
-        "image without mask: images/b.png",
-        "mask without image: masks/c.png",
+        "images/b.png: image without mask",
+        "masks/c.png: mask without image",
     ]
 
 
@@ -179,7 +201,7 @@ def test_a_missing_folder_is_named_and_the_layout_shown(folder, missing):
 def test_names_that_do_not_match_are_shown(folder):
     save(folder / "images/a.png", GREY), save(folder / "masks/a_mask.png", BINARY)
     with pytest.raises(
-        BadInputError, match=r"image without mask: images/a\.png; mask without.*Rename them"
+        BadInputError, match=r"images/a\.png: image without mask; masks/a.*Rename them"
     ):
         load_folder(folder)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medsam_utils.case import BadCaseError, BadInputError
-from medsam_utils.datasets import DATASETS, FOREGROUND
+from medsam_utils.case import BadCaseError, BadInputError, Exclusion
+from medsam_utils.datasets import ANY_VALUE, DATASETS
 from medsam_utils.datasets.images import ImagePairs, read_image, read_mask
 from medsam_utils.datasets.pairs import Pairs
 
@@ -107,9 +107,9 @@ def test_a_file_without_its_partner_is_left_out_and_named(tmp_path, dataset):
         (tmp_path / name).touch()
     listing = dataset.list()
     assert [r.case_id for r in listing.references] == ["a"]
-    assert [(e.case_id, e.reason, e.path) for e in listing.exclusions] == [
-        ("b", "image without mask: b.png", "b.png"),
-        ("c", "mask without image: c_mask.png", "c_mask.png"),
+    assert listing.exclusions == [
+        Exclusion("b", "pairs", "b.png", "image without mask"),
+        Exclusion("c", "pairs", "c_mask.png", "mask without image"),
     ]
 
 
@@ -147,7 +147,7 @@ def test_a_case_holds_the_image_and_the_united_masks(tmp_path, dataset):
     case = only_case(dataset)
     np.testing.assert_array_equal(case.image, np.stack([GREY] * 3, axis=2))
     np.testing.assert_array_equal(case.masks["lesion"], [[1, 0, 0], [0, 0, 1]])
-    np.testing.assert_array_equal(case.foreground, case.masks["lesion"])
+    np.testing.assert_array_equal(case.labelled, case.masks["lesion"])
     assert case.spacing is None
     assert [path.name for path in case.source] == ["a.png", "a_mask.png", "a_mask_1.png"]
 
@@ -339,7 +339,7 @@ def test_settings_do_not_depend_on_where_the_files_lie(dataset, tmp_path):
 
 def test_tasks_are_named_as_in_the_study(dataset):
     assert dataset.tasks == {"lesion": "US-Breast"}
-    spine = dataclasses.replace(dataset, title="MRI-Spine", classes={"GM": (1,), "SC": FOREGROUND})
+    spine = dataclasses.replace(dataset, title="MRI-Spine", classes={"GM": (1,), "SC": ANY_VALUE})
     assert spine.tasks == {"GM": "MRI-Spine: GM", "SC": "MRI-Spine: SC"}
 
 

@@ -26,7 +26,8 @@ def case():
 
 
 def as_sam_advises(case, network, truth_task, clicks):
-    """IoU after each click by SamPredictor itself: three masks once, then one, the last fed back."""
+    """IoU after each click by SamPredictor itself: three masks once, then one, the last fed
+    back."""
     from medsam_utils.clicks import click_rng, next_click
     from medsam_utils.metrics import iou
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medsam_utils.case import BadCaseError
-from medsam_utils.datasets.masks import FOREGROUND, check_labels, class_masks, soft_scale, tidy_mask
+from medsam_utils.datasets.masks import ANY_VALUE, check_labels, class_masks, soft_scale, tidy_mask
 
 PATH = Path("masks/a.png")
 
@@ -12,7 +12,7 @@ PATH = Path("masks/a.png")
 def marked(values, threshold=128, lossy=False):
     """Read a row of values as one binary object."""
     values = tidy_mask(np.asarray(values), PATH)
-    masks = class_masks(values, soft_scale(values, lossy), {"object": FOREGROUND}, threshold, PATH)
+    masks = class_masks(values, soft_scale(values, lossy), {"object": ANY_VALUE}, threshold, PATH)
     return masks["object"].astype(int).tolist()
 
 

@@ -137,7 +137,9 @@ def test_the_same_objects_are_clicked_at_the_same_pixels_in_the_fast_mode(models
     rows = [[], []]
     for number in range(2):
         image, masks = draw(np.random.default_rng([7, number]))
-        names = {f"object {i}": mask for i, mask in enumerate(masks) if BoxedMask.of(mask).area}
+        names = {
+            f"object {i}": mask for i, mask in enumerate(masks) if BoxedMask.from_mask(mask).area
+        }
         case = Case("drawn", str(number), "none", None, np.repeat(image[..., None], 3, 2), names)
         for model, of_model in zip(models, rows, strict=True):
             of_model += simulate(case, {name: name for name in names}, model, PAPER, 4)
@@ -267,7 +269,7 @@ def test_the_decoder_and_adapters_of_the_encoder_are_trained_further(random_stat
     example = Example(
         np.zeros((1024, 1024, 3), np.uint8),
         torch.zeros(1, 256, 64, 64).half(),
-        BoxedMask.of(truth),
+        BoxedMask.from_mask(truth),
         torch.from_numpy(np.kron(truth, np.ones((4, 4))).astype(np.float32)),
     )
     weights, _ = fine_tune(model, [example], steps=1, batch=1, clicks=1, rank=rank)

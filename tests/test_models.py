@@ -141,3 +141,20 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
     torch.save(build_sam_small().state_dict(), path)
     with pytest.raises(BadInputError, match=r"small\.pth does not fit SAM vit_b"):
         _ = load_model("sam_vit_b", checkpoint=path).network
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "amx", "advised"),
+    [
+        ("sam_vit_b", "float32", True, True),
+        ("sam_vit_b", "float32", False, False),  # it would save memory and no time
+        ("sam_vit_b", "bfloat16", True, False),
+        ("sam_small", "float32", True, False),
+    ],
+)
+def test_bfloat16_is_advised_only_where_the_processor_has_instructions_for_it(
+    monkeypatch, name, dtype, amx, advised
+):
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx, raising=False)
+    model = load_model(name, device="cpu", dtype=dtype)
+    assert ("bfloat16" in model.advice) == advised

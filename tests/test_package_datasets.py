@@ -26,7 +26,7 @@ from medsam_utils.book.pages import catalogue, comparison, figures, page
 from medsam_utils.book.pages.passport import passport
 from medsam_utils.case import BadInputError
 from medsam_utils.datasets import MissingDatasetError, load_dataset
-from medsam_utils.datasets.fetch import fetch, overview, way_of
+from medsam_utils.datasets.fetch import fetch, how_fetched, overview
 from medsam_utils.datasets.sources import PACKAGES, Package
 from medsam_utils.intensity import Window
 from medsam_utils.packages import wheel_files
@@ -201,9 +201,9 @@ def test_a_package_is_pinned_and_its_dataset_says_who_made_the_masks(name):
     text = BeautifulSoup(passport(entry).html, "html.parser").get_text()
     assert entry.passport.masks_by in text and f"{package.name} {package.version}" in text
     (line,) = [line for line in overview().splitlines() if line.startswith(f"{name} ")]
-    for fact in (way_of(name), package.sha256[:16], str(package), entry.passport.licence):
+    for fact in (how_fetched(name), package.sha256[:16], str(package), entry.passport.licence):
         assert fact in line
-    assert way_of(name) == "package"
+    assert how_fetched(name) == "package"
 
 
 @pytest.mark.parametrize("load", [load_dataset, medsam_utils.load_dataset, fetch])
@@ -236,8 +236,8 @@ def test_no_task_of_a_package_is_one_of_the_study():
     tasks = {task for name in PACKAGES for task in DATASETS[name].tasks.values()}
     others = {t for name in DATASETS.keys() - PACKAGES for t in DATASETS[name].tasks.values()}
     assert not tasks & others
-    assert not tasks & set(published.iou_by_click()["task"])
-    assert not tasks & set(published.iou_by_prompt_mode()["task"])
+    assert not tasks & set(published.click_table()["task"])
+    assert not tasks & set(published.prompt_mode_table()["task"])
 
 
 def rows_of(task: str, level: str = "measured") -> pd.DataFrame:

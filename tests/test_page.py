@@ -116,7 +116,7 @@ def test_a_task_of_the_study_has_its_published_lines_labelled(evaluated):
 
 
 def test_excluded_cases_are_counted_by_reason_and_listed_below_the_root(dataset, evaluated, folder):
-    shown = record.excluded(record.excluded_cases(dataset, evaluated.tables)).html
+    shown = record.excluded(record.excluded_cases(evaluated.tables)).html
     assert "<strong>1 case is</strong> left out" in shown
     assert "1 × no labelled pixel" in shown
     assert "<td>images/empty.png</td>" in shown and str(folder) not in shown
@@ -133,7 +133,7 @@ def test_equal_reasons_count_together_wherever_the_name_stands(dataset):
         {"case_id": case, "reason": reason, "path": f"masks/{case}.png"}
         for case, reason in zip(cases, reasons, strict=True)
     ]
-    shown = record.excluded(record.excluded_cases(dataset, {"m": rows})).html
+    shown = record.excluded(record.excluded_cases({"m": rows})).html
     assert "<li>2 × is empty</li><li>1 × no image</li>" in shown
 
 

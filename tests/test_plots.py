@@ -37,7 +37,7 @@ def test_published_lines_are_dashed_and_ours_are_not(means):
     _, ours = plots.new_figure(3, 2)
     plots.curves(ours, means)
     _, theirs = plots.new_figure(3, 2)
-    plots.published_curves(theirs, published.of_task("US-Breast"))
+    plots.published_curves(theirs, published.task_curves("US-Breast"))
     assert {line.get_linestyle() for line in ours.lines} == {"-"}
     assert {line.get_linestyle() for line in theirs.lines} == {"--"}
     assert [line.get_label() for line in theirs.lines] == ["SAM", "RITM"]

@@ -23,7 +23,7 @@ def page():
 
 def test_the_study_s_means_are_never_mixed_with_the_demo_s(page):
     names, text = page
-    released = published.iou_by_prompt_mode()
+    released = published.prompt_mode_table()
     best = released[released["mask_choice"] == "first"].groupby("mode")["iou"].mean().max()
     found = names["measured"]
     found = found[(found["model"] == "sam_small") & (found["choice"] == "most_confident")]
@@ -47,7 +47,7 @@ def test_demo_rows_are_held_against_nothing_and_measured_ones_against_their_mode
     assert set(names["held"]["verdict"]) == {"demo"}
     row = names["modes"]["box_all"].tables["us_breast", "sam_small"].iloc[:1]
     rows = pd.concat([row] * 6, ignore_index=True)
-    study = published.iou_by_prompt_mode().set_index(["task", "mode", "mask_choice"])["iou"]
+    study = published.prompt_mode_table().set_index(["task", "mode", "mask_choice"])["iou"]
     value, patients = study["US-Breast", 5, "first"], list("abcdef")
     rows = rows.assign(case_id=patients, patient_id=patients, level="measured", model="sam_vit_h")
     rows = rows.assign(iou_0=value + np.linspace(-0.05, 0.05, 6), iou_1=0.999, iou_2=0.1)
@@ -76,4 +76,4 @@ def test_box_noise_has_a_point_for_the_tight_box_and_for_each_deviation(page):
 
 def test_every_task_of_the_released_modes_is_one_that_a_dataset_of_ours_has():
     ours = {task for dataset in DATASETS.values() for task in dataset.tasks.values()}
-    assert set(published.iou_by_prompt_mode()["task"]) <= ours
+    assert set(published.prompt_mode_table()["task"]) <= ours

@@ -14,8 +14,8 @@ from medsam_utils.case import BadInputError, Case
 from medsam_utils.clicks import click_rng
 from medsam_utils.demo.drawings import draw
 from medsam_utils.models.sam import SamEmbedding
-from medsam_utils.prompts import MODES, PUBLISHED, first_prompts, jittered
-from medsam_utils.simulation import replay, turns
+from medsam_utils.prompts import MODES, PUBLISHED, first_prompts, jitter_box
+from medsam_utils.simulation import replay, simulate_clicks
 
 OBJECTS = 100
 
@@ -132,7 +132,9 @@ def test_on_100_objects_every_mode_has_the_masks_of_a_plain_loop_over_sam_predic
         choices = list(CHOICES)[: 3 if number < 3 else 1]
         for mode, mask_choice in itertools.product(MODES, choices):
             protocol = replace(PAPER, prompt=mode, mask_choice=mask_choice)
-            for _, target in turns(case, {name: name for name in case.masks}, model, protocol, 1):
+            for _, target in simulate_clicks(
+                case, {name: name for name in case.masks}, model, protocol, 1
+            ):
                 truth = case.masks[target.task]
                 rng = click_rng(protocol, case.dataset, case.case_id, target.task, 1)
                 masks, confidences = plain_candidates(plain, truth, mode, rng)
@@ -151,7 +153,7 @@ def test_a_box_with_clicks_and_the_mask_fed_back_is_a_plain_loop_over_sam_predic
         names = {name: name for name in case.masks}
         protocol = replace(PAPER, prompt="box_all", feedback=True)
         points, labels, low = ({name: [] for name in names} for _ in range(3))
-        for n, target in turns(case, names, sam, protocol, 4):
+        for n, target in simulate_clicks(case, names, sam, protocol, 4):
             task = target.task
             if target.click is None and n > 1:
                 continue
@@ -175,7 +177,7 @@ def squares():
     """A square of 4 x 4, two of 3 x 3 that touch by a corner, one of 2 x 2, and a single pixel."""
     mask = np.zeros((20, 20), bool)
     mask[1:5, 1:5] = mask[8:11, 8:11] = mask[11:14, 11:14] = mask[1:3, 16:18] = mask[17, 3] = True
-    return BoxedMask.of(mask)
+    return BoxedMask.from_mask(mask)
 
 
 def told(prompt, **more):
@@ -199,11 +201,11 @@ def test_regions_touch_by_corners_and_the_largest_has_the_point_and_the_box():
 
 def test_jitter_is_seeded_stays_in_the_image_and_has_the_stated_spread():
     box, shape = np.array([40, 20, 59, 99]), (100, 120)
-    assert jittered(box, 0.0, np.random.default_rng(0), shape).tolist() == box.tolist()
-    draws = np.array([jittered(box, 0.1, np.random.default_rng(i), shape) for i in range(2000)])
-    assert np.array_equal(draws[7], jittered(box, 0.1, np.random.default_rng(7), shape))
+    assert jitter_box(box, 0.0, np.random.default_rng(0), shape).tolist() == box.tolist()
+    draws = np.array([jitter_box(box, 0.1, np.random.default_rng(i), shape) for i in range(2000)])
+    assert np.array_equal(draws[7], jitter_box(box, 0.1, np.random.default_rng(7), shape))
     np.testing.assert_allclose(draws.std(axis=0), [2, 8, 2, 8], rtol=0.06)
-    wild = np.array([jittered(box, 3, np.random.default_rng(i), shape) for i in range(200)])
+    wild = np.array([jitter_box(box, 3, np.random.default_rng(i), shape) for i in range(200)])
     assert (wild >= 0).all() and (wild[:, ::2] < 100).all() and (wild[:, 1::2] < 120).all()
     assert (wild[:, :2] <= wild[:, 2:]).all()
 
@@ -215,7 +217,7 @@ def test_boxes_off_by_chance_are_the_same_in_any_order_of_cases(sam, cases):
         {
             (case.case_id, target.task): target.prompts[0].box.tolist()
             for case in order
-            for _, target in turns(case, {n: n for n in case.masks}, sam, protocol, 1)
+            for _, target in simulate_clicks(case, {n: n for n in case.masks}, sam, protocol, 1)
         }
         for order in orders
     ]
@@ -251,7 +253,7 @@ def test_rows_that_do_not_tell_all_that_a_model_was_told_are_not_replayed(sam, c
 
 def test_what_is_predicted_box_by_box_takes_no_further_click(sam, cases):
     with pytest.raises(BadInputError, match="box_all"):
-        list(turns(cases[0], {}, sam, replace(PAPER, prompt="boxes_3_largest"), 2))
+        list(simulate_clicks(cases[0], {}, sam, replace(PAPER, prompt="boxes_3_largest"), 2))
 
 
 def test_a_model_without_boxes_says_so_for_the_whole_run():

@@ -1,4 +1,4 @@
-"""Through the volume: what is carried, where it ends, and how far surfaces are apart."""
+"""Through the volume: what is propagated, where it ends, and how far surfaces are apart."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import PAPER
-from medsam_utils.models import Prediction
-from medsam_utils.workflows.propagation import Carry, carried, clicked, stacks, surface_distances
+from medsam_utils.models import Model, Prediction
+from medsam_utils.workflows.propagation import (
+    Propagation,
+    click_slices,
+    propagate,
+    surface_distances,
+    volume_objects,
+)
 
 
 def block(size: int, at: int = 2) -> np.ndarray:
@@ -23,7 +29,7 @@ def block(size: int, at: int = 2) -> np.ndarray:
     return mask
 
 
-class Knowing:
+class Knowing(Model):
     """A model that answers with the truth of its slice, wherever it is asked; its embedding is that
     truth."""
 
@@ -39,7 +45,7 @@ class Knowing:
 
 
 def answer(truth: np.ndarray):
-    return BoxedMask.of(truth), np.where(truth, 1.0, -1.0).astype(np.float32)
+    return BoxedMask.from_mask(truth), np.where(truth, 1.0, -1.0).astype(np.float32)
 
 
 def areas(masks) -> list[int]:
@@ -48,14 +54,14 @@ def areas(masks) -> list[int]:
 
 def test_a_mask_is_carried_both_ways_until_nothing_is_left():
     truths = [block(n) for n in (3, 0, 2, 4, 3, 1, 0)]
-    masks = carried(Knowing(), truths, {3: answer(truths[3])}, Carry("click"))
+    masks = propagate(Knowing(), truths, {3: answer(truths[3])}, Propagation("click"))
     assert areas(masks) == [0, 0, 4, 16, 9, 1, 0]  # slice 0 lies behind an empty one
 
 
 def test_between_two_prompted_slices_each_goes_half_of_the_way():
     model, truths = Knowing(), [block(3)] * 6
     given = {1: answer(block(2)), 4: answer(block(5))}
-    masks = carried(model, truths, given, Carry("mask"))
+    masks = propagate(model, truths, given, Propagation("mask"))
     assert areas(masks) == [9, 4, 9, 9, 25, 9]
     came_from = [int((logits > 0).sum()) for _, _, logits in model.asked]
     assert came_from == [4, 4, 25, 25]
@@ -63,15 +69,27 @@ def test_between_two_prompted_slices_each_goes_half_of_the_way():
 
 def test_the_stop_rules_end_at_doubt_and_at_a_jump_of_the_area():
     truths, start = [block(4), block(3), block(1)], {0: answer(block(4))}
-    assert areas(carried(Knowing(), truths, start, Carry("box", most_change=2))) == [16, 9, 0]
-    assert areas(carried(Knowing(0.4), truths, start, Carry("box", least_iou=0.5))) == [16, 0, 0]
-    assert areas(carried(Knowing(np.nan), truths, start, Carry("box", least_iou=0.5))) == [16, 9, 1]
+    assert areas(propagate(Knowing(), truths, start, Propagation("box", most_change=2))) == [
+        16,
+        9,
+        0,
+    ]
+    assert areas(propagate(Knowing(0.4), truths, start, Propagation("box", least_iou=0.5))) == [
+        16,
+        0,
+        0,
+    ]
+    assert areas(propagate(Knowing(np.nan), truths, start, Propagation("box", least_iou=0.5))) == [
+        16,
+        9,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("way", ["mask", "box", "click", "box and click", "click and mask"])
 def test_a_way_carries_its_parts_and_nothing_else(way):
     model = Knowing()
-    carried(model, [block(3), block(3)], {0: answer(block(3, at=5))}, Carry(way))
+    propagate(model, [block(3), block(3)], {0: answer(block(3, at=5))}, Propagation(way))
     ((clicks, boxes, logits),) = model.asked
     assert [(click.row, click.col, click.positive) for click in clicks[0]] == [(6, 6, True)] * (
         "click" in way
@@ -82,17 +100,17 @@ def test_a_way_carries_its_parts_and_nothing_else(way):
 
 def test_an_unknown_way_says_what_there_is():
     with pytest.raises(BadInputError, match="mask, box and click"):
-        Carry("memory").prompts(*answer(block(3)))
+        Propagation("memory").prompts(*answer(block(3)))
 
 
 @pytest.fixture(scope="module")
 def stack():
-    return next(stacks(load_dataset("mri_prostate"), beyond=2))
+    return next(volume_objects(load_dataset("mri_prostate"), beyond=2))
 
 
 def test_a_stack_is_in_order_and_goes_past_the_ends_of_the_object():
     dataset = load_dataset("mri_heart")
-    for stack in stacks(dataset, beyond=2):
+    for stack in volume_objects(dataset, beyond=2):
         indices = [case.slice_index for case in stack.cases]
         assert indices == list(range(indices[0], indices[0] + len(indices)))
         inside = [truth.area > 0 for truth in stack.truths]
@@ -105,7 +123,9 @@ def test_a_stack_is_in_order_and_goes_past_the_ends_of_the_object():
 
 def test_slices_without_the_object_between_two_that_have_it_are_there_too():
     dataset = load_dataset("pet_wholebody")  # its lesions leave gaps
-    gaps = [[truth.area > 0 for truth in stack.truths] for stack in stacks(dataset, beyond=0)]
+    gaps = [
+        [truth.area > 0 for truth in stack.truths] for stack in volume_objects(dataset, beyond=0)
+    ]
     assert all(inside[0] and inside[-1] for inside in gaps) and not all(map(all, gaps))
 
 
@@ -119,13 +139,13 @@ def test_dicom_volumes_tell_how_many_slices_they_have_and_how_far_apart(name):
 
 def test_flat_images_are_no_volumes():
     with pytest.raises(BadInputError, match="no volume of xray_hip has 3 labelled slices"):
-        next(stacks(load_dataset("xray_hip")))
+        next(volume_objects(load_dataset("xray_hip")))
 
 
 def test_every_slice_is_clicked_as_in_an_evaluation_of_its_own(stack):
     model, dataset = load_model("sam_small", device="cpu"), load_dataset("mri_prostate")
     embeddings = [model.encode(case.image) for case in stack.cases]
-    answers = clicked(stack, model, embeddings, PAPER, clicks=2)
+    answers = click_slices(stack, model, embeddings, PAPER, clicks=2)
     rows = evaluate(dataset, model, clicks=2, max_cases=3)
     rows = rows[rows["case_id"].str.startswith(f"{stack.volume}_z") & (rows["click"] == 2)]
     assert len(rows)

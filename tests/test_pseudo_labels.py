@@ -14,7 +14,7 @@ from medsam_utils.book.pages.pseudo_labels import answer, measures, measures_fig
 from medsam_utils.book.pages.record import excluded_table
 from medsam_utils.book.runs import load_cases, load_first_model
 from medsam_utils.case import Case
-from medsam_utils.comparison import against, scores
+from medsam_utils.comparison import compare_ways, scores
 from medsam_utils.workflows.pseudo_labels import augment, predict, refine, train
 
 CPU = "device=cpu"
@@ -86,8 +86,8 @@ def rows():
 
 
 def test_the_answer_says_what_refining_changes(rows):
-    labels = against(rows["labels"], "own", ["task", "level"])
-    networks = against(rows["networks"], "alone", ["task", "level"])
+    labels = compare_ways(rows["labels"], "own", ["task", "level"])
+    networks = compare_ways(rows["networks"], "alone", ["task", "level"])
     shown = answer(labels, networks, "refined").html
     assert "A pseudo-label gains <strong>+0.50</strong> IoU" in shown
     assert "from 0.50 to 1.00, 6 patients (demo)" in shown
@@ -118,7 +118,7 @@ def test_cases_without_the_object_and_unreadable_ones_are_listed():
     left_out = [*unusable, *(asdict(exclusion) for exclusion in listing.exclusions)]
     every = sorted(reference.case_id for reference in listing.references)
     assert sorted([case.case_id for case in cases] + [e["case_id"] for e in unusable]) == every
-    table = excluded_table(dataset, [*left_out, *left_out])  # listed twice, shown once
+    table = excluded_table([*left_out, *left_out])  # listed twice, shown once
     assert sorted(table["case_id"]) == sorted(entry["case_id"] for entry in left_out)
     assert len(table) == 3 and not table["path"].str.startswith("/").any()
 

@@ -30,18 +30,18 @@ def test_the_mean_curves_are_those_of_the_released_tables(method, rounded):
 
 def test_sam_is_ahead_on_26_of_28_tasks_at_one_click_and_on_9_at_nine():
     ahead = published.tasks_ahead()
-    assert published.iou_by_click()["task"].nunique() == 28
+    assert published.click_table()["task"].nunique() == 28
     assert (ahead[1], ahead[9]) == (26, 9)
 
 
 def test_the_prompt_modes_are_those_of_five_ways_and_28_tasks():
-    table = published.iou_by_prompt_mode()
+    table = published.prompt_mode_table()
     assert table.groupby(["mode", "mask_choice"])["task"].nunique().tolist() == [28] * 10
 
 
 def test_every_published_task_is_one_that_a_dataset_of_ours_has():
     ours = {task for dataset in DATASETS.values() for task in dataset.tasks.values()}
-    assert set(published.iou_by_click()["task"]) <= ours
+    assert set(published.click_table()["task"]) <= ours
 
 
 def measured(ious, model="sam_vit_h", task="US-Breast", level="measured") -> pd.DataFrame:
@@ -55,7 +55,7 @@ def measured(ious, model="sam_vit_h", task="US-Breast", level="measured") -> pd.
 
 
 def test_the_gate_says_whether_the_published_value_lies_inside_our_interval():
-    study = published.of_task("US-Breast")
+    study = published.task_curves("US-Breast")
     study = study[study["method"] == "SAM"].set_index("click")["iou"]
     table = published.gate(measured([study[1] + 0.005, study[2] + 0.2]))
     assert table["verdict"].tolist() == ["inside", "outside"]

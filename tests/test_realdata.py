@@ -13,7 +13,8 @@ SETS = sorted(realdata.sets()) if realdata.available() else []
 
 
 def count(set_name, tmp_path, **options):
-    """Return {key: (labelled pixels, slices, shape of the last)} of one set, read by `load_folder`."""
+    """Return {key: (labelled pixels, slices, shape of the last)} of one set, read by
+    `load_folder`."""
     dataset = load_folder(
         realdata.stage(set_name, tmp_path), intensity=realdata.intensity(set_name), **options
     )

@@ -14,7 +14,7 @@ import pytest
 
 from medsam_utils.book.compute import Compute
 from medsam_utils.book.render import __main__ as command
-from medsam_utils.book.render import state
+from medsam_utils.book.render import build, state
 from medsam_utils.book.render.execute import execute_pages
 from medsam_utils.book.render.pages import PAGES, Page, checked, own_chapter, read_pages, source
 from medsam_utils.case import BadInputError
@@ -299,3 +299,48 @@ __name__, imported, method, os.getpid() == os.getpgrp(), sys.argv[0]
     assert run(root) == ([], ["3"])
     shown = page(root, "one").cells[-1].outputs[0].data["text/plain"]
     assert shown == "('__main__', True, None, True, 'ipykernel_launcher')"
+
+
+def test_html_is_made_again_only_after_a_change_or_a_fault(root, monkeypatch):
+    status, builds = [0], []
+
+    def jupyter_book(command, **options):
+        builds.append(command)
+        index = root / "_build/html/index.html"
+        index.parent.mkdir(parents=True, exist_ok=True)
+        index.write_text("a book")
+        return subprocess.CompletedProcess(command, status[0], stdout="")
+
+    monkeypatch.setattr(build.subprocess, "run", jupyter_book)
+
+    def built() -> tuple[int, int]:
+        builds.clear()
+        return build.build_book(root), len(builds)
+
+    (root / "book/pages").mkdir(parents=True)
+    assert [built(), built()] == [(0, 1), (0, 0)]
+    (root / "book/pages/one.ipynb").write_text("{}")
+    assert [built(), built()] == [(0, 1), (0, 0)]
+    (root / "_config.yml").write_text("title: A book")
+    status[0] = 1
+    assert [built(), built()] == [(1, 1), (1, 1)]
+    status[0] = 0
+    assert [built(), built()] == [(0, 1), (0, 0)]
+    (root / "_build/html/index.html").unlink()
+    assert built() == (0, 1)
+
+
+def test_a_notebook_is_parsed_once_for_all_its_pages_and_again_when_it_changed(root, monkeypatch):
+    from medsam_utils.book.render import pages as module
+
+    reads = []
+    read = module.jupytext.read
+    monkeypatch.setattr(module.jupytext, "read", lambda path: reads.append(path) or read(path))
+    write_runs(root, one={"number": 3}, two={"number": 5})
+    shown = [source(page, root) for page in read_pages(root, {})]
+    assert len(reads) == 1
+    assert [notebook.cells[0].source for notebook in shown] == ["# Page one", "# Page two"]
+    changed = NOTEBOOK.replace("number = 1", "number = 1\nother = 2")
+    (root / "notebooks/double.py").write_text(changed)
+    write_runs(root, one={"other": 3})
+    assert read_pages(root, {})[0].values["other"] == 3 and len(reads) == 2

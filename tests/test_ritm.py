@@ -1,4 +1,5 @@
-"""RITM against numbers of the released code, and what this project adds: answers by clicks alone."""
+"""RITM against numbers of the released code, and what this project adds: answers by clicks
+alone."""
 
 import hashlib
 import json

@@ -165,9 +165,9 @@ def test_prompts_are_those_of_one_object_at_a_time_bit_by_bit(models, boxed):
 def test_a_mask_without_a_positive_logit_is_empty(models):
     _, fast = models
     prediction = fast.predict(fast.encode(noisy((50, 70))), [[Click(3, 3, True, 1.0, 1)]])
-    empty = prediction.foreground(np.full((128, 128), -1, np.float32))
+    empty = prediction.upsample_mask(np.full((128, 128), -1, np.float32))
     assert empty.area == 0 and empty.mask().shape == (50, 70)
-    everywhere = prediction.foreground(np.ones((128, 128), np.float32))
+    everywhere = prediction.upsample_mask(np.ones((128, 128), np.float32))
     assert everywhere.mask().all()
 
 
@@ -175,7 +175,9 @@ def test_the_same_objects_are_clicked_at_the_same_pixels(models):
     rows = [[], []]
     for number in range(6):
         image, masks = draw(np.random.default_rng([7, number]))
-        names = {f"object {i}": mask for i, mask in enumerate(masks) if BoxedMask.of(mask).area}
+        names = {
+            f"object {i}": mask for i, mask in enumerate(masks) if BoxedMask.from_mask(mask).area
+        }
         case = Case("drawn", str(number), "none", None, np.repeat(image[..., None], 3, 2), names)
         for model, of_model in zip(models, rows, strict=True):
             of_model += simulate(case, {name: name for name in names}, model, PAPER, 5)

@@ -11,6 +11,7 @@ from medsam_utils.statistics import (
     by_components,
     by_object,
     by_size,
+    clicks_to_targets,
     clustered_means,
     interval,
     iou_by_click,
@@ -18,7 +19,6 @@ from medsam_utils.statistics import (
     means,
     noc,
     noc_table,
-    reach,
     summary,
 )
 
@@ -60,7 +60,7 @@ def test_means_of_groups_have_the_interval_of_the_same_values_as_a_curve():
 
 
 def test_clicks_to_a_target_are_told_for_each_object():
-    table = reach(rows_of({"a1": [0.5, 0.9], "b1": [0.1, 0.2]}), targets=(0.4, 0.8))
+    table = clicks_to_targets(rows_of({"a1": [0.5, 0.9], "b1": [0.1, 0.2]}), targets=(0.4, 0.8))
     lines = table[["case_id", "target", "clicks", "missed"]].values.tolist()
     assert lines == [
         ["a1", 0.4, 1, False],

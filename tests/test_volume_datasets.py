@@ -12,7 +12,7 @@ import pytest
 from cases import read_all
 
 from medsam_utils import DATASETS, load_dataset, load_folder
-from medsam_utils.case import BadCaseError, BadInputError
+from medsam_utils.case import BadCaseError, BadInputError, Exclusion
 from medsam_utils.clicks import RELEASED_CODE, next_click
 from medsam_utils.datasets.volumes import read_volume
 from medsam_utils.demo.phantoms import ct, mri_brain, mri_prostate, mri_spine, pet, write_phantoms
@@ -170,7 +170,7 @@ def test_spine_any_rater(spine):
 
 def test_spine_a_missing_rater_is_listed(spine):
     (spine / "train/site1-sc01-mask-r2.nii.gz").rename(spine / "train/site1-sc02-mask-r2.nii.gz")
-    with pytest.raises(BadInputError, match=r"0 files of rater 2: train/site1-sc01-image\.nii\.gz"):
+    with pytest.raises(BadInputError, match=r"train/site1-sc01-image\.nii\.gz: 0 files of rater 2"):
         at(spine, "mri_spine").list()
     assert len(at(spine, "mri_spine", rater=4).list().references) == 1
 
@@ -182,17 +182,17 @@ def test_spine_a_rater_who_does_not_exist_is_an_error():
 
 def test_spine_each_class_stands_alone_under_the_released_codes_rule(spine):
     _, case = masks_of(at(spine, "mri_spine"))
-    assert case.foreground is None
+    assert case.labelled is None
     # The whole cord is predicted for grey matter: the click on white matter has to be negative.
     click = next_click(
-        case.masks["GM"], case.masks["SC"], RELEASED_CODE, np.random.default_rng(0), case.foreground
+        case.masks["GM"], case.masks["SC"], RELEASED_CODE, np.random.default_rng(0), case.labelled
     )
     assert not click.positive
 
 
 def test_spine_test_volumes_without_masks_are_listed(data):
     _, excluded = read_all(load_dataset("mri_spine", data))
-    assert excluded == ["image without mask: test/site2-sc11-image.nii.gz"]
+    assert excluded == ["test/site2-sc11-image.nii.gz: image without mask"]
 
 
 def test_spine_files_are_as_distributed(data):
@@ -267,9 +267,7 @@ def test_brain_each_sequence_can_be_read_in_every_edition(data, sequence):
 
 def test_brain_three_sequences_are_red_green_and_blue_each_stretched_for_itself(data):
     dataset = load_dataset("mri_brain", data).read_with(channels=("t2", "flair", "t1ce"))
-    reference = next(
-        r for r in dataset.list().references if r.case_id == "BraTS-GLI-00002-000_z002"
-    )
+    reference = dataset["BraTS-GLI-00002-000_z002"]
     assert [path.name[-10:-7] for path in reference.images] == ["t2w", "t2f", "t1c"]
     volumes = mri_brain.mri_brain_volumes()["BraTS-GLI-00002-000"]
     for channel, sequence in enumerate(("t2", "flair", "t1ce")):
@@ -303,9 +301,9 @@ def test_brain_a_case_without_the_sequence_is_listed(tmp_path):
         )
     listing = at(tmp_path, "mri_brain").list()
     assert [reference.patient_id for reference in listing.references] == ["BraTS2021_1"]
-    assert [(e.case_id, e.reason) for e in listing.exclusions] == [
-        ("BraTS2021_2", "0 files of channel flair: BraTS2021_2/BraTS2021_2_t1.nii.gz")
-    ]
+    path = "BraTS2021_2/BraTS2021_2_t1.nii.gz"
+    expected = Exclusion("BraTS2021_2", "pairs", path, "0 files of channel flair")
+    assert listing.exclusions == [expected]
 
 
 def test_brain_sequences_on_different_grids_are_refused(tmp_path):
@@ -436,7 +434,7 @@ def test_organ_the_brain_is_no_class_and_its_slices_no_cases(organs):
     assert masks["Kidney"] == [[0, 0, 0], [1, 0, 0]]
     assert not case.masks["Bone"].any()
     # The released code takes any label for foreground, the brain's too.
-    np.testing.assert_array_equal(case.foreground, [[1, 1, 1], [1, 1, 0]])
+    np.testing.assert_array_equal(case.labelled, [[1, 1, 1], [1, 1, 0]])
 
 
 def test_organ_the_brain_can_be_made_a_class(organs):

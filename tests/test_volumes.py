@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
+from medsam_utils import load_folder
 from medsam_utils.case import BadCaseError
 from medsam_utils.datasets import DATASETS
 from medsam_utils.datasets import volumes as volumes_module
@@ -409,3 +410,17 @@ def test_several_masks_of_a_volume_are_united(dataset):
     )
     cases = load_all(dataclasses.replace(dataset, reader=Volumes(pairs)))
     np.testing.assert_array_equal([case.masks["left atrium"] for case in cases], LABEL > 0)
+
+
+def test_a_volume_s_mask_of_fractions_is_cut_at_half(tmp_path):
+    soft = LABEL.astype(np.float32)
+    soft[0, 0, 2], soft[0, 1, 1] = 0.6, 0.4
+    for folder, values in (("images", UPRIGHT), ("masks", soft)):
+        (tmp_path / folder).mkdir()
+        save_nifti(tmp_path / folder / "a.nii.gz", values, SPACING)
+    dataset = load_folder(tmp_path)
+    lower = dataset.load(dataset.list().references[0])
+    expected = np.zeros((3, 4), bool)
+    expected[0, 1:3] = True
+    (mask,) = lower.masks.values()
+    assert np.array_equal(mask, expected) and np.array_equal(lower.labelled, expected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -113,16 +113,15 @@ def load_cases(
     """
     cases, excluded = [], []
     for reference in spread(references, max_cases):
-        left_out = {"case_id": reference.case_id, "path": str(reference.images[0])}
         try:
             case = dataset.load(reference, class_name)
+            if class_name and not case.masks[class_name].any():
+                raise BadCaseError(f"no {class_name} in it", kind="no object")
         except BadCaseError as error:
-            excluded.append(left_out | {"reason": str(error)})
+            left_out = dataset.exclusion(reference.case_id, error, reference.images[0])
+            excluded.append(asdict(left_out))
             continue
-        if class_name is None or case.masks[class_name].any():
-            cases.append(case)
-        else:
-            excluded.append(left_out | {"reason": f"no {class_name} in it"})
+        cases.append(case)
     return cases, excluded
 
 

@@ -1,4 +1,5 @@
-"""What a page shows: sentences, boxes, tables and figures that show themselves; all HTML is made here.
+"""What a page shows: sentences, boxes, tables and figures that show themselves; all HTML is made
+here.
 
 Each function returns a `Shown`: the last line of a cell shows it, `display(a, b)` shows several,
 `a + b` is one after the other. Texts are plain, with marks of Markdown: **bold**, `code` and

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
 
-from ..case import BadInputError
+from ..case import BadInputError, unknown_name
 from ..packages import wheel_files
 from .dataset import MARKER, Dataset, Listing, Passport
 from .entries import ENTRIES as DATASETS
 from .folder import load_folder
-from .masks import FOREGROUND
+from .masks import ANY_VALUE
 from .sources import PACKAGES
 
 __all__ = [
+    "ANY_VALUE",
     "DATASETS",
-    "FOREGROUND",
     "Dataset",
     "Listing",
     "MissingDatasetError",
@@ -47,11 +46,7 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
     MissingDatasetError where the dataset is not there, or its package cannot be fetched.
     """
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise BadInputError(
-            f"Unknown dataset {name!r}.{hint} Known: {', '.join(sorted(DATASETS))}."
-        )
+        raise unknown_name("dataset", name, sorted(DATASETS))
     entry = DATASETS[name]
     data = data or os.environ.get("MEDSAM_DATA")
     if data:
@@ -96,12 +91,18 @@ def _prepared(entry: Dataset, root: Path) -> Dataset:
     Binary masks are the class of an entry that has one; otherwise values are the entry's labels.
     """
     folder = load_folder(root, name=entry.name)
-    binary = FOREGROUND in folder.classes.values()
+    binary = ANY_VALUE in folder.classes.values()
     if binary and len(entry.classes) > 1:
         raise BadInputError(
             f"{root}: its masks are binary, {entry.name} has the classes {', '.join(entry.classes)}: "
             "give a folder per class to load_folder, or masks with the label values"
         )
-    classes = dict.fromkeys(entry.classes, FOREGROUND) if binary else entry.classes
-    shown = {"intensity": folder.intensity, "class_intensity": {}}
-    return replace(entry, root=root, reader=folder.reader, classes=classes, **shown)
+    classes = dict.fromkeys(entry.classes, ANY_VALUE) if binary else entry.classes
+    return replace(
+        entry,
+        root=root,
+        reader=folder.reader,
+        classes=classes,
+        intensity=folder.intensity,
+        class_intensity={},
+    )

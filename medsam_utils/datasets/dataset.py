@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from ..case import (
+    BadCaseError,
+    BadInputError,
+    Case,
+    CaseReference,
+    Exclusion,
+    unknown_name,
+)
+
+Intensity = Callable[[np.ndarray], np.ndarray]
+"""Raw values, H x W or H x W x 3, to uint8 H x W x 3; see `medsam_utils.intensity`."""
 
 MARKER = "PHANTOMS.txt"
 """A folder that holds this file holds phantoms, wherever it has been copied to."""
@@ -61,7 +72,7 @@ class Dataset:
     """A dataset: an entry of `DATASETS`, and with its `root` something to evaluate on.
 
     title: name in figures and tables, as in the study; modality: MRI, X-ray, Ultrasound, CT or PET.
-    classes: class name -> label values, or `masks.FOREGROUND` for whatever a binary mask marks.
+    classes: class name -> label values, or `masks.ANY_VALUE` for whatever a binary mask marks.
     other_labels: label values that occur but belong to no class; None: any value may occur.
     intensity: raw values -> 8-bit RGB, see `medsam_utils.intensity`; class_intensity: class name ->
     the rule that shows this class instead, such as a CT window for lungs. mask_threshold: 1..255,
@@ -76,12 +87,12 @@ class Dataset:
     modality: str
     classes: Mapping[str, tuple[int, ...]]
     reader: Reader
-    intensity: object
+    intensity: Intensity
     passport: Passport
     folders: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     other_labels: tuple[int, ...] | None = ()
-    class_intensity: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    class_intensity: Mapping[str, Intensity] = dataclasses.field(default_factory=dict)
     mask_threshold: int = 128
     root: Path | None = None
     within: tuple[str, ...] = ()
@@ -101,6 +112,11 @@ class Dataset:
             return dict.fromkeys(self.classes, self.title)
         return {name: f"{self.title}: {name}" for name in self.classes}
 
+    @property
+    def task_classes(self) -> dict[str, str]:
+        """Class name of each task."""
+        return {task: class_name for class_name, task in self.tasks.items()}
+
     def read_with(self, **options: object) -> Dataset:
         """Return the dataset with options of its reader changed, e.g. plane="coronal" or
         one_slice=True.
@@ -109,13 +125,14 @@ class Dataset:
         `medsam_utils.datasets.volumes.Volumes`. Raises BadInputError for an option that the reader
         does not have.
         """
-        known = [field.name for field in dataclasses.fields(self.reader)]
+        reader: Any = self.reader
+        known = [field.name for field in dataclasses.fields(reader)]
         for option in options:
             if option not in known:
                 raise BadInputError(
                     f"{self.name} has no option {option!r}: choose from {', '.join(known)}"
                 )
-        return dataclasses.replace(self, reader=dataclasses.replace(self.reader, **options))
+        return dataclasses.replace(self, reader=dataclasses.replace(reader, **options))
 
     def list(self) -> Listing:
         """List the cases without opening an image; the same files give the same list everywhere.
@@ -133,44 +150,87 @@ class Dataset:
                 )
         listing = self.reader.list(self)
         if not listing.references:
-            first = "".join(f"; for example {e.path}: {e.reason}" for e in listing.exclusions[:1])
+            first = "".join(f"; for example {e.reason}" for e in listing.exclusions[:1])
             raise BadInputError(
                 f"{self.root}: no case of {self.name} in it ({len(listing.exclusions)} left out{first}). "
                 f"Expected:\n{self.passport.layout}"
             )
         return listing
 
-    def load(self, reference: CaseReference, class_name: str | None = None) -> Case:
-        """Read one case, upright and as 8-bit RGB, under the intensity rule of a class if one is
-        named.
+    def __iter__(self) -> Iterator[CaseReference]:
+        """Iterate over the references of all cases, as `list` gives them."""
+        return iter(self.list().references)
 
-        Raises BadCaseError if it cannot be used.
+    def __len__(self) -> int:
+        """Return the number of cases."""
+        return len(self.list().references)
+
+    def __bool__(self) -> bool:
+        """Return True, also for an entry without files."""
+        return True
+
+    def __getitem__(self, case_id: str) -> CaseReference:
+        """Return the reference of a case by its id; the cases are listed once for all look-ups.
+
+        Raises BadInputError for an id that no case has.
         """
+        if case_id not in self._by_id:
+            raise unknown_name(f"case of {self.name}", case_id, self._by_id)
+        return self._by_id[case_id]
+
+    def __contains__(self, case_id: object) -> bool:
+        """Return whether a case has this id."""
+        return case_id in self._by_id
+
+    @functools.cached_property
+    def _by_id(self) -> dict[str, CaseReference]:
+        return {reference.case_id: reference for reference in self}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker needs: a copy lists the cases again if it looks one up."""
+        return {name: value for name, value in vars(self).items() if name != "_by_id"}
+
+    def load(self, case: CaseReference | str, class_name: str | None = None) -> Case:
+        """Read one case, upright and as 8-bit RGB.
+
+        case: its reference or its id. class_name: whose intensity rule is used; None for the
+        dataset's own. Raises BadCaseError if the case cannot be used.
+        """
+        reference = self[case] if isinstance(case, str) else case
         shown = dataclasses.replace(
             self, intensity=self.class_intensity.get(class_name, self.intensity)
         )
         try:
             return self.reader.load(shown, reference)
         except BadCaseError as error:
-            raise BadCaseError(self.relative(error)) from None
+            path = error.path and self.relative(str(error.path))
+            raise BadCaseError(self.relative(error.fact), path, error.kind) from None
 
     def views(self, reference: CaseReference) -> Iterator[Case]:
         """Read one case once per intensity rule, each time with the classes that the rule shows.
 
         A dataset without `class_intensity` has one view. Raises BadCaseError if it cannot be used.
         """
-        shown = {}
+        shown: dict[Any, Any] = {}  # intensity rule -> names of its classes
         for name in self.classes:
             shown.setdefault(self.class_intensity.get(name, self.intensity), []).append(name)
         for names in shown.values():
             case = self.load(reference, names[0])
             yield dataclasses.replace(case, masks={name: case.masks[name] for name in names})
 
-    def relative(self, error: BadCaseError) -> str:
-        """Return the error's text with paths below the root: a page is the same on every machine."""
-        return str(error).replace(f"{self.root}{os.sep}", "")
+    def relative(self, text: str) -> str:
+        """Return a text with paths below the root: a page is the same on every machine."""
+        return text.replace(f"{self.root}{os.sep}", "")
 
-    def files(self, reference: CaseReference) -> list[Path]:
+    def exclusion(self, case_id: str, error: BadCaseError, path: Path | str) -> Exclusion:
+        """Return why a case is left out.
+
+        path: the file to name where the error names none.
+        """
+        named = self.relative(str(error.path or path))
+        return Exclusion(case_id, error.kind, named, self.relative(error.fact))
+
+    def files(self, reference: CaseReference) -> Sequence[Path]:
         """Return the files that a case is read from."""
         return [*reference.images, *reference.masks]
 
@@ -198,13 +258,17 @@ def to_rgb(values: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
             raise BadCaseError(
-                f"{path}: {bad} of {values.size} pixels are NaN or infinite: replace them and save it again"
+                f"{bad} of {values.size} pixels are NaN or infinite: replace them and save it again",
+                path,
+                kind="format",
             )
     elif values.dtype.kind == "b":
         values = values.astype(np.uint8) * 255
     elif values.dtype.kind not in "iu":
         raise BadCaseError(
-            f"{path}: pixels are {values.dtype}, real numbers are needed: save one channel or RGB"
+            f"pixels are {values.dtype}, real numbers are needed: save one channel or RGB",
+            path,
+            kind="format",
         )
     return dataset.intensity(values)
 

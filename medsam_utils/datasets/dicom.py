@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -119,7 +120,9 @@ def read_header(path: Path) -> Header:
         )
     except UNREADABLE as error:
         raise BadCaseError(
-            f"{path}: its header is damaged ({type(error).__name__}): export it again"
+            f"its header is damaged ({type(error).__name__}): export it again",
+            path,
+            kind="unreadable",
         ) from None
 
 
@@ -130,7 +133,9 @@ def read_dicom(path: Path, tags: Sequence[str], pixels: bool = False) -> pydicom
     except UNREADABLE as error:
         # The error's text can quote the file, which may name a patient: only its type is told.
         raise BadCaseError(
-            f"{path}: cannot be read as DICOM ({type(error).__name__}): copy it again"
+            f"cannot be read as DICOM ({type(error).__name__}): copy it again",
+            path,
+            kind="unreadable",
         ) from None
 
 
@@ -145,31 +150,39 @@ def arrange(headers: Sequence[Header]) -> Series:
         name = header.path
         if header.frames > 1:
             raise BadCaseError(
-                f"{name}: it holds {header.frames} frames: export one file per slice"
+                f"it holds {header.frames} frames: export one file per slice", name, kind="format"
             )
         if not (
             header.position and header.orientation and header.spacing and min(header.spacing) > 0
         ):
             raise BadCaseError(
-                f"{name}: it lacks ImagePositionPatient, ImageOrientationPatient or PixelSpacing, so that "
-                "its place in the volume is unknown: export it again as an original image"
+                "it lacks ImagePositionPatient, ImageOrientationPatient or PixelSpacing, so that "
+                "its place in the volume is unknown: export it again as an original image",
+                name,
+                kind="series",
             )
         if header.size != first.size:
             raise BadCaseError(
-                f"{name}: {header.size} pixels, {first.path.name} has {first.size}: keep one series in "
-                "this folder"
+                f"{header.size} pixels, {first.path.name} has {first.size}: keep one series in "
+                "this folder",
+                name,
+                kind="series",
             )
         same = np.allclose(header.orientation, first.orientation, atol=1e-3)
         if not same or not np.allclose(header.spacing, first.spacing, rtol=1e-3):
             raise BadCaseError(
-                f"{name}: its orientation or spacing differs from {first.path.name}: keep one series in "
-                "this folder"
+                f"its orientation or spacing differs from {first.path.name}: keep one series in "
+                "this folder",
+                name,
+                kind="series",
             )
     along_columns, along_rows = np.array(first.orientation[:3]), np.array(first.orientation[3:])
     normal = np.cross(along_columns, along_rows)
     if abs(np.linalg.norm(normal) - 1) > 0.01:
         raise BadCaseError(
-            f"{first.path}: rows and columns are not perpendicular unit vectors: export it again"
+            "rows and columns are not perpendicular unit vectors: export it again",
+            first.path,
+            kind="series",
         )
     headers = sorted(headers, key=lambda header: (np.dot(header.position, normal), header.path))
     corners = np.array([header.position for header in headers])
@@ -189,37 +202,45 @@ def _even_step(headers: Sequence[Header], corners: np.ndarray, normal: np.ndarra
     heights = steps @ normal
     if (same := np.flatnonzero(heights < 0.01)).size:
         one, other = headers[same[0]].path, headers[same[0] + 1].path
-        raise BadCaseError(f"{other}: it lies where {one.name} lies: keep one image per position")
+        raise BadCaseError(
+            f"it lies where {one.name} lies: keep one image per position", other, kind="series"
+        )
     # The lower median: of two steps the shorter, as slices may be missing but not added.
     usual = steps[np.argsort(heights)[(len(heights) - 1) // 2]]
     apart = np.linalg.norm(steps - usual, axis=1)
     if (uneven := np.flatnonzero(apart > 0.1 * np.linalg.norm(usual))).size:
         at = uneven[np.argmax(apart[uneven])]
         raise BadCaseError(
-            f"{headers[at].path}: the next slice ({headers[at + 1].path.name}) is {heights[at]:.2f} mm on, "
-            f"{usual @ normal:.2f} mm is usual in this series: copy the missing slices"
+            f"the next slice ({headers[at + 1].path.name}) is {heights[at]:.2f} mm on, "
+            f"{usual @ normal:.2f} mm is usual in this series: copy the missing slices",
+            headers[at].path,
+            kind="series",
         )
     return (corners[-1] - corners[0]) / (len(corners) - 1)
 
 
 def read_series(paths: Iterable[Path], one_uid: bool = True) -> Series:
-    """Read the headers of a series' files, in any order; see `series_of`."""
-    return series_of([read_header(path) for path in paths], one_uid)
+    """Read the headers of a series' files, in any order; see `make_series`."""
+    return make_series([read_header(path) for path in paths], one_uid)
 
 
-def series_of(headers: Sequence[Header], one_uid: bool = True) -> Series:
+def make_series(headers: Sequence[Header], one_uid: bool = True) -> Series:
     """Make a series of its files' headers, in any order; raises BadCaseError, see `arrange`.
 
     one_uid: whether all must have one SeriesInstanceUID; some programs write masks without it.
     """
     if nameless := [header for header in headers if not header.series]:
         raise BadCaseError(
-            f"{nameless[0].path}: it says of no series that it belongs to it: copy it again"
+            "it says of no series that it belongs to it: copy it again",
+            nameless[0].path,
+            kind="series",
         )
     if one_uid and (strange := [h for h in headers if h.series != headers[0].series]):
         raise BadCaseError(
-            f"{strange[0].path}: it belongs to another series than {headers[0].path.name} "
-            "(SeriesInstanceUID): keep one series in this folder"
+            f"it belongs to another series than {headers[0].path.name} "
+            "(SeriesInstanceUID): keep one series in this folder",
+            strange[0].path,
+            kind="series",
         )
     return arrange(headers)
 
@@ -248,7 +269,9 @@ def _read_slice(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, float, f
     try:
         if str(dataset.get("PhotometricInterpretation", "")) != "MONOCHROME2":
             raise BadCaseError(
-                f"{path}: its pixels are not grey values (MONOCHROME2): export it as grey"
+                "its pixels are not grey values (MONOCHROME2): export it as grey",
+                path,
+                kind="format",
             )
         stored = dataset.pixel_array
         slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
@@ -259,20 +282,24 @@ def _read_slice(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, float, f
         syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
         if syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed:
             raise BadCaseError(
-                f"{path}: its pixels are compressed ({syntax.name}): pip install pylibjpeg[all], or "
-                "decompress the files with gdcmconv --raw"
+                f"its pixels are compressed ({syntax.name}): pip install pylibjpeg[all], or "
+                "decompress the files with gdcmconv --raw",
+                path,
+                kind="unreadable",
             ) from None
         raise BadCaseError(
-            f"{path}: its pixels cannot be read ({type(error).__name__}): copy it again"
+            f"its pixels cannot be read ({type(error).__name__}): copy it again",
+            path,
+            kind="unreadable",
         ) from None
     if stored.shape != size or not np.isfinite([slope, intercept]).all():
         raise BadCaseError(
-            f"{path}: its pixels are {stored.shape}, expected {size}: export it again"
+            f"its pixels are {stored.shape}, expected {size}: export it again", path, kind="format"
         )
     return stored, slope, intercept
 
 
-def _numbers(values: object, count: int) -> tuple[float, ...] | None:
+def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     """Return an attribute's numbers, None if it is missing, empty or not finite."""
     numbers = tuple(float(value) for value in values) if values else ()
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else None

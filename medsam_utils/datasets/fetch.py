@@ -8,7 +8,6 @@ python -m medsam_utils.datasets.fetch NAME [--data FOLDER]  fetches one into FOL
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 import pooch
 from filelock import FileLock
 
-from ..case import BadInputError
+from ..case import BadInputError, unknown_name
 from ..download import WrongHashError, download
 from ..files import atomic_path
 from . import DATASETS, package_folder
@@ -42,9 +41,7 @@ def fetch(name: str, data: str | Path | None = None) -> Path:
     """
     known = sorted({*DATASETS, *ARCHIVES, *PACKAGES, *HOW})
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise BadInputError(f"unknown dataset {name!r}{hint} Known: {', '.join(known)}.")
+        raise unknown_name("dataset", name, known)
     if name in PACKAGES:
         return package_folder(name)
     data = data or os.environ.get("MEDSAM_DATA")
@@ -201,7 +198,7 @@ def _record(doi: str) -> list[tuple[str, str, str]]:
         raise BadInputError(f"{doi} could not be read ({error}): try again later") from error
 
 
-def way_of(name: str) -> str:
+def how_fetched(name: str) -> str:
     """Tell whether a program can fetch a dataset: "yes", "package" (on first use), "partly" (the rest
     by hand) or "by hand"."""
     if name in PACKAGES:
@@ -221,7 +218,7 @@ def overview() -> str:
         by = by if archives else f"sha256 {package.sha256[:16]}..." if package else "-"
         entry = DATASETS.get(name)
         licence = entry.passport.licence if entry else "(no reader yet)"
-        rows.append((name, way_of(name), by, licence, note))
+        rows.append((name, how_fetched(name), by, licence, note))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows

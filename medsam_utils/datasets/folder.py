@@ -11,8 +11,8 @@ import numpy as np
 from ..case import BadCaseError, BadInputError
 from ..intensity import EightBit, Percentile
 from . import images, volumes
-from .dataset import Dataset, Passport
-from .masks import FOREGROUND, distinct, tidy_mask
+from .dataset import Dataset, Intensity, Passport
+from .masks import ANY_VALUE, distinct, tidy_mask
 from .pairs import Pair, Pairs
 
 LAYOUT = """\
@@ -25,7 +25,7 @@ def load_folder(
     path: str | Path,
     name: str | None = None,
     classes: Mapping[str, int | tuple[int, ...]] | None = None,
-    intensity: object = None,
+    intensity: Intensity | None = None,
     modality: str = "",
     plane: str = "axial",
 ) -> Dataset:
@@ -129,9 +129,9 @@ def _look_for_classes(
         values.update(here[:1000].tolist())
     labels = sorted(int(value) for value in values if value)
     if soft:
-        return {"object": FOREGROUND}, "soft; a pixel counts from the threshold on"
+        return {"object": ANY_VALUE}, "soft; a pixel counts from the threshold on"
     if len(labels) <= 1 or set(labels) <= {1, 255}:
-        return {"object": FOREGROUND}, "binary"
+        return {"object": ANY_VALUE}, "binary"
     if 255 in labels or 65535 in labels:
         warnings.warn(
             f"The masks hold the values {labels}: read as one soft object. If they are labels, say which: "
@@ -139,6 +139,6 @@ def _look_for_classes(
             stacklevel=3,
         )
         return {
-            "object": FOREGROUND
+            "object": ANY_VALUE
         }, f"soft, with the values {labels}; a pixel counts from the threshold on"
     return {f"label {label}": (label,) for label in labels}, f"a label map with the values {labels}"

@@ -52,7 +52,7 @@ def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
     """
     values = _read(path, resolve_palette=coloured)
     if coloured and values.ndim == 3:
-        return values.any(axis=2)
+        return np.any(values, axis=2)
     if values.ndim == 3:
         channels = values.astype(np.float64)
         spread = np.ptp(channels, axis=2).max(initial=0)
@@ -60,8 +60,10 @@ def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
         # channels; between small numbers, though, such a step is a label.
         if spread > (16 if channels.max(initial=0) >= 128 else 0):
             raise BadCaseError(
-                f"{path}: the mask is coloured (channels differ by up to {spread:g}): "
-                "save it with one channel, one value per class"
+                f"the mask is coloured (channels differ by up to {spread:g}): "
+                "save it with one channel, one value per class",
+                path,
+                kind="mask",
             )
         values = (
             values[..., 0] if spread == 0 else np.rint(channels.mean(axis=2)).astype(values.dtype)
@@ -99,37 +101,43 @@ class ImagePairs:
         image = to_rgb(read_image(image_path), dataset, image_path)
         shape = image.shape[:2]
         masks = {name: np.zeros(shape, dtype=bool) for name in dataset.classes}
-        foreground = np.zeros(shape, dtype=bool)
+        labelled = np.zeros(shape, dtype=bool)
         found: set = set()
         for path in reference.masks:
             values = read_mask(path, self.coloured)
             if values.shape != shape:
                 raise BadCaseError(
-                    f"{path}: the mask is {_size(values.shape)}, its image {_size(shape)} (rows x columns): "
-                    "export both on the same grid"
+                    f"the mask is {_size(values.shape)}, its image {_size(shape)} (rows x columns): "
+                    "export both on the same grid",
+                    path,
+                    kind="grid",
                 )
             soft = soft_scale(values, is_lossy(path))
             if is_lossy(path) and any(dataset.classes.values()):
-                raise BadCaseError(f"{path}: JPEG changes label values: save the label map as PNG")
+                raise BadCaseError(
+                    "JPEG changes label values: save the label map as PNG", path, kind="mask"
+                )
             check_labels(values, dataset.classes, dataset.other_labels, path)
             for name, mask in class_masks(
                 values, soft, dataset.classes, dataset.mask_threshold, path
             ).items():
                 masks[name] |= mask
-                foreground |= mask
+                labelled |= mask
             if soft is None:
-                foreground |= values > 0
+                labelled |= values > 0
             found.update(distinct(values)[:4].tolist())
         if not any(mask.any() for mask in masks.values()):
-            values = ", ".join(f"{value:g}" for value in sorted(found))
+            seen = ", ".join(f"{value:g}" for value in sorted(found))
             raise BadCaseError(
-                f"{reference.masks[0]}: no labelled pixel (values {values}): nothing to click on; "
-                "if there should be, check the classes' label values"
+                f"no labelled pixel (values {seen}): nothing to click on; "
+                "if there should be, check the classes' label values",
+                reference.masks[0],
+                kind="no object",
             )
         return reference.case(
             image=image,
             masks=masks,
-            foreground=foreground,
+            labelled=labelled,
             spacing=None,
         )
 
@@ -143,13 +151,15 @@ def _read(path: Path, resolve_palette: bool) -> np.ndarray:
     except BadCaseError:
         raise
     except UNREADABLE as error:
-        raise BadCaseError(f"{path}: cannot be read ({error}): copy or export it again") from None
+        raise BadCaseError(
+            f"cannot be read ({error}): copy or export it again", path, kind="unreadable"
+        ) from None
     if values.ndim == 3 and values.shape[2] in (1, 2, 4):
         values = values[..., : 3 if values.shape[2] == 4 else 1]
         values = values[..., 0] if values.shape[2] == 1 else values
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or values.size == 0:
         raise BadCaseError(
-            f"{path}: its shape is {values.shape}: save one image, H x W or H x W x 3"
+            f"its shape is {values.shape}: save one image, H x W or H x W x 3", path, kind="format"
         )
     return values
 
@@ -159,7 +169,7 @@ def _read_picture(path: Path, resolve_palette: bool) -> np.ndarray:
     with Image.open(path) as picture:
         if getattr(picture, "n_frames", 1) > 1:
             raise BadCaseError(
-                f"{path}: it holds {picture.n_frames} pages: save one file per image"
+                f"it holds {picture.n_frames} pages: save one file per image", path, kind="format"
             )
         if picture.mode == "P":
             palette = np.asarray(picture.convert("RGB"))

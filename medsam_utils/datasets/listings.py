@@ -6,12 +6,12 @@ import functools
 import hashlib
 import json
 import os
-import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,10 +28,6 @@ SETTLED = 2.0
 """Seconds that files must have been left alone for: within a clock tick a second change shows no
 new time."""
 
-# What may be otherwise the next time with the same files: memory, a network, a decoder to be
-# installed.
-_PASSING = re.compile(r"cannot be read|damaged|compressed")
-
 
 def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
     """Decorate a reader's `list`, so that its listing is kept in the cache folder and read from
@@ -46,14 +42,16 @@ def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
     @functools.wraps(list_cases)
     def list_kept(reader: object, dataset: Dataset) -> Listing:
         entry, stamp, newest = _identify(dataset)
-        found = _read(entry, stamp, dataset)
+        found: tuple[Listing, Sequence[Any]] | None = _read(entry, stamp, dataset)
         if found is None:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 listing = list_cases(reader, dataset)
             found = listing, [warning.message for warning in caught]
             # Judged by a time before the files were looked at: later changes have a later one.
-            if newest < -SETTLED and not any(_PASSING.search(e.reason) for e in listing.exclusions):
+            # What is unreadable may be readable the next time: memory, a network, a new decoder.
+            settled = newest < -SETTLED
+            if settled and all(e.kind != "unreadable" for e in listing.exclusions):
                 _write(entry, stamp, dataset, *found)
         listing, messages = found
         for message in messages:
@@ -130,7 +128,7 @@ def _write(
             listing.references, key=lambda r: (r.patient_id, r.images, r.masks)
         )
     ]
-    exclusions = [[e.case_id, e.reason, e.path] for e in listing.exclusions]
+    exclusions = [[e.case_id, e.kind, e.path, e.fact] for e in listing.exclusions]
     texts = [str(message) for message in messages if type(message) is UserWarning]
     stored = {"stamp": stamp, "volumes": volumes, "exclusions": exclusions, "warnings": texts}
     content = json.dumps(stored).encode()

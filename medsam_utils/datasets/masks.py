@@ -1,6 +1,6 @@
 """How the values of a mask file become one bool mask per class.
 
-| the file holds | a class given as `FOREGROUND` is | a class given by label values is |
+| the file holds | a class given as `ANY_VALUE` is | a class given by label values is |
 | --- | --- | --- |
 | 0 and one other value (0/1, 0/255, 0/65535, 1-bit) | every non-zero pixel | the pixels of these values |
 | several values, the largest 128 or more: a soft mask | the pixels of at least `mask_threshold` | the same |
@@ -24,7 +24,7 @@ import numpy as np
 
 from ..case import BadCaseError
 
-FOREGROUND: tuple[int, ...] = ()
+ANY_VALUE: tuple[int, ...] = ()
 """In place of label values: the class is whatever the mask marks (see the table above)."""
 
 
@@ -36,18 +36,24 @@ def tidy_mask(values: np.ndarray, path: Path) -> np.ndarray:
     """
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
-            raise BadCaseError(f"{path}: the mask holds NaN or infinity: write 0 for background")
+            raise BadCaseError(
+                "the mask holds NaN or infinity: write 0 for background", path, kind="mask"
+            )
         whole = np.rint(values)
         # Resampling and scale factors leave 0.99999 for 1.
         if np.abs(values - whole).max(initial=0) < 1e-3:
             values = whole.astype(np.int32)
     elif values.dtype.kind not in "biu":
         raise BadCaseError(
-            f"{path}: the mask's values are {values.dtype}, numbers are needed: save integers"
+            f"the mask's values are {values.dtype}, numbers are needed: save integers",
+            path,
+            kind="mask",
         )
     if values.dtype.kind in "if" and values.min(initial=0) < 0:
         raise BadCaseError(
-            f"{path}: the mask holds the negative value {values.min()}: write 0 for background"
+            f"the mask holds the negative value {values.min()}: write 0 for background",
+            path,
+            kind="mask",
         )
     return values
 
@@ -83,10 +89,12 @@ def class_masks(
     """
     masks = {}
     for name, labels in classes.items():
-        if labels != FOREGROUND:
+        if labels != ANY_VALUE:
             if values.dtype.kind == "f":
                 raise BadCaseError(
-                    f"{path}: the mask holds fractions, {name!r} needs label values: round them"
+                    f"the mask holds fractions, {name!r} needs label values: round them",
+                    path,
+                    kind="mask",
                 )
             masks[name] = values == labels[0] if len(labels) == 1 else np.isin(values, labels)
         elif soft is None:
@@ -105,7 +113,7 @@ def overlap(classes: Mapping[str, tuple[int, ...]]) -> bool:
     (True, False)
     """
     labels = [label for values in classes.values() for label in values]
-    return len(set(labels)) < len(labels) or (len(classes) > 1 and FOREGROUND in classes.values())
+    return len(set(labels)) < len(labels) or (len(classes) > 1 and ANY_VALUE in classes.values())
 
 
 def check_labels(
@@ -118,14 +126,16 @@ def check_labels(
 
     other_labels: declared values that belong to no class; None allows any.
     """
-    if other_labels is None or FOREGROUND in classes.values():
+    if other_labels is None or ANY_VALUE in classes.values():
         return
     declared = {0, *other_labels, *(label for labels in classes.values() for label in labels)}
     unknown = sorted(set(distinct(values).tolist()) - declared)
     if unknown:
         raise BadCaseError(
-            f"{path}: label values {unknown[:8]} are not among the declared {sorted(declared)}: "
-            "is it the mask of another dataset?"
+            f"label values {unknown[:8]} are not among the declared {sorted(declared)}: "
+            "is it the mask of another dataset?",
+            path,
+            kind="labels",
         )
 
 

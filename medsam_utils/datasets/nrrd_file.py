@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nrrd
 import numpy as np
@@ -67,14 +68,18 @@ def check_size(
     """
     if float(np.prod(shape, dtype=float)) * itemsize > stored * (1032 if packed else 1):
         raise BadCaseError(
-            f"{path}: the header declares {shape} voxels, the file is too small: copy it again"
+            f"the header declares {shape} voxels, the file is too small: copy it again",
+            path,
+            kind="unreadable",
         )
 
 
 def unreadable(path: Path, error: Exception) -> BadCaseError:
     """Return what to raise for a library's error; its text may quote a patient's name: its type is
     told."""
-    return BadCaseError(f"{path}: cannot be read ({type(error).__name__}): copy or export it again")
+    return BadCaseError(
+        f"cannot be read ({type(error).__name__}): copy or export it again", path, kind="unreadable"
+    )
 
 
 def read_segments(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -95,12 +100,16 @@ def read_segments(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
             volume = values if values.ndim == 3 else values[layer]
         except (KeyError, ValueError, IndexError):
             raise BadCaseError(
-                f"{path}: the label or layer of {header[key]!r} is not told: save it again"
+                f"the label or layer of {header[key]!r} is not told: save it again",
+                path,
+                kind="mask",
             ) from None
         segments[header[key]] = volume == label
     if not segments or values.ndim not in (3, 4):
         raise BadCaseError(
-            f"{path}: the header names no segments: save it from 3D Slicer as a segmentation"
+            "the header names no segments: save it from 3D Slicer as a segmentation",
+            path,
+            kind="mask",
         )
     return segments, affine
 
@@ -111,13 +120,17 @@ def _affine(header: dict, path: Path) -> np.ndarray:
     directions, origin = header.get("space directions"), header.get("space origin")
     if signs is None or directions is None or origin is None:
         raise BadCaseError(
-            f"{path}: the header does not place the volume in the patient (space, space directions, space "
-            "origin): export it with its orientation"
+            "the header does not place the volume in the patient (space, space directions, space "
+            "origin): export it with its orientation",
+            path,
+            kind="format",
         )
     vectors = [vector for vector in directions if _is_vector(vector)]
     if len(vectors) != 3 or len(directions) != len(header["sizes"]):
         raise BadCaseError(
-            f"{path}: it has {len(vectors)} axes in space: save one volume of three axes"
+            f"it has {len(vectors)} axes in space: save one volume of three axes",
+            path,
+            kind="format",
         )
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack(vectors)
@@ -126,7 +139,7 @@ def _affine(header: dict, path: Path) -> np.ndarray:
     return affine
 
 
-def _is_vector(direction: object) -> bool:
+def _is_vector(direction: Any) -> bool:
     """Tell whether an axis is in space: else its direction is "none", which pynrrd gives as None or
     NaN."""
     return (

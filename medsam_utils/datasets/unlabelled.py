@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from ..case import BadCaseError, BadInputError, Case, CaseReference
 from ..intensity import EightBit, Percentile
-from . import FOREGROUND, Dataset, Listing, Passport, images, volumes
+from . import ANY_VALUE, Dataset, Listing, Passport, images, volumes
 from .dataset import to_rgb
 from .pairs import natural, walk
 from .volume_files import Cut, Volume, find_cut, read_volume
@@ -31,12 +32,13 @@ class Unlabelled:
         opened."""
         references, exclusions = [], []
         for name in sorted(_names(dataset.root, self.only), key=natural):
-            path, indices = dataset.root / name, [None]
+            path = dataset.root / name
+            indices: Iterable[int | None] = [None]
             if is_volume(name):
                 try:
                     volume, cut = _read(path, self.plane)
                 except BadCaseError as error:
-                    exclusions.append(Exclusion(name, dataset.relative(error), name))
+                    exclusions.append(dataset.exclusion(name, error, name))
                     continue
                 indices = range(volume.values.shape[cut.slice_axis])
             ids = [(name if i is None else f"{name}_z{i:03d}", name, i) for i in indices]
@@ -74,7 +76,7 @@ def load_images(path: str | Path, plane: str = "axial") -> Dataset:
         name=path.name,
         title=path.name,
         modality="",
-        classes={"object": FOREGROUND},
+        classes={"object": ANY_VALUE},
         reader=Unlabelled(only, plane),
         intensity=Percentile() if kinds == {True} else EightBit(),
         passport=Passport(
@@ -97,7 +99,7 @@ def _names(root: Path, only: str) -> list[str]:
 
 def _read(path: Path, plane: str) -> tuple[Volume, Cut]:
     """Read a volume and how it is cut; the last one is kept."""
-    return _read_once(path, plane, volumes.stamps_of([path]))
+    return _read_once(path, plane, volumes.file_stamps([path]))
 
 
 @functools.lru_cache(maxsize=1)

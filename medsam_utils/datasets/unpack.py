@@ -1,4 +1,5 @@
-"""Unpacking archives from the internet: nothing outside the folder, nothing larger than the disk."""
+"""Unpacking archives from the internet: nothing outside the folder, nothing larger than the
+disk."""
 
 from __future__ import annotations
 
@@ -49,13 +50,15 @@ def unpack(archive: Path, folder: Path) -> Path:
             free -= size
             if free < 0:
                 raise BadInputError(
-                    f"{archive}: it unpacks to more than the disk has free: make room, or unpack it elsewhere"
+                    f"{archive}: it unpacks to more than the disk has free: make room, or unpack "
+                    "it elsewhere"
                 )
             extract()
         temporary.rename(folder)
     except UNREADABLE as error:
         raise BadInputError(
-            f"{archive}: cannot be unpacked ({error}): if the disk is not full, delete it and fetch it again"
+            f"{archive}: cannot be unpacked ({error}): if the disk is not full, delete it and "
+            "fetch it again"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -75,9 +78,9 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
                 yield info.orig_filename, info.file_size, is_plain, extract
     else:
         with tarfile.open(archive) as file:
-            for info in file:  # One pass: a large tar.gz is not read twice.
-                extract = partial(_write, file, info, folder)
-                yield info.name, info.size, info.isfile() or info.isdir(), extract
+            for member in file:  # One pass: a large tar.gz is not read twice.
+                write = partial(_write, file, member, folder)
+                yield member.name, member.size, member.isfile() or member.isdir(), write
             # tarfile takes a file that ends between two members for whole; a whole one ends in
             # zeros.
             if file.fileobj.tell() < file.offset + tarfile.BLOCKSIZE:
@@ -85,7 +88,8 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """A plain file or folder, without owner, mode and time; Python 3.11.2 has no filter for these."""
+    """A plain file or folder, without owner, mode and time; Python 3.11.2 has no filter for
+    these."""
     path = folder / member.name
     (path if member.isdir() else path.parent).mkdir(parents=True, exist_ok=True)
     if member.isfile():

@@ -1,4 +1,5 @@
-"""Files of volumes, NIfTI and NRRD: their values, where these lie, and how to cut upright slices."""
+"""Files of volumes, NIfTI and NRRD: their values, where these lie, and how to cut upright
+slices."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ class Volume:
 
 @dataclass(frozen=True)
 class Cut:
-    """How to cut upright slices out of a file's array: which array axis is which, and what to flip."""
+    """How to cut upright slices out of a file's array: which array axis is which, and what to
+    flip."""
 
     slice_axis: int
     row_axis: int
@@ -73,7 +75,7 @@ def read_volume(path: Path) -> Volume:
         values, affine, _ = read_nrrd(path)
         if values.ndim != 3 or 0 in values.shape:
             raise BadCaseError(
-                f"{path}: its shape is {values.shape}: save one volume of three axes"
+                f"its shape is {values.shape}: save one volume of three axes", path, kind="format"
             )
         return Volume(values, affine)
     try:
@@ -85,7 +87,9 @@ def read_volume(path: Path) -> Volume:
             shape, proxy.dtype.itemsize, len(packed) or path.stat().st_size, bool(packed), path
         )
         if 0 in shape or len([n for n in shape[3:] if n != 1]) or len(shape) < 2:
-            raise BadCaseError(f"{path}: its shape is {shape}: save one volume of three axes")
+            raise BadCaseError(
+                f"its shape is {shape}: save one volume of three axes", path, kind="format"
+            )
         values = _values(proxy, inflate if packed else None)
     except BadCaseError:
         raise
@@ -144,15 +148,18 @@ def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path)
     orientation = _orientation(affine)
     if not all(math.isfinite(w) for w, _ in orientation):
         raise BadCaseError(
-            f"{path}: its affine does not place the three axes: set the orientation and save again"
+            "its affine does not place the three axes: set the orientation and save again",
+            path,
+            kind="format",
         )
     world = [int(w) for w, _ in orientation]
     single = [axis for axis in range(3) if shape[axis] == 1]
     slice_world = world[single[0]] if len(single) == 1 else PLANES[plane][0]
-    axes = next(
+    slice_axis, row_axis, column_axis = next(
         [world.index(w) for w in axes] for axes in PLANES.values() if axes[0] == slice_world
     )
-    return Cut(*axes, *(orientation[axis][1] > 0 for axis in axes[1:]))
+    flips = (orientation[axis][1] > 0 for axis in (row_axis, column_axis))
+    return Cut(slice_axis, row_axis, column_axis, *flips)
 
 
 def _orientation(affine: np.ndarray) -> list[tuple[float, float]]:
@@ -186,7 +193,10 @@ def check_same_grid(
     shape = image.values.shape
     if mask.values.shape != shape:
         raise BadCaseError(
-            f"{path}: the {what} has {mask.values.shape} voxels, its image {shape}: resample it to its image"
+            f"the {what} has {mask.values.shape} voxels, its image {shape}: resample it to its "
+            "image",
+            path,
+            kind="grid",
         )
     if shape_only:
         return
@@ -201,5 +211,7 @@ def check_same_grid(
     apart = np.linalg.norm(corners @ (image.affine - mask.affine).T, axis=1).max()
     if not apart <= 0.5 * nibabel.affines.voxel_sizes(image.affine).min():
         raise BadCaseError(
-            f"{path}: the {what} lies up to {apart:.1f} mm beside its image: resample it to its image"
+            f"the {what} lies up to {apart:.1f} mm beside its image: resample it to its image",
+            path,
+            kind="grid",
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from ..case import BadCaseError, BadInputError, Case, CaseReference
 from .dataset import Dataset, Listing, to_rgb
 from .listings import kept
 from .masks import check_labels, class_masks, overlap, soft_scale, tidy_mask
@@ -42,7 +42,7 @@ class Volumes:
 
     pairs: Pairs
     plane: str = "axial"
-    channels: str | tuple[str, str, str] = ()
+    channels: str | tuple[str, ...] = ()
     rater: str | int = "any"
     min_pixels: int = 1
     one_slice: bool = False
@@ -64,7 +64,8 @@ class Volumes:
     def list(self, dataset: Dataset) -> Listing:
         """List the slices that hold a class; reads the masks, opens no image."""
         channels = (self.channels,) if isinstance(self.channels, str) else tuple(self.channels)
-        raters = {"any": (), "majority": self.pairs.raters}.get(self.rater, (str(self.rater),))
+        rater = str(self.rater)
+        raters = {"any": (), "majority": self.pairs.raters}.get(rater, (rater,))
         pairs, exclusions = self.pairs.find(dataset.root, dataset.within, channels, raters)
         references = []
         for pair in pairs:
@@ -73,7 +74,7 @@ class Volumes:
                 areas = self._areas(dataset, pair.masks)
                 kept = choose_slices(areas, self.min_pixels, self.one_slice, pair.masks[0])
             except BadCaseError as error:
-                exclusions.append(Exclusion(key, dataset.relative(error), path))
+                exclusions.append(dataset.exclusion(key, error, path))
                 continue
             references += [
                 CaseReference(
@@ -97,21 +98,20 @@ class Volumes:
             to_rgb(cut.slice(volume.values, index), dataset, path)
             for volume, path in zip(images, reference.images, strict=True)
         ]
-        votes, foreground = [], []
+        votes, labelled = [], []
         for path, (mask, soft) in zip(reference.masks, masks, strict=True):
             values = cut.slice(mask, index)
             votes.append(class_masks(values, soft, dataset.classes, dataset.mask_threshold, path))
-            foreground.append(
-                np.any([values > 0 if soft is None else False, *votes[-1].values()], axis=0)
-            )
+            marked = [values > 0] if soft is None else []
+            labelled.append(np.any([*marked, *votes[-1].values()], axis=0))
         sizes = nibabel.affines.voxel_sizes(image.affine)
         known = self.trust_identity or not is_identity(image.affine)
         return reference.case(
             image=channels[0] if len(channels) == 1 else np.dstack([c[..., 0] for c in channels]),
             masks={name: self._decide([vote[name] for vote in votes]) for name in dataset.classes},
-            foreground=None if overlap(dataset.classes) else self._decide(foreground),
+            labelled=None if overlap(dataset.classes) else self._decide(labelled),
             # Headers hold them in single precision: 2.2 would come back as 2.200000047683716.
-            spacing=tuple(round(float(sizes[axis]), 6) for axis in (cut.row_axis, cut.column_axis))
+            spacing=(round(float(sizes[cut.row_axis]), 6), round(float(sizes[cut.column_axis]), 6))
             if known
             else None,
         )
@@ -125,12 +125,14 @@ class Volumes:
         apart = nibabel.affines.voxel_sizes(image.affine)[cut.slice_axis]
         return image.values.shape[cut.slice_axis], round(float(apart), 6) if known else None
 
-    def _decide(self, masks: list[np.ndarray]) -> np.ndarray:
+    def _decide(self, masks: Sequence[np.ndarray]) -> np.ndarray:
         """Return the pixels that enough of the masks mark."""
         needed = len(masks) // 2 + 1 if self.rater == "majority" else 1
         # One after the other: stacked, arrays in Fortran order would be copied, element by element.
+        if len(masks) == 1:
+            return masks[0]
         return (
-            masks[0] if len(masks) == 1 else sum(mask.astype(np.uint8) for mask in masks) >= needed
+            sum((mask.astype(np.uint8) for mask in masks[1:]), masks[0].astype(np.uint8)) >= needed
         )
 
     def _areas(self, dataset: Dataset, paths: Iterable[Path]) -> np.ndarray:
@@ -150,7 +152,9 @@ class Volumes:
             parts.append((masks, (cut.row_axis, cut.column_axis)))
         if len({mask.shape for masks, _ in parts for mask in masks.values()}) > 1:
             raise BadCaseError(
-                f"{path}: the masks of one image differ in shape: resample them to the image"
+                "the masks of one image differ in shape: resample them to the image",
+                path,
+                kind="grid",
             )
         count = np.count_nonzero if self.one_slice or self.min_pixels > 1 else np.any
         across = parts[0][1]
@@ -167,7 +171,9 @@ def choose_slices(areas: np.ndarray, min_pixels: int, one_slice: bool, path: Pat
     kept = np.flatnonzero(areas.max(axis=0) >= max(min_pixels, 1))
     if not kept.size:
         few = f"no class has {min_pixels} pixels in a slice"
-        raise BadCaseError(f"{path}: {few if areas.any() else 'no labelled pixel in the volume'}")
+        raise BadCaseError(
+            few if areas.any() else "no labelled pixel in the volume", path, kind="no object"
+        )
     return [int(kept[areas.sum(axis=0)[kept].argmax()])] if one_slice else kept.tolist()
 
 
@@ -186,7 +192,7 @@ def _read_together(
     """
     paths = (*image_paths, *mask_paths)
     # With time and size, so that a changed file is read again.
-    key = (paths, stamps_of(paths), trust_identity)
+    key = (paths, file_stamps(paths), trust_identity)
     kept = _last.get(key)
     if kept is None:
         _last.clear()
@@ -198,7 +204,8 @@ def _read_anew(
     image_paths: tuple[Path, ...], mask_paths: tuple[Path, ...], trust_identity: bool
 ) -> tuple[list[Volume], list[tuple[np.ndarray, float | None]]]:
     """Read volumes and masks, see `_read_together`."""
-    images, masks = [], []
+    images: list[Volume] = []
+    masks = []
     for path in (*image_paths, *mask_paths):
         volume = read_volume(path)
         if images:
@@ -215,7 +222,7 @@ def _read_anew(
     return images, masks
 
 
-def stamps_of(paths: Iterable[Path]) -> tuple:
+def file_stamps(paths: Iterable[Path]) -> tuple:
     """Return time and size of each file; a missing file has none."""
     stats = [path.stat() if path.exists() else None for path in paths]
     return tuple((stat.st_mtime_ns, stat.st_size) if stat else None for stat in stats)

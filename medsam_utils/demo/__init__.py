@@ -1,4 +1,5 @@
-"""Stand-ins for who has no data: phantoms in each dataset's own format, and drawings to train on."""
+"""Stand-ins for who has no data: phantoms in each dataset's own format, and drawings to train
+on."""
 
 from __future__ import annotations
 

@@ -64,7 +64,8 @@ class Drawings:
 
 
 def _noise(rng, shape, scale):
-    """Smooth noise float32 H x W of about unit variance, with features about `scale` pixels wide."""
+    """Smooth noise float32 H x W of about unit variance, with features about `scale` pixels
+    wide."""
     if scale == 1:
         return rng.standard_normal(shape, dtype=np.float32)
     coarse = rng.standard_normal([int(np.ceil(n / scale)) + 3 for n in shape], dtype=np.float32)

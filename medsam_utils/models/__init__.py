@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..boxed_mask import BoxedMask
-from ..case import BadInputError
+from ..case import BadInputError, unknown_name
 from ..clicks import Click
 from .checkpoints import Checkpoint, PackagedCheckpoint
 
@@ -23,34 +22,37 @@ WITHOUT_BOXES = "sam_small"  # how the name of the model begins in whose trainin
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model answers to the clicks of B objects of one image: C candidate masks for each.
+    """C candidate masks for each of B objects of one image.
 
-    logits: float32, B x C x h x w, at the model's own low resolution; foreground is > 0.
+    logits: float32, B x C x h x w, at the model's own low resolution; the object is > 0.
     predicted_iou: float32, B x C, the model's own estimate, NaN where it makes none. upsample:
-    low-resolution logits h x w -> logits H x W on the image's grid. foreground: low-resolution
-    logits h x w -> where they are > 0 on the image's grid, for a model that need not upsample all
-    of them for that; None upsamples.
+    low-resolution logits h x w -> logits H x W on the image's grid. upsample_mask: the same, but
+    gives the mask alone, for a model that need not upsample all logits for that; None upsamples.
     """
 
     logits: np.ndarray
     predicted_iou: np.ndarray
     upsample: Callable[[np.ndarray], np.ndarray]
-    foreground: Callable[[np.ndarray], BoxedMask] | None = None
+    upsample_mask: Callable[[np.ndarray], BoxedMask] | None = None
 
     def most_confident(self) -> np.ndarray:
-        """Index of the candidate with the highest predicted IoU, one per object (the first of
-        equals)."""
+        """Return the index of the candidate with the highest predicted IoU, for each object.
+
+        Of several that are equal, the first.
+        """
         return np.argmax(self.predicted_iou, axis=1)
 
     def mask(self, index: int, candidate: int) -> np.ndarray:
-        """Candidate mask of one object on the image's grid: bool, H x W."""
+        """Return a candidate mask of one object on the image's grid, bool H x W."""
         return self.boxed_mask(index, candidate).mask()
 
     def boxed_mask(self, index: int, candidate: int) -> BoxedMask:
-        """Candidate mask of one object on the image's grid, as the box that holds it."""
+        """Return a candidate mask of one object on the image's grid, as the box that holds it."""
         logits = self.logits[index, candidate]
         return (
-            self.foreground(logits) if self.foreground else BoxedMask.of(self.upsample(logits) > 0)
+            self.upsample_mask(logits)
+            if self.upsample_mask
+            else BoxedMask.from_mask(self.upsample(logits) > 0)
         )
 
 
@@ -63,7 +65,9 @@ class Model:
     name: what the rows say (see `name_in_rows`). weights: the checkpoint's sha256, or empty for a
     model without weights. prompts: what it takes of "clicks", "boxes" and "logits" (a mask of its
     own, fed back). candidates: masks of one answer to an ambiguous prompt. batched: whether several
-    images at a time pay, as on a GPU. device: what it computes on.
+    images at a time pay, as on a GPU. device: what it computes on. forks: whether copies of this
+    process can go on with it, each on one thread, as a network on a CPU can. memory: MiB that
+    encoding an image and answering take, beside the weights. advice: what would be faster here.
     """
 
     name: str
@@ -72,6 +76,12 @@ class Model:
     candidates: int = 1
     batched: bool = False
     device: Any = "cpu"
+    forks: bool = False
+    memory: int = 0
+    advice: str = ""
+
+    def load(self) -> None:
+        """Read the weights now, which is otherwise done when they are first needed."""
 
     def settings(self) -> dict[str, Any]:
         """Return what decides a prediction besides name and weights, as plain values.
@@ -96,8 +106,8 @@ class Model:
         clicks: equally many for each object, none only where a box or logits are given. boxes: int,
         B x 4, (first row, first col, last row, last col), inclusive. logits: float32, B x h x w, a
         candidate of an earlier Prediction for each object. A model with several candidates also
-        takes `multimask`, False for the one mask that it makes of an unambiguous prompt.
-        Raises BadInputError for a kind of prompt that the model does not take (see `refuse`),
+        takes `multimask`, False for the one mask that it makes of an unambiguous prompt. Raises
+        BadInputError for a kind of prompt that the model does not take (see `refuse_prompts`),
         ValueError if the prompts do not fit together.
         """
         raise NotImplementedError
@@ -229,7 +239,8 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "vit_b"},
         checkpoint=None,
         licence="Apache-2.0",
-        citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) 654",
+        citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) "
+        "654",
         by_hand="download medsam_vit_b.pth as github.com/bowang-lab/MedSAM tells "
         "(it was trained with boxes, so clicks are new to it)",
     ),
@@ -240,7 +251,8 @@ MODELS: dict[str, ModelEntry] = {
         checkpoint=None,
         licence="that of the weights",
         citation=f"Architecture: {_KIRILLOV}",
-        by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H, MobileSAM or "
+        by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H, "
+        "MobileSAM or "
         "sam_small, or a folder with an image encoder and SAM's mask decoder in ONNX",
     ),
     "ritm_small": ModelEntry(
@@ -266,7 +278,8 @@ MODELS: dict[str, ModelEntry] = {
         options={},
         checkpoint=None,
         licence="Apache-2.0 (OpenCV)",
-        citation="Rother, Kolmogorov and Blake, GrabCut, ACM Transactions on Graphics 23 (2004) 309",
+        citation="Rother, Kolmogorov and Blake, GrabCut, ACM Transactions on Graphics 23 (2004) "
+        "309",
     ),
 }
 
@@ -277,15 +290,11 @@ def find_entry(name: str) -> ModelEntry:
     Raises BadInputError for an unknown name; it lists the known ones.
     """
     if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise BadInputError(
-            f"model {name!r} is unknown: {hint}the registry has {', '.join(MODELS)}"
-        )
+        raise unknown_name("model", name, MODELS)
     return MODELS[name]
 
 
-def refuse(model: str, use: str, **prompts: np.ndarray | None) -> None:
+def refuse_prompts(model: str, use: str, **prompts: np.ndarray | None) -> None:
     """Raise BadInputError if a prompt is given of a kind that this model does not take.
 
     use: name of a registered model that takes it. prompts: by kind, None where there is none.
@@ -369,5 +378,6 @@ def name_in_rows(name: str, given: Checkpoint | None, dtype: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def load_model_once(name: str, *arguments: Any) -> Model:
-    """As `load_model`, but equal arguments give one object: what an unpickled model is in a worker."""
+    """As `load_model`, but equal arguments give one object: what an unpickled model is in a
+    worker."""
     return load_model(name, *arguments)

@@ -73,8 +73,8 @@ class Checkpoint:
             if self.known_sha256:
                 raise
             raise BadInputError(
-                f"{error}. Nobody publishes a hash of this file: {self._record} holds that of its first "
-                "download. If the authors changed the file for a reason, delete that record"
+                f"{error}. Nobody publishes a hash of this file: {self._record} holds that of its "
+                "first download. If the authors changed the file for a reason, delete that record"
             ) from error
         if expected is None:
             try:
@@ -176,13 +176,19 @@ def load_state_dict(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
 def _reason(path: Path, error: Exception) -> str:
     """Why torch.load refuses a file, and what to do; torch's own text advises to execute it."""
     if code := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"it holds {code[1]}, and to read that could run code; save the model's `state_dict()` alone"
+        return (
+            f"it holds {code[1]}, and to read that could run code; save the model's "
+            "`state_dict()` alone"
+        )
     if "TorchScript" in str(error):
         return "it is a TorchScript archive; save the model's `state_dict()` alone"
     with path.open("rb") as file:
         start = file.read(100).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html")):
-        return "it is a web page, which some servers send in place of a file; download it with a browser"
+        return (
+            "it is a web page, which some servers send in place of a file; "
+            "download it with a browser"
+        )
     if isinstance(error, pickle.UnpicklingError):
         return "it is not what torch.save writes; give another file"
     return "it is cut short or damaged; download or save it again"

@@ -75,9 +75,10 @@ def main(arguments: list[str] | None = None) -> int:
             load_model(options.name, checkpoint=path, device="cpu", exact=True)
             for path in (None, options.checkpoint)
         ]
-        if not all(isinstance(model, Sam) for model in models):
+        first, second = models
+        if not (isinstance(first, Sam) and isinstance(second, Sam)):
             raise BadInputError(f"{options.name} is no SAM: name one, such as mobile_sam")
-        found = differences(*models)
+        found = differences(first, second)
     except BadInputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,4 +1,5 @@
-"""Image embeddings kept on disk, so that a second protocol, prompt or page costs the decoder alone."""
+"""Image embeddings kept on disk, so that a second protocol, prompt or page costs the decoder
+alone."""
 
 from __future__ import annotations
 

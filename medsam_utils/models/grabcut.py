@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..clicks import Click
-from . import Model, Prediction, load_model_once, refuse
+from . import Model, Prediction, load_model_once, refuse_prompts
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class GrabCut(Model):
     weights: str = ""
 
     prompts = ("clicks", "boxes")
+    forks = True
 
     def __reduce__(self) -> tuple:
         """Pickle the arguments of `load_model`."""
@@ -77,10 +78,10 @@ class GrabCut(Model):
 
         Raises BadInputError for logits, which GrabCut does not take.
         """
-        refuse(self.name, use="sam_small", logits=logits)
-        boxes = [None] * len(clicks) if boxes is None else boxes
+        refuse_prompts(self.name, use="sam_small", logits=logits)
+        each_box: Any = [None] * len(clicks) if boxes is None else boxes
         logits = np.stack(
-            [self._cut(embedding, *of_object) for of_object in zip(clicks, boxes, strict=True)]
+            [self._cut(embedding, *of_object) for of_object in zip(clicks, each_box, strict=True)]
         )[:, None]
         rows, cols = embedding.original
         return Prediction(

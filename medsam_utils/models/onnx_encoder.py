@@ -41,6 +41,7 @@ class OnnxEncoder(nn.Module):
         if x.dtype != torch.float32:
             raise BadInputError(f"{self.path} computes in float32: leave `dtype` as it is")
         if self._session is None:
+            assert self.path  # set before the first use
             self._session = _session(self.path, on_gpu=x.is_cuda)
         asked = self._session.get_inputs()[0]
         at_a_time = asked.shape[0] if isinstance(asked.shape[0], int) else len(x)

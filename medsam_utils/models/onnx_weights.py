@@ -28,14 +28,16 @@ def find_files(folder: Path) -> tuple[Path, Path]:
 
     Raises BadInputError unless the folder has one of each.
     """
-    decoders, encoders = [], []
+    decoders: list[Path] = []
+    encoders: list[Path] = []
     for path in sorted(folder.glob("*.onnx")):
         asked = {value.name for value in _read(path).graph.input}
         (decoders if "point_coords" in asked else encoders).append(path)
     if len(decoders) != 1 or len(encoders) != 1:
         raise BadInputError(
-            f"{folder} has {len(encoders)} image encoders and {len(decoders)} mask decoders in ONNX: "
-            "give a folder with one of each, the decoder as segment-anything's own script exports it"
+            f"{folder} has {len(encoders)} image encoders and {len(decoders)} mask decoders in "
+            "ONNX: give a folder with one of each, the decoder as segment-anything's own script "
+            "exports it"
         )
     return encoders[0], decoders[0]
 

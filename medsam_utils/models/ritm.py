@@ -30,7 +30,7 @@ from scipy.special import logit
 
 from ..case import BadInputError
 from ..clicks import Click
-from . import Model, Prediction, load_model_once, refuse
+from . import Model, Prediction, load_model_once, refuse_prompts
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype
 from .ritm_network import SIZES, build_ritm, resized
@@ -83,7 +83,7 @@ class Ritm(Model):
         exact: bool = False,
         dtype: str = "float32",
         embeddings: str | None = None,
-        zoom: dict[str, float] | None = None,
+        zoom: dict[str, Any] | None = None,
         flip: bool = True,
         threshold: float = 0.49,
         longest_side: tuple[int, int | None] = (1, None),
@@ -107,6 +107,11 @@ class Ritm(Model):
         self.zoom, self.flip, self.threshold = Zoom(**zoom or {}), flip, threshold
         self.longest_side = longest_side
         self.weights = checkpoint.sha256
+        self.forks = self.device.type == "cpu"
+
+    def load(self) -> None:
+        """Build the network and read its weights."""
+        _ = self.network
 
     def __reduce__(self) -> tuple:
         """Pickle the recipe instead of the weights: a worker process loads them once."""
@@ -161,7 +166,7 @@ class Ritm(Model):
         answered for this embedding are not computed again; the mask before the last click is fed
         back by itself. Raises BadInputError for boxes and for logits, which RITM does not take.
         """
-        refuse(self.name, use="sam_small", boxes=boxes, logits=logits)
+        refuse_prompts(self.name, use="sam_small", boxes=boxes, logits=logits)
         sequences = [
             tuple((int(click.row), int(click.col), bool(click.positive)) for click in of_object)
             for of_object in clicks

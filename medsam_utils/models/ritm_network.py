@@ -35,7 +35,7 @@ SIZES = {
 }
 
 
-class Ritm(nn.Module):
+class RitmNetwork(nn.Module):
     """Logits of one object from an image, the mask before, and clicks."""
 
     def __init__(self, size: Size) -> None:
@@ -286,6 +286,6 @@ def _fuse(widths: Sequence[int], source: int, target: int) -> nn.Module:
     return nn.Sequential(*halve, nn.Sequential(*_conv_bn(keep, widths[target], stride=2)))
 
 
-def build_ritm(size: str) -> Ritm:
+def build_ritm(size: str) -> RitmNetwork:
     """Build RITM of one of `SIZES` with random weights, in evaluation mode."""
-    return Ritm(SIZES[size]).eval()
+    return RitmNetwork(SIZES[size]).eval()

@@ -16,13 +16,14 @@ import segment_anything
 import torch
 from segment_anything.utils.transforms import ResizeLongestSide
 
+from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Click
 from . import BATCH_SIZE, Model, Prediction, load_model_once
 from .checkpoints import Checkpoint, load_state_dict
-from .devices import choose_device, choose_dtype
+from .devices import choose_device, choose_dtype, has_fast_bfloat16
 from .embeddings import EmbeddingStore
-from .fast.bilinear import upsampled_foreground
+from .fast.bilinear import upsampled_mask
 from .fast.decoder import MULTIMASK, SINGLE, Decoder, ImageTokens
 from .fast.encoder import fuse
 from .mobile_sam import build_mobile_sam
@@ -39,8 +40,11 @@ ARCHITECTURES = {
     "onnx": build_onnx_sam,  # any image encoder in ONNX
 }
 
+MEMORY = {"small": 50, "mobile": 400, "vit_b": 650, "vit_l": 750, "vit_h": 850}
+"""MiB that encoding an image takes beside the weights, measured; in the exact mode four times."""
 
-def architecture_of(path: Path) -> str:
+
+def find_architecture(path: Path) -> str:
     """Name of the architecture that a weights file fits, by the names and shapes of its tensors.
 
     Raises BadInputError if it fits none.
@@ -58,8 +62,9 @@ def architecture_of(path: Path) -> str:
     nearest = min(differences, key=lambda architecture: len(differences[architecture]))
     raise BadInputError(
         f"{path} fits no SAM of {', '.join(ARCHITECTURES)}: from the nearest, {nearest}, "
-        f"{len(differences[nearest])} of its {len(found)} tensors differ ({differences[nearest][0]}, ...): "
-        "give weights of segment-anything's own modules, not of another library or model"
+        f"{len(differences[nearest])} of its {len(found)} tensors differ "
+        f"({differences[nearest][0]}, ...): give weights of segment-anything's own modules, not of "
+        "another library or model"
     )
 
 
@@ -77,7 +82,8 @@ class SamEmbedding:
 
 
 def _resized(image: np.ndarray, side: int) -> np.ndarray:
-    """Image with its longest side resized, as by SAM's own predictor; a grey image as one channel."""
+    """Image with its longest side resized, as by SAM's own predictor; a grey image as one
+    channel."""
     resize = ResizeLongestSide(side).apply_image
     red, green, blue = cv2.split(image)
     if cv2.norm(red, green, cv2.NORM_INF) or cv2.norm(red, blue, cv2.NORM_INF):
@@ -92,6 +98,15 @@ def _halves(features: torch.Tensor) -> np.ndarray:
     """
     high = features.half()
     return torch.stack([high, (features - high.float()).half()]).cpu().numpy()
+
+
+Prompts = tuple[Any, Any, Any, Any]  # points, labels, boxes and logits of B objects, or None
+
+
+def _part(prompts: Prompts, objects: Any) -> Prompts:
+    """Prompts of some of the objects."""
+    points, labels, boxes, logits = (one if one is None else one[objects] for one in prompts)
+    return points, labels, boxes, logits
 
 
 DECODED = 16  # objects of several images that are decoded together
@@ -125,7 +140,23 @@ class Sam(Model):
         self.batched = self.device.type != "cpu" and not exact
         self.embeddings = EmbeddingStore(Path(embeddings)) if embeddings and not exact else None
         self.weights = checkpoint.sha256
-        self.architecture = architecture or architecture_of(checkpoint.path())
+        self.architecture = architecture or find_architecture(checkpoint.path())
+        # ONNX's runtime has threads of its own, which a fork would miss.
+        self.forks = self.device.type == "cpu" and self.architecture != "onnx"
+        self.memory = MEMORY.get(self.architecture, 0) * (4 if exact else 1)
+
+    def load(self) -> None:
+        """Build the network, read its weights, and make what the decoder computes once."""
+        _ = self.network if self.exact else self.decoder
+
+    @property
+    def advice(self) -> str:
+        """A number format that is faster on this processor, for SAM's own encoders without a
+        GPU."""
+        is_slow = self.device.type == "cpu" and self.architecture.startswith("vit")
+        if is_slow and self.dtype == torch.float32 and has_fast_bfloat16():
+            return 'dtype="bfloat16" encodes faster on this processor, and rounds'
+        return ""
 
     def __reduce__(self) -> tuple:
         """Pickle the recipe instead of the weights: a worker process loads them once."""
@@ -178,7 +209,8 @@ class Sam(Model):
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> SamEmbedding:
-        """Embed uint8 H x W x 3 RGB: longest side resized with Pillow, as SAM's own predictor does."""
+        """Embed uint8 H x W x 3 RGB: longest side resized with Pillow, as SAM's own predictor
+        does."""
         if self.embeddings:
             stored = self.embeddings.get(self._key(image), lambda: _halves(self._features(image)))
             features = torch.as_tensor(stored, device=self.device).float().sum(dim=0)
@@ -216,7 +248,8 @@ class Sam(Model):
         is_half = self.dtype == torch.float16 or self.embeddings
         if is_half and not (features.abs() <= torch.finfo(torch.float16).max).all():
             raise BadInputError(
-                f"{self.name} overflows on an image: float16 ends at 65504, take bfloat16, keep no embeddings"
+                f"{self.name} overflows on an image: float16 ends at 65504, take bfloat16, keep no "
+                "embeddings"
             )
         return features
 
@@ -264,7 +297,8 @@ class Sam(Model):
         counts = {len(of_object) for of_object in clicks}
         if len(counts) != 1:
             raise ValueError(
-                "the objects of one call need equally many clicks each: call once per number of clicks"
+                "the objects of one call need equally many clicks each: call once per number of "
+                "clicks"
             )
         if counts == {0} and boxes is None and logits is None:
             raise ValueError(
@@ -273,15 +307,12 @@ class Sam(Model):
         prompts = self._prompts([embedding], clicks, boxes, logits)
         if self.exact:
             answers = [
-                self._decode(
-                    embedding.features,
-                    *(prompt if prompt is None else prompt[i : i + 1] for prompt in prompts),
-                    multimask,
-                )
+                self._decode(embedding.features, *_part(prompts, slice(i, i + 1)), multimask)
                 for i in range(len(clicks))
             ]
-            answer = [torch.cat(parts) for parts in zip(*answers, strict=True)]
+            answer = tuple(torch.cat(parts) for parts in zip(*answers, strict=True))
         else:
+            assert embedding.tokens  # made by `encode`, but in the exact mode
             answer = self.decoder(embedding.tokens, *prompts, MULTIMASK if multimask else SINGLE)
         return self._prediction(embedding, *(part.cpu().numpy() for part in answer))
 
@@ -302,12 +333,9 @@ class Sam(Model):
         answers = []
         for start in range(0, len(clicks), DECODED):
             some = [min(i, len(clicks) - 1) for i in range(start, start + DECODED)]
-            tokens = ImageTokens.stack([embeddings[i].tokens for i in some])
-            answer = self.decoder(
-                tokens,
-                *(prompt if prompt is None else prompt[some] for prompt in prompts),
-                MULTIMASK if multimask else SINGLE,
-            )
+            tokens = ImageTokens.stack([token for i in some if (token := embeddings[i].tokens)])
+            candidates = MULTIMASK if multimask else SINGLE
+            answer = self.decoder(tokens, *_part(prompts, some), candidates)
             answers.append([part.cpu().numpy() for part in answer])
         masks, predicted_iou = (np.concatenate(parts) for parts in zip(*answers, strict=True))
         return [
@@ -323,9 +351,14 @@ class Sam(Model):
             self.network.image_encoder.img_size,
             (embedding.resized, embedding.original),
         )
-        foreground = lambda of_one: upsampled_foreground(of_one, padded, *shapes)  # noqa: E731
         upsample = functools.partial(self._upsample, embedding)
-        return Prediction(logits, predicted_iou, upsample, None if self.exact else foreground)
+        if self.exact:
+            return Prediction(logits, predicted_iou, upsample)
+
+        def upsample_mask(low: np.ndarray) -> BoxedMask:
+            return upsampled_mask(low, padded, *shapes)
+
+        return Prediction(logits, predicted_iou, upsample, upsample_mask)
 
     def _prompts(
         self,

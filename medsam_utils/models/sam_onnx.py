@@ -1,4 +1,5 @@
-"""SAM's answer to clicks, a box and its last mask as three ONNX files, for a page without a kernel."""
+"""SAM's answer to clicks, a box and its last mask as three ONNX files, for a page without a
+kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from .fast.decoder import ALL, Decoder, ImageTokens
 
 OPSET = 17
 IMAGE = ["tokens", "keys", "values", "queries"]
-"""What the image network says of an image, the mask network changes, and the prompt network reads."""
+"""What the image network says of an image, the mask network changes, and the prompt network
+reads."""
 
 
 class ImageNetwork(nn.Module):
@@ -45,7 +47,8 @@ class MaskNetwork(nn.Module):
     def forward(self, image: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the image as `ImageNetwork` does, changed by a mask.
 
-        image: tokens of the image network. logits: float32, 1 x 1 x 4h x 4w, a mask of an earlier answer.
+        image: tokens of the image network. logits: float32, 1 x 1 x 4h x 4w, a mask of an earlier
+        answer.
         """
         changed = Decoder(self.network)._with_masks(ImageTokens(image, ()), logits)
         return changed.tokens[0], *(part[0] for part in changed.projected)

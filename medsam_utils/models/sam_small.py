@@ -1,4 +1,5 @@
-"""The embedded small SAM: segment-anything's own parts round a small convolutional image encoder."""
+"""The embedded small SAM: segment-anything's own parts round a small convolutional image
+encoder."""
 
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer

@@ -18,10 +18,10 @@ from torchvision.ops import sigmoid_focal_loss
 from ..boxed_mask import BoxedMask
 from ..case import BadInputError, CaseReference
 from ..clicks import PAPER, Click, next_click
-from ..comparison import CHANGE, against
+from ..comparison import CHANGE, compare_ways
 from ..datasets import Dataset
 from ..models.checkpoints import load_state_dict
-from ..models.fast.bilinear import upsampled_foreground
+from ..models.fast.bilinear import upsampled_mask
 from ..models.sam import Sam
 from ..statistics import by_object
 from .training import decode
@@ -75,11 +75,11 @@ def examples(dataset: Dataset, references: Sequence[CaseReference], model: Sam) 
         for mask in masks:
             shrunk = cv2.resize(mask.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
             target = torch.from_numpy(np.pad(shrunk, ((0, cells - rows), (0, cells - cols))))
-            found.append(Example(pixels, features, BoxedMask.of(mask), target))
+            found.append(Example(pixels, features, BoxedMask.from_mask(mask), target))
     return found
 
 
-def loss_of(logits: Tensor, predicted_iou: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def candidate_loss(logits: Tensor, predicted_iou: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Loss of three candidates B x 3 x h x w against targets B x h x w, and their true IoU, B x 3.
 
     20 parts focal loss, 1 part dice loss and the squared error of the predicted IoU; of the three
@@ -186,13 +186,13 @@ def _clicked(network, features: Tensor, chosen: Sequence[Example], clicks: int, 
             [[int(click.positive) for click in made] for made in given], device=device
         )
         logits, predicted_iou = decode(network, features, points, labels)
-        loss, true_iou = loss_of(logits, predicted_iou, targets)
+        loss, true_iou = candidate_loss(logits, predicted_iou, targets)
         total = total + loss / clicks
         best = predicted_iou.argmax(1)
         ious.append(true_iou[every, best].mean().item())
         answers = logits.detach()[every, best].cpu().numpy()
         masks = [
-            upsampled_foreground(answer, side, example.pixels.shape[:2], example.truth.shape)
+            upsampled_mask(answer, side, example.pixels.shape[:2], example.truth.shape)
             for answer, example in zip(answers, chosen, strict=True)
         ]
     return [total, *ious]
@@ -218,7 +218,7 @@ def gains(
     both = pd.concat(parts)
     side = np.where(both["patient_id"].isin(held_out), "held out", "learnt from")
     both["of"] = np.where(both["task"].isin(tasks), side, "elsewhere")
-    table = against(both, "before", ["of", "task", "level", "click"])
+    table = compare_ways(both, "before", ["of", "task", "level", "click"])
     keys = ["of", "task", "level", "click", "objects", "patients"]
     wide = table.pivot(index=keys, columns="way", values="iou")[["before", "after"]].reset_index()
     wide = wide.merge(table.loc[table["way"] == "after", [*keys, *CHANGE]])

@@ -1,5 +1,4 @@
-"""Through the volume: prompts in few of its slices, carried to the others by the masks that they
-gave."""
+"""Segmentation of a volume: prompts in few slices, propagated to the others by the masks."""
 
 from __future__ import annotations
 
@@ -19,21 +18,20 @@ from ..clicks import Protocol, next_click
 from ..datasets import Dataset
 from ..metrics import dice
 from ..models import Model
-from ..prompts import box_round
-from ..simulation import turns
+from ..prompts import bounding_box
+from ..simulation import simulate_clicks
 
-FEWEST_SLICES = 3  # with the object; in fewer there is hardly anything to carry
-Answer = tuple[BoxedMask, np.ndarray]  # a mask and its low-resolution logits
+FEWEST_SLICES = 3  # with the object; in fewer there is hardly anything to propagate
+SliceMask = tuple[BoxedMask, np.ndarray]  # a mask and its low-resolution logits
 
 
 @dataclass(frozen=True)
-class Carry:
-    """How the mask of a slice becomes the prompt of the next one, and where the object is taken to
-    end.
+class Propagation:
+    """How the mask of a slice becomes the prompt of the next one, and where the object ends.
 
     way: parts joined by " and ": "mask" (its logits), "box" (round it), "click" (its deepest
-    pixel). It ends at an empty mask, at a predicted IoU below `least_iou`, and where the area
-    changes from one slice to the next by more than the factor `most_change`.
+    pixel). The object ends at an empty mask, at a predicted IoU below `least_iou`, and where the
+    area changes from one slice to the next by more than the factor `most_change`.
     """
 
     way: str
@@ -41,27 +39,27 @@ class Carry:
     most_change: float = np.inf
 
     def prompts(self, mask: BoxedMask, logits: np.ndarray) -> dict[str, Any]:
-        """Arguments of `Model.predict` for the next slice."""
+        """Return the arguments of `Model.predict` for the next slice."""
         parts = self.way.split(" and ")
         if unknown := set(parts) - {"mask", "box", "click"}:
             raise BadInputError(
-                f"{unknown.pop()!r} cannot be carried: join mask, box and click by ' and '"
+                f"{unknown.pop()!r} cannot be propagated: join mask, box and click by ' and '"
             )
         deepest = next_click(mask, None, Protocol(ties="first"), np.random.default_rng(0))
         return {
             "clicks": [[deepest] if "click" in parts else []],
-            "boxes": box_round(mask)[None] if "box" in parts else None,
+            "boxes": bounding_box(mask)[None] if "box" in parts else None,
             "logits": logits[None] if "mask" in parts else None,
         }
 
     def ends(self, before: BoxedMask, after: BoxedMask, predicted_iou: float) -> bool:
-        """Whether the object has ended; a model that predicts no IoU (NaN) ends nothing by it."""
+        """Return whether the object has ended; a predicted IoU of NaN ends nothing."""
         small, large = sorted([before.area, after.area])
         return not small or predicted_iou < self.least_iou or large > self.most_change * small
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class VolumeObject:
     """One object in the slices of a volume, in their order, with some beyond its two ends.
 
     voxel: mm along (slice, row, col), None if the files do not tell.
@@ -75,42 +73,48 @@ class Stack:
 
     @property
     def truths(self) -> list[BoxedMask]:
-        """True mask in every slice."""
-        return [BoxedMask.of(case.masks[self.class_name]) for case in self.cases]
+        """Return the true mask in every slice."""
+        return [BoxedMask.from_mask(case.masks[self.class_name]) for case in self.cases]
 
     def scores(self, masks: Sequence[BoxedMask]) -> dict[str, float]:
-        """Dice of the whole volume (0..1), HD95 and mean surface distance (mm) of a mask for every
-        slice."""
-        prediction, truth = (np.stack([mask.mask() for mask in of]) for of in (masks, self.truths))
-        hd95, surface = (
-            surface_distances(prediction, truth, self.voxel) if self.voxel else (np.nan, np.nan)
-        )
-        flat = (volume.reshape(len(masks), -1) for volume in (prediction, truth))
+        """Return Dice of the whole volume (0..1), HD95 and mean surface distance (mm).
+
+        masks: the prediction in every slice.
+        """
+        prediction = np.stack([mask.mask() for mask in masks])
+        truth = np.stack([mask.mask() for mask in self.truths])
+        hd95, surface = np.nan, np.nan
+        if self.voxel:
+            hd95, surface = surface_distances(prediction, truth, self.voxel)
+        flat = prediction.reshape(len(masks), -1), truth.reshape(len(masks), -1)
         return {"dice": dice(*flat), "hd95": hd95, "surface": surface}
 
 
 def surface_distances(
     prediction: np.ndarray, truth: np.ndarray, voxel: tuple[float, float, float]
 ) -> tuple[float, float]:
-    """95th percentile Hausdorff distance, and mean surface distance, both symmetric and in mm.
+    """Return the 95th percentile Hausdorff distance and the mean surface distance, in mm.
 
     prediction, truth: bool, slices x rows x cols. voxel: mm along these axes. Surface is every
     voxel of a mask with one outside among its six neighbours; beyond the volume is outside. From
-    each voxel of one surface the way to the nearest of the other is measured, in both directions:
+    each voxel of one surface the distance to the nearest of the other is taken, both ways:
     HD95 is the larger of the two 95th percentiles, the other number the mean of all (Taha and
     Hanbury, BMC Medical Imaging 15 (2015) 29). NaN if a mask is empty: nothing is then near or far.
     """
-    surfaces = [
+    first, second = (
         KDTree(np.argwhere(mask & ~binary_erosion(mask)) * voxel) for mask in (prediction, truth)
-    ]
-    if not all(surface.n for surface in surfaces):
+    )
+    if not first.n or not second.n:
         return float("nan"), float("nan")
-    ways = [to.query(of.data)[0] for of, to in (surfaces, surfaces[::-1])]
-    return float(max(np.percentile(way, 95) for way in ways)), float(np.concatenate(ways).mean())
+    distances = [second.query(first.data)[0], first.query(second.data)[0]]
+    hd95 = max(np.percentile(one_way, 95) for one_way in distances)
+    return float(hd95), float(np.concatenate(distances).mean())
 
 
-def stacks(dataset: Dataset, beyond: int = 3, max_volumes: int = 0) -> Iterator[Stack]:
-    """Every object that a volume has in at least FEWEST_SLICES slices.
+def volume_objects(
+    dataset: Dataset, beyond: int = 3, max_volumes: int = 0
+) -> Iterator[VolumeObject]:
+    """Yield every object that a volume has in at least FEWEST_SLICES slices.
 
     beyond: slices that are read past each end of the object. max_volumes: 0 for all.
     Raises BadInputError if there is none.
@@ -134,13 +138,13 @@ def stacks(dataset: Dataset, beyond: int = 3, max_volumes: int = 0) -> Iterator[
             cases = [dataclasses.replace(case, masks={name: case.masks[name]}) for case in cases]
             if sum(case.masks[name].any() for case in cases) >= FEWEST_SLICES:
                 voxel = (apart, *cases[0].spacing) if apart and cases[0].spacing else None
-                yield Stack(slices[0].case_id.rpartition("_z")[0], name, task, cases, voxel)
+                yield VolumeObject(slices[0].case_id.rpartition("_z")[0], name, task, cases, voxel)
 
 
-def starts(areas: Sequence[int], rounds: int) -> list[int]:
-    """Slices to prompt in: the one where the object is largest, then in each round the middle of
-    every gap.
+def prompted_slices(areas: Sequence[int], rounds: int) -> list[int]:
+    """Return the slices to prompt in.
 
+    That is the slice in which the object is largest; then in each round the middle of every gap.
     areas: of the object in every slice. Gaps end where the object does.
 
     >>> [starts([0, 3, 5, 9, 7, 5, 4, 2, 0], rounds) for rounds in (0, 1, 2)]
@@ -156,40 +160,44 @@ def starts(areas: Sequence[int], rounds: int) -> list[int]:
     return chosen
 
 
-def clicked(
-    stack: Stack, model: Model, embeddings: Sequence[Any], protocol: Protocol, clicks: int
-) -> dict[int, list[Answer]]:
-    """Algorithm 1 in every slice that has the object: slice -> the answer after each click."""
-    answers: dict[int, list[Answer]] = {}
-    for i, (case, embedding) in enumerate(zip(stack.cases, embeddings, strict=True)):
-        tasks = {stack.class_name: stack.task}
-        for _, target in turns(case, tasks, model, protocol, clicks, embedding):
-            answers.setdefault(i, []).append((target.prediction, target.logits))
-    return answers
+def click_slices(
+    target: VolumeObject, model: Model, embeddings: Sequence[Any], protocol: Protocol, clicks: int
+) -> dict[int, list[SliceMask]]:
+    """Run Algorithm 1 in every slice that has the object: slice -> its mask after each click."""
+    found: dict[int, list[SliceMask]] = {}
+    tasks = {target.class_name: target.task}
+    for i, (case, embedding) in enumerate(zip(target.cases, embeddings, strict=True)):
+        for _, clicked in simulate_clicks(case, tasks, model, protocol, clicks, embedding):
+            found.setdefault(i, []).append((clicked.prediction, clicked.logits))
+    return found
 
 
-def carried(
-    model: Model, embeddings: Sequence[Any], given: Mapping[int, Answer], carry: Carry
+def propagate(
+    model: Model,
+    embeddings: Sequence[Any],
+    prompted: Mapping[int, SliceMask],
+    propagation: Propagation,
 ) -> list[BoxedMask]:
-    """Mask of every slice, from the answers in some: each is carried both ways, half-way to the
-    next one.
+    """Return the mask of every slice, propagated both ways from the prompted ones.
 
-    The candidate that the model is most sure of counts.
+    prompted: slice -> its mask. Between two of them each reaches half-way. Of several candidates
+    the one with the highest predicted IoU counts.
     """
-    shape = next(iter(given.values()))[0].shape
-    masks = [BoxedMask.of(np.zeros(shape, bool))] * len(embeddings)
-    halves = [(a + b + 1) // 2 for a, b in pairwise(sorted(given))]
-    for i, start, stop in zip(sorted(given), [0, *halves], [*halves, len(embeddings)], strict=True):
-        masks[i] = given[i][0]
-        for way in (range(i - 1, start - 1, -1), range(i + 1, stop)):
-            mask, logits = given[i]
-            for k in way:
+    shape = next(iter(prompted.values()))[0].shape
+    masks = [BoxedMask.from_mask(np.zeros(shape, bool))] * len(embeddings)
+    halves = [(a + b + 1) // 2 for a, b in pairwise(sorted(prompted))]
+    ranges = zip(sorted(prompted), [0, *halves], [*halves, len(embeddings)], strict=True)
+    for i, start, stop in ranges:
+        masks[i] = prompted[i][0]
+        for direction in (range(i - 1, start - 1, -1), range(i + 1, stop)):
+            mask, logits = prompted[i]
+            for k in direction:
                 if not mask.area:
                     break
-                prediction = model.predict(embeddings[k], **carry.prompts(mask, logits))
+                prediction = model.predict(embeddings[k], **propagation.prompts(mask, logits))
                 best = int(prediction.most_confident()[0])
                 after = prediction.boxed_mask(0, best)
-                if carry.ends(mask, after, prediction.predicted_iou[0, best]):
+                if propagation.ends(mask, after, prediction.predicted_iou[0, best]):
                     break
                 masks[k] = mask = after
                 logits = prediction.logits[0, best]

@@ -13,16 +13,18 @@ import pandas as pd
 from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Protocol
-from ..comparison import against
+from ..comparison import compare_ways
 from ..datasets import Dataset
 from ..models import Model
 from ..run_record import versions
-from .propagation import Carry as Propagation
-from .propagation import Stack as VolumeObject
-from .propagation import carried as propagate
-from .propagation import clicked as click_slices
-from .propagation import stacks as volume_objects
-from .propagation import starts as prompted_slices
+from .propagation import (
+    Propagation,
+    VolumeObject,
+    click_slices,
+    prompted_slices,
+    propagate,
+    volume_objects,
+)
 
 EVERY_SLICE = "every slice"  # the way that propagates nothing: Algorithm 1 in each slice
 STOP_RULES = ("never", "predicted IoU", "area", "both")
@@ -78,7 +80,7 @@ def segment(
     embeddings = [model.encode(case.image) for case in volume.cases]
     answers = click_slices(volume, model, embeddings, protocol, plan.clicks)
     areas = [truth.area for truth in volume.truths]
-    empty = BoxedMask.of(np.zeros(volume.cases[0].image.shape[:2], bool))
+    empty = BoxedMask.from_mask(np.zeros(volume.cases[0].image.shape[:2], bool))
     for n in range(plan.clicks):  # the rounds of this way are clicks
         done = {"way": EVERY_SLICE, "stop": "", "round": n}
         done |= {"prompted": len(answers), "spent": len(answers) * (n + 1)}
@@ -144,7 +146,7 @@ def _model_summary(rows: pd.DataFrame) -> pd.DataFrame:
     )
     single = rows[(rows["round"] == 0) & (rows["way"] != EVERY_SLICE)]
     best = single.groupby("key", sort=False)["dice"].mean().idxmax()
-    table = against(rows, best, ["model", "level"], way="key", value="dice")
+    table = compare_ways(rows, best, ["model", "level"], way="key", value="dice")
     others = rows.groupby("key", sort=False)[["spent", "hd95", "surface"]].mean()
     table = table.merge(others, left_on="key", right_index=True)
     table[SETTING] = table["key"].tolist()

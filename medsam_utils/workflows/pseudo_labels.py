@@ -15,7 +15,7 @@ from torch.nn import functional
 from ..case import Case
 from ..clicks import Protocol
 from ..models import Model
-from ..simulation import turns as simulate_clicks
+from ..simulation import simulate_clicks as simulate_clicks
 
 BATCH = 8  # images of a step
 LEARNING_RATE = 3e-3  # peak of AdamW's

@@ -55,7 +55,8 @@ def of(page, name: str):
 def answered(page, clicks: int) -> dict:
     """The answer, as soon as there is one to so many clicks."""
     page.wait_for_function(
-        """clicks => { const live = document.querySelector('.medsam-explorer').parentElement.explorer;
+        """clicks => {
+          const live = document.querySelector('.medsam-explorer').parentElement.explorer;
         return live.get('answers')[0].clicks.length === clicks && live.get('answers')[0].mask; }""",
         arg=clicks,
     )
@@ -146,7 +147,8 @@ def test_a_box_is_drawn_by_drag_accepted_saved_and_resumed(live, folder, tmp_pat
     assert of(live, "state")["box"] == [3, 5, 24, 28]
     picture = canvas.evaluate(
         "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
-        ".filter((v, i, all) => i % 4 === 0 && v > 240 && all[i + 1] > 200 && all[i + 2] < 60).length"
+        ".filter((v, i, all) => i % 4 === 0 && v > 240 && all[i + 1] > 200 && all[i + 2] < "
+        "60).length"
     )
     assert picture > 100  # the dashes
     here = Explorer(load_folder(folder, name="Squares"), ["grabcut"], state=of(live, "state"))
@@ -180,8 +182,10 @@ def test_a_box_is_drawn_by_drag_accepted_saved_and_resumed(live, folder, tmp_pat
     answered(live, 0)
     assert of(live, "state")["box"] == [3, 5, 24, 28] and of(live, "answers")[0]["accepted"]
     unnamed = live.evaluate(
-        """() => [...document.querySelectorAll('.medsam-explorer :is(button, input, select, canvas)')]
-          .filter(node => !(node.getAttribute('aria-label') || node.closest('label')?.textContent.trim()))
+        """() => [...document.querySelectorAll(
+            '.medsam-explorer :is(button, input, select, canvas)')]
+          .filter(node => !(node.getAttribute('aria-label')
+            || node.closest('label')?.textContent.trim()))
           .map(node => node.outerHTML)"""
     )
     assert unnamed == []
@@ -216,7 +220,8 @@ def phone(browser, lab):
         "() => jupyterapp.shell.collapseLeft()"
     )  # the list of files, which leaves 60 pixels
     page.evaluate(
-        "() => { jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' }); }"
+        "() => { jupyterapp.commands.execute("
+        "'apputils:change-theme', { theme: 'JupyterLab Dark' }); }"
     )
     page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
     yield page
@@ -320,8 +325,10 @@ def test_everything_that_is_pressed_is_large_enough_and_nothing_is_wider_than_th
         """root => {
           const colour = text => text.match(/[\\d.]+/g).map(Number);
           let ground = root;
-          while (colour(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
-          return [getComputedStyle(root).color, getComputedStyle(ground).backgroundColor].map(colour);
+          while (colour(getComputedStyle(ground).backgroundColor)[3] === 0)
+            ground = ground.parentElement;
+          return [getComputedStyle(root).color, getComputedStyle(ground).backgroundColor]
+            .map(colour);
         }"""
     )
     assert abs(np.mean(ink[:3]) - np.mean(ground[:3])) > 120

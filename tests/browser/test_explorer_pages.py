@@ -1,4 +1,5 @@
-"""The explorer of a page in Chromium: what it draws, what it answers to, over http and from a file."""
+"""The explorer of a page in Chromium: what it draws, what it answers to, over http and from a
+file."""
 
 from __future__ import annotations
 
@@ -36,7 +37,10 @@ def site(tmp_path_factory):
     both = rows_of_two(models, rows)
     html = explorer.static(subject, *both).data
     folder = tmp_path_factory.mktemp("site")
-    style = ":root{color-scheme:light dark}body{color:CanvasText;background:Canvas;font-family:sans-serif}"
+    style = (
+        ":root{color-scheme:light dark}"
+        "body{color:CanvasText;background:Canvas;font-family:sans-serif}"
+    )
     head = "<meta charset=utf-8><meta name=viewport content='width=device-width'>"
     # what follows makes the page longer than the window
     page = f"<!doctype html>{head}<style>{style}</style>{html}<div style='height:2000px'></div>"
@@ -316,7 +320,8 @@ def test_the_state_is_a_line_of_code_that_can_be_copied_changed_and_set(shown):
     code.press("Enter")
     assert shown.state["clicks"] == 7
     shown.root.evaluate(
-        "root => { const e = root.parentElement.explorer; e.set('state', {clicks: 2}); e.save_changes(); }"
+        "root => { const e = root.parentElement.explorer;"
+        " e.set('state', {clicks: 2}); e.save_changes(); }"
     )
     assert shown.state["clicks"] == 2 and "2 of 9" in shown.page.locator(".made").inner_text()
 
@@ -328,7 +333,8 @@ def test_on_a_phone_it_fits_is_readable_in_the_dark_and_two_fingers_zoom(phone):
     assert tops[1] > tops[0] + 200  # below each other
     ink, ground = page.evaluate(
         """() => [document.querySelector('.medsam-explorer td'), document.body].map((node, i) =>
-          getComputedStyle(node)[i ? 'backgroundColor' : 'color'].match(/\\d+/g).slice(0, 3).map(Number))"""
+          getComputedStyle(node)[i ? 'backgroundColor' : 'color']
+            .match(/\\d+/g).slice(0, 3).map(Number))"""
     )
     assert min(ink) - max(ground) > 150
     smallest = page.evaluate(
@@ -361,8 +367,10 @@ def test_what_is_shown_is_said(shown):
     said = shown.page.get_by_role("status").inner_text()
     assert "3 of 9 clicks" in said and f"IoU {shown.step()['iou']:.2f}" in said
     unnamed = shown.page.evaluate(
-        """() => [...document.querySelectorAll('.medsam-explorer :is(button, input, select, canvas)')]
-          .filter(node => !(node.getAttribute('aria-label') || node.closest('label')?.textContent.trim()))
+        """() => [...document.querySelectorAll(
+            '.medsam-explorer :is(button, input, select, canvas)')]
+          .filter(node => !(node.getAttribute('aria-label')
+            || node.closest('label')?.textContent.trim()))
           .map(node => node.outerHTML)"""
     )
     assert unnamed == []

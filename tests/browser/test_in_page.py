@@ -112,7 +112,8 @@ def explorer_of(page, what: str):
 def answered(page) -> dict:
     """The network's answer to the clicks, once it is there."""
     page.wait_for_function("() => document.querySelector('.medsam-explorer').parentElement.explorer"
-                           ".get('answers').every(answer => !answer.waiting)", timeout=30_000)  # fmt: skip
+                           ".get('answers').every(answer => "
+                           "!answer.waiting)", timeout=30_000)  # fmt: skip
     (answer,) = explorer_of(page, "answers")
     return answer
 
@@ -155,11 +156,11 @@ def compare(page, site, count, draw, protocol=PAPER):
     None; `count` times for every case of every task.
     """
     subject, model, data, _ = site
-    rng, references = np.random.default_rng(0), {r.case_id: r for r in subject.list().references}
+    rng = np.random.default_rng(0)
     overlaps, pixels, differences = [], [], []
     for class_name, task in subject.tasks.items():
         for stored_case in data["tasks"][task]:
-            case = subject.load(references[stored_case["case"]], class_name)
+            case = subject.load(stored_case["case"], class_name)
             step = data["images"][stored_case["image"]]["step"]
             truth = case.masks[class_name]
             python = Responses(case, truth, task, {model.name: model}, protocol)
@@ -206,7 +207,8 @@ def box_with_or_without_clicks(rng, truth):
 
 
 def one_after_the_other(rng, truth):
-    """Clicks that come one by one, now and then after a box, and what is left when two are undone."""
+    """Clicks that come one by one, now and then after a box, and what is left when two are
+    undone."""
     clicks = some_clicks(rng, truth)
     box = a_box(rng, truth) if rng.random() < 0.3 else None
     counts = [*range(0 if box else 1, len(clicks) + 1)]
@@ -467,8 +469,9 @@ def test_on_a_phone_in_the_dark_taps_are_clicks_and_the_sign_can_be_switched(bro
     assert explorer_of(page, "state")["clicks"] == [[14, 15, 1], [40, 40, 0]]
     assert answered(page)["mask"]
     ink, ground = page.evaluate(
-        """() => [document.querySelector('.medsam-explorer .bar span'), document.body].map((node, i) =>
-          getComputedStyle(node)[i ? 'backgroundColor' : 'color'].match(/\\d+/g).slice(0, 3).map(Number))"""
+        """() => [document.querySelector('.medsam-explorer .bar span'), document.body]
+          .map((node, i) => getComputedStyle(node)[i ? 'backgroundColor' : 'color']
+            .match(/\\d+/g).slice(0, 3).map(Number))"""
     )
     assert min(ink) - max(ground) > 150
     page.context.close()

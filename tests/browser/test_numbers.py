@@ -1,4 +1,5 @@
-"""Numbers on built pages, traced back: cell of a table -> rows that the page offers -> stored rows."""
+"""Numbers on built pages, traced back: cell of a table -> rows that the page offers -> stored
+rows."""
 
 from __future__ import annotations
 

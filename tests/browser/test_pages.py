@@ -67,7 +67,8 @@ class Pages:
         assert shown.complaints == []  # a request that leaves this machine is one
         assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         pictures = shown.evaluate(
-            """() => [...document.querySelectorAll('article img, article svg[role=img]')].map(picture => ({
+            """() => [...document.querySelectorAll('article img, article svg[role=img]')]
+              .map(picture => ({
                 text: picture.getAttribute('alt') || picture.getAttribute('aria-label') || '',
                 width: picture.naturalWidth ?? picture.getBoundingClientRect().width,
                 loaded: picture.complete ?? true}))"""
@@ -171,7 +172,8 @@ def test_a_heading_sorts_its_table_and_the_next_click_turns_it_round(browser):
 CONTRAST = """() => {
   const rgb = text => text.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => {
-    const part = [r, g, b].map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const part = [r, g, b].map(v =>
+      (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
   };
   const behind = node => {
@@ -181,9 +183,10 @@ CONTRAST = """() => {
     }
     return [255, 255, 255];
   };
-  const chosen = '.medsam-answer, .medsam-figure figcaption, .medsam-figure svg text, .medsam-table td, '
-    + '.medsam-facts td';
-  return [...document.querySelectorAll(chosen)].filter(node => node.textContent.trim()).map(node => {
+  const chosen = '.medsam-answer, .medsam-figure figcaption, .medsam-figure svg text, '
+    + '.medsam-table td, .medsam-facts td';
+  const said = [...document.querySelectorAll(chosen)].filter(node => node.textContent.trim());
+  return said.map(node => {
     const style = getComputedStyle(node);
     const text = rgb(node.tagName === 'text' ? style.fill : style.color);
     const [a, b] = [light(text), light(behind(node))].sort((x, y) => y - x);

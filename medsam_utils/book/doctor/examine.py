@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 from tqdm import tqdm
 
-from ...case import BadCaseError, Case, CaseReference
+from ...case import BadCaseError, Case, CaseReference, Exclusion
 from ...datasets import Dataset, images, volumes
 from ...datasets.masks import soft_scale, tidy_mask
 from .findings import Finding, Report
@@ -27,14 +27,13 @@ PROFILE = 32
 GRIDS = "mask and image on different grids"
 UNDECLARED = "label values that are not in the passport"
 
-# Which words of an exclusion's reason tell of what; the first that fits.
-EXCLUSIONS = (
-    (r"without (mask|image)|images of one name", "files without a partner"),
-    (r"same grid|beside its image|resample", GRIDS),
-    (r"no labelled pixel", "empty masks"),
-    (r"label values \[", UNDECLARED),
-    (r"", "files that cannot be used"),
-)
+# How the report calls a kind of exclusion; all others are files that cannot be used.
+EXCLUSIONS = {
+    "pairs": "files without a partner",
+    "grid": GRIDS,
+    "no object": "empty masks",
+    "labels": UNDECLARED,
+}
 
 
 def examine(dataset: Dataset, sample: int | None = None) -> Report:
@@ -50,7 +49,7 @@ def examine(dataset: Dataset, sample: int | None = None) -> Report:
         references = [
             references[i] for i in np.linspace(0, len(references) - 1, sample).astype(int)
         ]
-    findings = [_excluded(e.reason, e.path) for e in listing.exclusions]
+    findings = [_excluded(e, e.path) for e in listing.exclusions]
     areas: dict[str, list[int]] = {name: [] for name in dataset.classes}
     sizes, spacings = Counter(), Counter()
     seen: dict[bytes, tuple[CaseReference, bytes]] = {}
@@ -64,8 +63,9 @@ def examine(dataset: Dataset, sample: int | None = None) -> Report:
         try:
             case = dataset.load(reference)
         except BadCaseError as error:
-            findings.append(_excluded(str(error), reference.case_id))
-            if findings[-1].kind == GRIDS:
+            left_out = dataset.exclusion(reference.case_id, error, reference.images[0])
+            findings.append(_excluded(left_out, left_out.case_id))
+            if left_out.kind == "grid":
                 apart.add(files)
             continue
         patients.add(case.patient_id)
@@ -80,9 +80,9 @@ def examine(dataset: Dataset, sample: int | None = None) -> Report:
                     detail = f"{name} has {area} pixels"
                     findings.append(Finding("tiny objects", case.case_id, detail, (reference,)))
         by_area.append((total, len(by_area), reference))
-        if case.foreground is not None:
+        if case.labelled is not None:
             rest = np.count_nonzero(
-                case.foreground & ~np.logical_or.reduce(list(case.masks.values()))
+                case.labelled & ~np.logical_or.reduce(list(case.masks.values()))
             )
             if rest and dataset.other_labels is None:
                 detail = f"{rest} labelled pixels belong to no class"
@@ -107,11 +107,10 @@ def examine(dataset: Dataset, sample: int | None = None) -> Report:
     )
 
 
-def _excluded(reason: str, where: str) -> Finding:
-    """Turn the reader's reason for leaving something out into a finding."""
-    return Finding(
-        next(kind for words, kind in EXCLUSIONS if re.search(words, reason)), where, reason
-    )
+def _excluded(left_out: Exclusion, where: str) -> Finding:
+    """Turn what the reader left out into a finding."""
+    kind = EXCLUSIONS.get(left_out.kind, "files that cannot be used")
+    return Finding(kind, where, left_out.reason)
 
 
 def _facts(

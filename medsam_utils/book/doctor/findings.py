@@ -31,7 +31,8 @@ class Report:
 
     @property
     def status(self) -> int:
-        """0: nothing is wrong, apart from things to look at; 1: something is; 2: no case is usable."""
+        """0: nothing is wrong, apart from things to look at; 1: something is; 2: no case is
+        usable."""
         return int(any(not finding.look for finding in self.findings)) if self.usable else 2
 
     def kinds(self) -> dict[str, list[Finding]]:

@@ -64,8 +64,10 @@ def page(dataset: Dataset, report: Report, longest: int = 24) -> str:
     )
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{escape(report.title)}</title>
-<style>:root {{color-scheme: light dark}} body {{font: 16px/1.4 sans-serif; margin: 2em; max-width: 75em}}
-figure {{display: inline-block; width: 256px; margin: .5em; vertical-align: top; overflow-wrap: anywhere}}
+<style>:root {{color-scheme: light dark}}
+body {{font: 16px/1.4 sans-serif; margin: 2em; max-width: 75em}}
+figure {{display: inline-block; width: 256px; margin: .5em; vertical-align: top;
+  overflow-wrap: anywhere}}
 img {{width: 256px}} figcaption {{font-size: 13px}}</style>
 <h1>{escape(report.title)}</h1><ul>{facts}</ul>{tables or "<p>Nothing found.</p>"}
 <p>Outlines: {legend}. Small objects are circled.</p>{"".join(figures)}</html>

@@ -23,7 +23,7 @@ from ...datasets import DATASETS, Dataset
 from ...datasets.unlabelled import Unlabelled
 from ...evaluate import under
 from ...models import Model
-from ...simulation import replay, turns
+from ...simulation import replay, simulate_clicks
 from ...statistics import at_percentiles
 from .in_page import write_files
 from .run_lengths import run_lengths
@@ -149,7 +149,6 @@ def _ranked_cases(
     dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame
 ) -> Iterator[dict]:
     """What is shown of each task and percentile."""
-    references = {reference.case_id: reference for reference in dataset.list().references}
     embeddings: dict[tuple, Any] = {}
     for class_name, task in dataset.tasks.items():
         task_rows = rows[rows["task"] == task]
@@ -158,7 +157,7 @@ def _ranked_cases(
         # the best
         found = {ranked[p][0]: (p, ranked[p][1]) for p in (25, 75, 0, 100, 50) if p in ranked}
         for case_id, (percentile, value) in sorted(found.items(), key=lambda item: item[1]):
-            case = dataset.load(references[case_id], class_name)
+            case = dataset.load(case_id, class_name)
             view = case_id, hashlib.sha256(case.image.tobytes()).digest()
             for name, model in models.items():
                 # classes share it, but for one with a window of its own
@@ -197,7 +196,9 @@ def _simulated_cases(
     embeddings = {name: model.encode(case.image) for name, model in models.items()}
     answers: dict[str, dict[str, list]] = {dataset.tasks[name]: {} for name in masks}
     for name, model in models.items():
-        for n, target in turns(case, dataset.tasks, model, protocol, clicks, embeddings[name]):
+        for n, target in simulate_clicks(
+            case, dataset.tasks, model, protocol, clicks, embeddings[name]
+        ):
             step = _step(
                 target.record(n), target.prediction.mask()[:: _every(case), :: _every(case)]
             )

@@ -118,7 +118,7 @@ def coco(annotations: Sequence[Annotation]) -> dict[str, Any]:
     numbered = {key: i for i, key in enumerate(images, start=1)}
     entries = []
     for i, a in enumerate(annotations, start=1):
-        mask = BoxedMask.of(a.mask)
+        mask = BoxedMask.from_mask(a.mask)
         entries.append(
             {
                 "id": i,

@@ -137,8 +137,11 @@ class Explorer(anywidget.AnyWidget):
     def _of_model(self, name: str, state: Mapping[str, Any]) -> dict:
         """What is shown of one model: its answer to the prompts, and Algorithm 1's beside it if
         asked for."""
-        answer = {"model": name, "clicks": [], "mask": "", "iou": None, "predicted": None, "candidates": [],
-                  "chosen": -1, "simulated": None, "problem": self._problem, "accepted": False}  # fmt: skip
+        answer = {
+            **{"model": name, "clicks": [], "mask": "", "iou": None, "predicted": None},
+            **{"candidates": [], "chosen": -1, "simulated": None},
+            **{"problem": self._problem, "accepted": False},
+        }
         if self._problem:
             return answer
         try:

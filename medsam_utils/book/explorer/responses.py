@@ -48,7 +48,7 @@ class Responses:
     ) -> None:
         """Encode nothing yet: a model does that when it is first asked."""
         self.case, self.task, self.models, self.protocol = case, task, models, protocol
-        self.truth = None if truth is None else BoxedMask.of(truth)
+        self.truth = None if truth is None else BoxedMask.from_mask(truth)
         self._embeddings: dict[str, Any] = {}
         self._responses: dict[tuple, Response] = {}
 
@@ -96,7 +96,7 @@ class Responses:
         wrong."""
         case = self.case
         rng = click_rng(self.protocol, case.dataset, case.case_id, self.task, len(clicks) + 1)
-        return next_click(self.truth, mask, self.protocol, rng, case.foreground)
+        return next_click(self.truth, mask, self.protocol, rng, case.labelled)
 
     def simulated(self, name: str, count: int) -> tuple[Click, ...]:
         """The first clicks of Algorithm 1 for a model, fewer if nothing is wrong any more."""

@@ -43,7 +43,6 @@ class Subjects:
         codes = [code_of(one) if isinstance(one, Dataset) else repr(str(one)) for one in given]
         self.code = codes[0] if len(codes) == 1 else f"[{', '.join(codes)}]"
         self._rows = None if rows is None else rows[(rows["model"] == model) & (rows["click"] == 1)]
-        self._references: dict[str, dict[str, CaseReference]] = {}
 
     def whole(self, state: Mapping[str, Any]) -> dict[str, str]:
         """Dataset, task, case and class of a state; for what is missing or unknown, the first there
@@ -58,7 +57,7 @@ class Subjects:
         )
         tasks = list(self._datasets[title].tasks.values())
         task = state.get("task") if state.get("task") in tasks else tasks[0]
-        known = state.get("case") in self._cases(title)
+        known = state.get("case") in self._datasets[title]
         case = state["case"] if known else self._sorted(title, task)[0]["case"]
         whole = {"dataset": title, "task": task, "case": case}
         name = str(state.get("class") or "").strip()
@@ -91,25 +90,17 @@ class Subjects:
 
     def source(self, title: str, case: str) -> tuple[Dataset, CaseReference]:
         """Where a case is read from; raises BadInputError if it is not here."""
-        if title not in self._datasets or case not in self._cases(title):
+        if title not in self._datasets or case not in self._datasets[title]:
             raise BadInputError(
-                f"{case!r} of {title!r} is not among what is open ({', '.join(self._datasets)}): open the "
-                "explorer with the images that were annotated"
+                f"{case!r} of {title!r} is not among what is open ({', '.join(self._datasets)}): "
+                "open the explorer with the images that were annotated"
             )
-        return self._datasets[title], self._cases(title)[case]
-
-    def _cases(self, title: str) -> dict[str, CaseReference]:
-        """The cases of a dataset."""
-        if title not in self._references:
-            self._references[title] = {
-                r.case_id: r for r in self._datasets[title].list().references
-            }
-        return self._references[title]
+        return self._datasets[title], self._datasets[title][case]
 
     def _sorted(self, title: str, task: str) -> list[dict[str, str]]:
         """Cases, each with a text: the worst first where rows tell the IoU, else as they are
         listed."""
-        cases = {case_id: case_id for case_id in self._cases(title)}
+        cases = {case.case_id: case.case_id for case in self._datasets[title]}
         if self._rows is not None:
             first = self._rows[self._rows["task"] == task].sort_values(["iou", "case_id"])
             known = {

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...case import BadCaseError, BadInputError, CaseReference
 from ...datasets import DATASETS, Dataset, MissingDatasetError
-from ...datasets.fetch import way_of
+from ...datasets.fetch import how_fetched
 from ...datasets.sources import PACKAGES
 from ...demo import load_dataset
 from ...models import MODELS, ModelEntry
@@ -148,7 +148,7 @@ def _line(entry: Dataset, found: Count) -> dict[str, str]:
         "Images in the study": f"{card.study_images:,}" if card.study_images else "–",
         "Here": found.level + (", masks by a model" if card.masks_by and not found.error else ""),
         **dict(zip(("Images", "Patients", "Objects"), here, strict=True)),
-        "Fetched": way_of(entry.name),
+        "Fetched": how_fetched(entry.name),
         "What counts as an image; licence": "\n".join([*words, rule, f"licence: {card.licence}"]),
     }
 

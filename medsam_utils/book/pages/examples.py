@@ -49,7 +49,6 @@ def side_by_side(runs: Runs, chosen: pd.DataFrame) -> Shown:
     """Return a row of images per task, three of each model. chosen: of `quartiles`."""
     blocks = []
     for name, dataset in runs.datasets.items():
-        references = {reference.case_id: reference for reference in dataset.list().references}
         for class_name, task in dataset.tasks.items():
             shown = []
             for model, rows in runs.dataset_tables(name).items():
@@ -57,7 +56,7 @@ def side_by_side(runs: Runs, chosen: pd.DataFrame) -> Shown:
                 pictures = []
                 for line in lines.itertuples():
                     object_rows = rows[(rows["task"] == task) & (rows["case_id"] == line.case_id)]
-                    case = dataset.load(references[line.case_id], class_name)
+                    case = dataset.load(line.case_id, class_name)
                     truth = case.masks[class_name]
                     title = f"{model} on {task}, {line.percentile}th percentile"
                     caption = f"**{model}, {line.percentile}th**\nIoU {line.iou:.2f}"

@@ -13,7 +13,7 @@ from ...clicks import Click
 from ...datasets import DATASETS, Dataset
 from ...metrics import iou
 from ...models import Model
-from ...simulation import replay
+from ...simulation import replay, stored_clicks
 from ...statistics import FEWEST, at_percentiles
 from .. import show
 from ..show import Figure, Shown
@@ -62,7 +62,7 @@ def curves(means: pd.DataFrame) -> Shown:
     shown = []
     for task, task_means in means.groupby("task", sort=False):
         shown.append(task_curves(task, task_means))
-        if len(published.of_task(task)):
+        if len(published.task_curves(task)):
             shown.append(study_curves(task, BESIDE[task_means["level"].iloc[0]]))
     return show.row(shown)
 
@@ -81,7 +81,7 @@ def task_curves(task: str, means: pd.DataFrame) -> Figure:
 
 def study_curves(task: str, note: str = "") -> Figure:
     """Return the study's curves of one of its tasks. note: what the caption adds."""
-    study = published.of_task(task)
+    study = published.task_curves(task)
     drawing, axes = plots.new_figure(3.6, 2.8)
     plots.published_curves(axes, study)
     axes.set_title(f"{task} · published", loc="left", fontsize=10)
@@ -128,17 +128,16 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
 
     They are the study's figures 2 and 3.
     """
-    references = {reference.case_id: reference for reference in dataset.list().references}
-    class_of = {task: name for name, task in dataset.tasks.items()}
     blocks = []
     for (task, model), model_rows in rows.groupby(["task", "model"], sort=False):
         pictures = []
         for percentile, (case_id, value) in at_percentiles(model_rows).items():
             object_rows = model_rows[model_rows["case_id"] == case_id]
-            case = dataset.load(references[case_id], class_of[task])
+            class_name = dataset.task_classes[task]
+            case = dataset.load(case_id, class_name)
             title = f"{model} on {task}, {percentile}th percentile"
             caption = f"**{percentile}th percentile**\nIoU {value:.2f} · {case_id}"
-            truth = case.masks[class_of[task]]
+            truth = case.masks[class_name]
             pictures.append(example(case, truth, models[model], object_rows, title, caption))
         level = level_text(model_rows["level"].iloc[0], [task])
         blocks.append(show.group(f"{task}, {model} ({level})", pictures))
@@ -161,9 +160,8 @@ def example(
     """
     first = object_rows[object_rows["click"] == 1].iloc[0]
     prediction = replay(case, model, object_rows, click=1)
-    click = Click(*first[["row", "col", "positive", "distance", "ties"]])
     drawing, axes = plots.new_picture(case.image)
-    plots.example(axes, case.image, truth, prediction, [click], side=side)
+    plots.example(axes, case.image, truth, prediction, stored_clicks(object_rows, 1), side=side)
     alt = f"{title}: IoU {first['iou']:.2f}; image with true contour, predicted contour and first click."
     return show.figure(drawing, alt, caption, width)
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from ... import plots, published
 from ...comparison import paired_differences
 from ...datasets import Dataset
-from ...statistics import interval, iou_by_click, patients_of
+from ...statistics import interval, iou_by_click, patient_ids
 from .. import show
 from ..runs import Runs
 from ..show import LEVELS, Shown
@@ -87,7 +87,7 @@ def summary(paper: Runs, foreground: Runs) -> pd.DataFrame:
         last = differences.columns[-1]
         final = differences[last]
         dataset_of_task = final.index.get_level_values("task").str.split(":").str[0]
-        patients = dataset_of_task + "/" + patients_of(differences)
+        patients = dataset_of_task + "/" + patient_ids(differences)
         low, high = interval(final.to_numpy()[:, None], patients.to_numpy(), within=(-1, 1))[:, 0]
         line = {"model": model, "level": marked["level"].iloc[0], "tasks": marked["task"].nunique()}
         line["patients"] = patients.nunique()
@@ -171,7 +171,7 @@ def published_means() -> pd.DataFrame:
 
     Columns: model, level ("published"), line (which tasks), click, iou.
     """
-    study = published.iou_by_click().rename(columns={"method": "model"})
+    study = published.click_table().rename(columns={"method": "model"})
     kinds = np.where(study["task"].isin(MULTI_CLASS), "10 multi-class tasks", "18 binary tasks")
     by = ["model", "line", "click"]
     table = study.assign(line=kinds).groupby(by, sort=False, as_index=False)["iou"].mean()

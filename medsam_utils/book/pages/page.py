@@ -95,7 +95,7 @@ def change(difference: float, low: float, high: float, measure: str = "IoU") -> 
 def with_intervals(
     table: pd.DataFrame, base: str = "", value: str = "iou", form: str = ".3f", way: str = "way"
 ) -> pd.DataFrame:
-    """A table of `comparison.against` with means and differences as texts, each with its interval.
+    """A table of `comparison.compare_ways` with means and differences as texts, each with its interval.
 
     base: the way that all are compared with, and which has no difference. value, way: columns of
     the table.
@@ -110,7 +110,7 @@ def differences_table(table: pd.DataFrame, way: str) -> Shown:
     """A line per way, task and model: differences after each click, with intervals where there are
     any.
 
-    table: of `comparison.against` by task, model, level and click.
+    table: of `comparison.compare_ways` by task, model, level and click.
     """
     keys, lines = [way, "task", "model", "level"], []
     for key, of_one in table.groupby(keys, sort=False):
@@ -176,7 +176,7 @@ def results_table(table: pd.DataFrame) -> Shown:
         f"{n:.1f} ({m:.0%})" for n, m in zip(table.pop("NoC@80"), missed, strict=True)
     ]
     for task in table["task"].unique():
-        for method, curve in published.of_task(task).groupby("method", sort=False):
+        for method, curve in published.task_curves(task).groupby("method", sort=False):
             values = {
                 f"IoU@{click}": iou for click, iou in zip(curve["click"], curve["iou"], strict=True)
             }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...datasets import FOREGROUND, Dataset
+from ...datasets import ANY_VALUE, Dataset
 from ...datasets.sources import ARCHIVES, HOW, PACKAGES
 from .. import show
 from ..show import Shown
@@ -32,7 +32,7 @@ def passport(dataset: Dataset) -> Shown:
 def _labels(dataset: Dataset) -> list[str]:
     """Each class with the label values that mean it."""
     return [
-        f"{name} ({', '.join(map(str, labels)) if labels != FOREGROUND else 'what the mask marks'})"
+        f"{name} ({', '.join(map(str, labels)) if labels != ANY_VALUE else 'what the mask marks'})"
         for name, labels in dataset.classes.items()
     ]
 

@@ -15,7 +15,7 @@ from ...case import Case
 from ...clicks import Protocol
 from ...models import WITHOUT_BOXES, Model
 from ...prompts import PUBLISHED
-from ...simulation import turns
+from ...simulation import simulate_clicks
 from .. import show
 from ..show import LEVELS, Figure, Shown
 from .page import plural
@@ -34,7 +34,7 @@ TITLES = {
 def published_modes() -> pd.DataFrame:
     """Return the study's IoU: columns task, mode (as `Protocol.prompt`), choice, prompt, iou, model
     and level."""
-    table = published.iou_by_prompt_mode().rename(columns={"mask_choice": "choice"})
+    table = published.prompt_mode_table().rename(columns={"mask_choice": "choice"})
     return table.assign(mode=table["mode"].map(PUBLISHED), model="SAM", level="published")
 
 
@@ -112,7 +112,7 @@ def picture(
 ) -> Figure:
     """Return one object with its prompts, points or boxes, and the mask that the model answers."""
     alone = replace(case, masks={class_name: case.masks[class_name]})
-    _, target = next(turns(alone, {class_name: task}, model, protocol, 1))
+    _, target = next(simulate_clicks(alone, {class_name: task}, model, protocol, 1))
     clicks = [click for prompt in target.prompts for click in prompt.clicks]
     drawing, axes = plots.new_picture(case.image)
     prediction = target.prediction.mask()

@@ -17,7 +17,7 @@ from ... import plots
 from ...clicks import Protocol
 from ...datasets import load_dataset
 from ...models import load_model
-from ...simulation import turns
+from ...simulation import simulate_clicks
 
 CASE, OBJECT, CLICKS = "ct_torso_z036", "spleen", (1, 3, 5, 9)
 BODY = slice(84, 462), slice(46, 472)  # rows and columns of the slice that are shown
@@ -30,14 +30,13 @@ def draw() -> Figure:
     Raises BadInputError where the CT or the weights cannot be had.
     """
     dataset, model = load_dataset("ct_torso"), load_model("mobile_sam", device="cpu")
-    reference = next(r for r in dataset.list().references if r.case_id == CASE)
-    case = dataset.load(reference)
+    case = dataset.load(CASE)
     truth, clicks = case.masks[OBJECT], []
     case = replace(case, masks={OBJECT: truth})
     rows, cols = BODY
     figure = Figure(figsize=(10, 2.5), layout="compressed")
     panels = iter(figure.subplots(1, len(CLICKS)))
-    for n, target in turns(case, dataset.tasks, model, RULE, max(CLICKS)):
+    for n, target in simulate_clicks(case, dataset.tasks, model, RULE, max(CLICKS)):
         clicks += [target.click] if target.click else []
         if n not in CLICKS:
             continue

@@ -6,61 +6,51 @@ import dataclasses
 import gzip
 import io
 import json
-import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ...clicks import Protocol
-from ...datasets import Dataset
 from .. import show
 from ..show import Shown
 
 MOST_ROWS = 20_000  # with more, the page would be too heavy to hold them
 
 
-def excluded_cases(dataset: Dataset, tables: Mapping[Any, pd.DataFrame]) -> pd.DataFrame:
-    """Return the cases that were left out of runs: case_id, reason, path below the dataset's root.
+def excluded_cases(tables: Mapping[Any, pd.DataFrame]) -> pd.DataFrame:
+    """Return the cases that were left out of runs, as `excluded_table`.
 
     tables: rows of each run, with `attrs["excluded"]`.
     """
-    return excluded_table(dataset, (e for rows in tables.values() for e in rows.attrs["excluded"]))
+    return excluded_table([entry for rows in tables.values() for entry in rows.attrs["excluded"]])
 
 
-def excluded_table(dataset: Dataset, entries: Iterable[Mapping[str, str]]) -> pd.DataFrame:
-    """Return the table of `excluded_cases` from entries with case_id, reason and path, each once."""
-    by_path = {entry["path"]: entry for entry in entries}
-    table = pd.DataFrame(list(by_path.values()), columns=["case_id", "reason", "path"])
-    table["path"] = table["path"].str.removeprefix(f"{dataset.root}{os.sep}")
-    return table.sort_values("case_id", ignore_index=True)
+def excluded_table(entries: Iterable[Mapping[str, str]]) -> pd.DataFrame:
+    """Return cases left out as a table, each once: case_id, kind, path, fact.
+
+    entries: of `case.Exclusion`, as plain values.
+    """
+    table = pd.DataFrame(list(entries), columns=["case_id", "kind", "path", "fact"])
+    return table.drop_duplicates(["case_id", "path"]).sort_values("case_id", ignore_index=True)
 
 
 def excluded(table: pd.DataFrame) -> Shown:
-    """Return cases left out, counted by reason, and each in a part that opens.
+    """Return cases left out, counted by fact, and each in a part that opens.
 
     table: of `excluded_cases`.
     """
     if table.empty:
         return show.paragraphs("No case was left out.")
     count = "1 case is" if len(table) == 1 else f"{len(table)} cases are"
-    # A message begins with its case or file: the reason is what the messages have in common.
-    reasons = Counter(_reason(line) for line in table.to_dict("records"))
+    facts = Counter(table["fact"])
     return (
         show.paragraphs(f"**{count}** left out of every number here:")
-        + show.bullets(f"{count} × {reason}" for reason, count in reasons.most_common())
+        + show.bullets(f"{count} × {fact}" for fact, count in facts.most_common())
         + show.details("Every one of them", show.table(table, fold=False))
     )
-
-
-def _reason(line: Mapping[str, str]) -> str:
-    """Return the reason without the parts that name the file or case."""
-    names = (line["case_id"], Path(line["path"]).name)
-    parts = [part for part in line["reason"].split(": ") if not any(name in part for name in names)]
-    return ": ".join(parts) or line["reason"]
 
 
 def made_by(

@@ -11,7 +11,7 @@ from ... import plots
 from ...boxed_mask import BoxedMask
 from ...comparison import CHANGE
 from ...metrics import dice
-from ...workflows.propagation import Stack as VolumeObject
+from ...workflows.propagation import VolumeObject
 from ...workflows.propagation_evaluation import EVERY_SLICE
 from .. import show
 from ..show import Shown

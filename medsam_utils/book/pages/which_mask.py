@@ -90,7 +90,7 @@ def study_curves() -> pd.DataFrame:
         published.mean_curve(method).rename("iou").reset_index().assign(rule=method)
         for method in published.METHODS.values()
     ]
-    tasks = published.iou_by_click()["task"].nunique()
+    tasks = published.click_table()["task"].nunique()
     return pd.concat(curves).assign(level="published", model=plural(tasks, "task"), tasks=tasks)
 
 

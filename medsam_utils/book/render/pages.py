@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -52,13 +55,18 @@ class Page:
         return root / PAGES / f"{self.page}.ipynb"
 
 
+@functools.cache
+def _parsed(path: Path, changed: int) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
 def read_runs(root: Path) -> dict[str, Any]:
-    """Content of root/runs.yml: `pages`, and the parameters of all pages: `everywhere`, and
+    """Return the content of root/runs.yml: `pages`, and the parameters of all pages: `everywhere`, and
     `phantoms`, which hold where no folder of real datasets is given.
 
     Raises BadInputError if it has another form.
     """
-    runs = yaml.safe_load((root / "runs.yml").read_text(encoding="utf-8"))
+    runs = copy.deepcopy(_parsed(*_as_it_is(root / "runs.yml")))
     if not isinstance(runs, dict) or not isinstance(runs.get("pages"), list):
         raise BadInputError(
             f"{root / 'runs.yml'} has no list `pages:`: see the one of the repository"
@@ -92,10 +100,7 @@ def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
         raise BadInputError(
             f"page {page.page}: {page.notebook} is missing below {root.resolve()}: correct runs.yml"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "notebook.ipynb")
-        nbformat.write(jupytext.read(root / page.notebook), copy)
-        known = papermill.inspect_notebook(copy)
+    known = _known_parameters(*_as_it_is(root / page.notebook))
     if unknown := sorted(set(page.parameters) - set(known)):
         meaning = "\n".join(
             f"  {name} = {known[name]['default']}  {known[name]['help']}" for name in known
@@ -115,9 +120,28 @@ def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
     )
 
 
+def _as_it_is(path: Path) -> tuple[Path, int]:
+    """Return a file and its time of change: what was made of it before holds until it changes."""
+    return path, path.stat().st_mtime_ns
+
+
+@functools.cache  # several pages are made of one notebook, which is read for each of them twice
+def _notebook(path: Path, changed: int) -> nbformat.NotebookNode:
+    return jupytext.read(path)
+
+
+@functools.cache
+def _known_parameters(path: Path, changed: int) -> dict[str, Any]:
+    """Return the parameters of a notebook with their defaults and comments, as papermill does."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder, "notebook.ipynb")
+        nbformat.write(_notebook(path, changed), written)
+        return papermill.inspect_notebook(written)
+
+
 def source(page: Page, root: Path) -> nbformat.NotebookNode:
     """The notebook that is executed: its text, with the page's title as first heading."""
-    notebook = jupytext.read(root / page.notebook)
+    notebook = copy.deepcopy(_notebook(*_as_it_is(root / page.notebook)))
     title = re.sub(r"([\\`*_{}\[\]<>#|$])", r"\\\1", page.title)  # a title is text, not Markdown
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and re.search(r"^# ", cell.source, re.MULTILINE):
@@ -133,7 +157,9 @@ def source(page: Page, root: Path) -> nbformat.NotebookNode:
 def record(path: Path) -> dict[str, Any]:
     """What `execute` left in the metadata of an executed page: its fingerprint and its line of
     runs.yml."""
-    return nbformat.read(path, as_version=4).metadata.get("medsam", {}) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    return json.loads(path.read_text("utf-8"))["metadata"].get("medsam", {})
 
 
 def own_chapter(folder: Path, title: str, options: dict[str, str]) -> Page:

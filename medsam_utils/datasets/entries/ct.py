@@ -80,9 +80,11 @@ ENTRIES = [
             *(f"volume_pt{number}" for number in range(2, 9)),
         ),
         passport=Passport(
-            full_name="Liver Tumor Segmentation Benchmark (LiTS), or Decathlon Task03 Liver, the same scans",
+            full_name="Liver Tumor Segmentation Benchmark (LiTS), or Decathlon Task03 Liver, the "
+            "same scans",
             citation="Bilic et al. 2023, doi 10.1016/j.media.2022.102680",
-            home="https://competitions.codalab.org/competitions/17094; Task03: http://medicaldecathlon.com",
+            home="https://competitions.codalab.org/competitions/17094; Task03: "
+            "http://medicaldecathlon.com",
             licence="CC BY-NC-ND 4.0; Task03: CC BY-SA 4.0",
             registration="required; Task03: none",
             layout="""\
@@ -90,14 +92,17 @@ Training Batch 1/volume-0.nii, segmentation-0.nii ...     0 background, 1 liver,
 Training Batch 2/volume-28.nii, segmentation-28.nii ...
 or
 Task03_Liver/imagesTr/liver_0.nii.gz, labelsTr/liver_0.nii.gz ...""",
-            count_rule="every axial slice of the 131 labelled volumes with a pixel of liver or tumour",
+            count_rule="every axial slice of the 131 labelled volumes with a pixel of liver or "
+            "tumour",
             study_images=3501,
             traps=(
-                "the liver is labels 1 and 2 together, as the study's code reads masks of one class",
-                "volumes 28 to 47 have identity affines: no orientation, no spacing. They are cut across "
-                "their last axis, masks are compared in shape only, and they may stand mirrored or upside "
-                "down: look at them",
-                "numbers are not padded with zeros, files not compressed; in copies folders have other names",
+                "the liver is labels 1 and 2 together, as the study's code reads masks of one "
+                "class",
+                "volumes 28 to 47 have identity affines: no orientation, no spacing. They are cut "
+                "across their last axis, masks are compared in shape only, and they may stand "
+                "mirrored or upside down: look at them",
+                "numbers are not padded with zeros, files not compressed; in copies folders have "
+                "other names",
                 "some images have a fourth axis of length 1: dropped",
                 "both distributions side by side hold the same scans twice: keep one",
                 "how the study chose 3501 of the 58 638 slices is not published",
@@ -123,26 +128,32 @@ Task03_Liver/imagesTr/liver_0.nii.gz, labelsTr/liver_0.nii.gz ...""",
         passport=Passport(
             full_name="CT-ORG: CT volumes with multiple organ segmentations",
             citation=(
-                "Rister et al. 2020, doi 10.1038/s41597-020-00715-8; data: doi 10.7937/tcia.2019.tt7f4v7o"
+                "Rister et al. 2020, doi 10.1038/s41597-020-00715-8; data: doi "
+                "10.7937/tcia.2019.tt7f4v7o"
             ),
             home="https://www.cancerimagingarchive.net/collection/ct-org/",
             licence="CC BY 3.0",
-            registration="none; needs the archive's download program, a copy on Hugging Face does not",
+            registration="none; needs the archive's download program, a copy on Hugging Face does "
+            "not",
             layout="""\
 volume-0.nii.gz ... volume-139.nii.gz      in one folder or in volumes/
 labels-0.nii.gz ... labels-139.nii.gz      in the same or in labels/
 labels: 1 liver, 2 bladder, 3 lungs, 4 kidneys, 5 bone, 6 brain""",
-            count_rule="every axial slice of the 140 volumes with a pixel of one of the study's five organs",
+            count_rule="every axial slice of the 140 volumes with a pixel of one of the study's "
+            "five organs",
             study_images=4776,
             traps=(
-                "the study's results have five of the six labels: brain (9 volumes) is no class; as one: "
-                "dataclasses.replace(dataset, classes={**dataset.classes, 'Brain': (6,)}, other_labels=())",
+                "the study's results have five of the six labels: brain (9 volumes) is no class; "
+                "as one: dataclasses.replace(dataset, classes={**dataset.classes, 'Brain': (6,)}, "
+                "other_labels=())",
                 "labels may be stored as floats: rounded",
                 "lungs, kidneys and bones are one object each, with several parts",
-                "131 of the volumes are those of LiTS, with its traps: identity affines, mixed orientations",
+                "131 of the volumes are those of LiTS, with its traps: identity affines, mixed "
+                "orientations",
                 "how the study came to 4776 slices is not published",
-                "lungs are shown from -1350 to 150 HU, bones from -500 to 1300, the others from -160 to "
-                "240; the study's windows are not published; others: dataclasses.replace(dataset, "
+                "lungs are shown from -1350 to 150 HU, bones from -500 to 1300, the others from "
+                "-160 to 240; the study's windows are not published; others: "
+                "dataclasses.replace(dataset, "
                 "class_intensity={'Lung': Window(centre, width), 'Bone': Window(centre, width)})",
             ),
         ),
@@ -168,7 +179,8 @@ labels: 1 liver, 2 bladder, 3 lungs, 4 kidneys, 5 bone, 6 brain""",
             {"vessel": (1, 2)},
         ),
         *("1 hepatic vessel, 2 tumour", 303),
-        "the class is labels 1 and 2, vessels and tumours, together, as the study's code reads such masks",
+        "the class is labels 1 and 2, vessels and tumours, together, as the study's code reads "
+        "such masks",
         "vessels are thin and come in many parts, all of them one object",
     ),
 ]

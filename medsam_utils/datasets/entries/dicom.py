@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...intensity import Percentile
 from ..dataset import Dataset, Passport
 from ..dicom import FILE
-from ..masks import FOREGROUND
+from ..masks import ANY_VALUE
 from ..rtstruct import DicomStructures
 from ..scans import DicomMasks
 from ..segments import DicomSegments
@@ -18,7 +18,7 @@ ENTRIES = [
         name="mri_prostate_i2cvb",
         title="MRI-Prostate (I2CVB)",
         modality="MRI",
-        classes={"prostate": FOREGROUND},
+        classes={"prostate": ANY_VALUE},
         reader=DicomMasks(images=rf"{_I2CVB}/T2W/{FILE}", masks=rf"{_I2CVB}/GT/prostate/{FILE}"),
         intensity=Percentile(),
         passport=Passport(
@@ -51,7 +51,7 @@ Siemens/                         3 T
         name="pet_liver",
         title="PET-Liver",
         modality="PET",
-        classes={"tumour": FOREGROUND},
+        classes={"tumour": ANY_VALUE},
         reader=DicomStructures(
             # "Liver minus tumor" and "normal liver" are names of what is not tumour.
             rois=(("tumour", r"(?!.*(?:minus|normal|healthy|without)).*(?:tumou?r|lesion|gtv).*"),)
@@ -83,7 +83,7 @@ any folders with DICOM files of any name:
         name="mri_breast",
         title="MRI-Breast",
         modality="MRI",
-        classes={"Breast": FOREGROUND, "FGT": FOREGROUND},
+        classes={"Breast": ANY_VALUE, "FGT": ANY_VALUE},
         reader=DicomSegments(
             images=rf"{_DUKE}/[^/]+/[^/]+/{FILE}",
             masks=rf"{_DUKE}/Segmentation_(?P=key)_(?:Breast|Dense_and_Vessels)\.seg\.nrrd",

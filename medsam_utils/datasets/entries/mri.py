@@ -42,13 +42,15 @@ train/
 test/
   site1-sc11-image.nii.gz ...                 no masks: listed as left out""",
             count_rule=(
-                "every axial slice of the 40 annotated volumes with grey matter or cord marked by at least "
+                "every axial slice of the 40 annotated volumes with grey matter or cord marked by "
+                "at least "
                 'three of the four raters; one rater: read_with(rater="1")'
             ),
             study_images=331,
             traps=(
-                "cord is grey and white matter together, so the two classes overlap: under the released "
-                "code's label rule each counts alone, as the study's code reads them as two datasets",
+                "cord is grey and white matter together, so the two classes overlap: under the "
+                "released code's label rule each counts alone, as the study's code reads them as "
+                "two datasets",
                 "which rater the study used, and how it came to 331 slices, is not published",
                 "some raters mark no grey matter in slices where others do",
                 "objects are tiny: grey matter covers a hundredth of the image or less",
@@ -80,8 +82,9 @@ Task02_Heart/
             study_images=1302,
             traps=(
                 "the archive holds macOS files whose names begin with '._': they are skipped",
-                "slices are cut across the axis that the header calls head to foot; published flat copies of "
-                "this set show the chest from the side, so the study may have cut another axis",
+                "slices are cut across the axis that the header calls head to foot; published flat "
+                "copies of this set show the chest from the side, so the study may have cut "
+                "another axis",
                 "how the study chose its 1302 slices is not published, so our count may differ",
             ),
         ),
@@ -110,11 +113,12 @@ HK/, I2CVB/, RUNMC/, UCL/ ...                         as BIDMC""",
             count_rule="every axial slice of the 116 volumes with a prostate pixel",
             study_images=1854,
             traps=(
-                "the suffix of BMC's masks has a capital letter; who overlooks it takes masks for images",
+                "the suffix of BMC's masks has a capital letter; who overlooks it takes masks for "
+                "images",
                 "numbers are not contiguous: the folder is listed, nothing is counted from 0",
                 "in some sites two zones are labelled 1 and 2: the prostate is both",
-                "the study cites I2CVB alone, but its count and the samples it shows fit this set; I2CVB as "
-                "distributed is the entry mri_prostate_i2cvb",
+                "the study cites I2CVB alone, but its count and the samples it shows fit this set; "
+                "I2CVB as distributed is the entry mri_prostate_i2cvb",
             ),
         ),
     ),
@@ -158,12 +162,14 @@ one folder per case, below folders of any name:
 labels: 1 necrotic and non-enhancing core, 2 oedema, 4 (in 2023: 3) enhancing tumour""",
             count_rule=(
                 "every axial slice with a tumour pixel, shown in FLAIR; another sequence: "
-                'read_with(channels="t1ce"), three as red, green, blue: read_with(channels=("flair", "t1ce", '
+                'read_with(channels="t1ce"), three as red, green, blue: '
+                'read_with(channels=("flair", "t1ce", '
                 '"t2"))'
             ),
             study_images=13107,
             traps=(
-                "enhancing tumour is 4 up to 2021 and 3 in 2023, and then 4 does not occur: both are GD",
+                "enhancing tumour is 4 up to 2021 and 3 in 2023, and then 4 does not occur: both "
+                "are GD",
                 "the mask of case 355 of 2020 is called W39_1998.09.19_Segm.nii",
                 "the Decathlon's copy of this set numbers its labels otherwise: not read here",
                 "several editions in one folder hold the same patients again: keep one",

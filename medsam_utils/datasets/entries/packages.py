@@ -56,16 +56,19 @@ mask.nii.gz      89 of the label values 1 to 118, one per structure
 structures.csv   name of each value (column id)""",
             count_rule="every axial slice with a pixel of one of the 14 classes: all 133",
             traps=(
-                "where the CT comes from is inferred: series number, scanner and 133 slices fit patient "
-                "LIDC-IDRI-0001 of The Cancer Imaging Archive (CC BY 3.0, with attribution)",
+                "where the CT comes from is inferred: series number, scanner and 133 slices fit "
+                "patient LIDC-IDRI-0001 of The Cancer Imaging Archive (CC BY 3.0, with "
+                "attribution)",
                 "one patient: no interval can be given, and nothing follows for others",
-                "liver, spleen, each kidney, stomach, pancreas, colon, heart, aorta, inferior vena cava, "
-                "each lung, trachea and all vertebrae are classes; the other 57 structures are none",
+                "liver, spleen, each kidney, stomach, pancreas, colon, heart, aorta, inferior vena "
+                "cava, each lung, trachea and all vertebrae are classes; the other 57 structures "
+                "are none",
                 "a lung is all its lobes, and the vertebrae of a slice are one object",
-                "kidneys, pancreas, colon, aorta and vena cava are cut off at the lower end of the scan, "
-                "vertebrae at both",
-                "lungs and trachea are shown from -1350 to 150 HU, vertebrae from -500 to 1300, the "
-                "others from -160 to 240; others: dataclasses.replace(dataset, class_intensity=...)",
+                "kidneys, pancreas, colon, aorta and vena cava are cut off at the lower end of the "
+                "scan, vertebrae at both",
+                "lungs and trachea are shown from -1350 to 150 HU, vertebrae from -500 to 1300, "
+                "the others from -160 to 240; others: dataclasses.replace(dataset, "
+                "class_intensity=...)",
                 "outside the scanner's field of view the values are -2048: black in every window",
             ),
             masks_by="TotalSegmentator, a model, as the package says",
@@ -99,10 +102,12 @@ sub-mri_seg-subreg_label-6_msk.nii.gz   49 vertebral body, 60 cord, 61 canal, 10
             traps=(
                 "one patient: no interval can be given, and nothing follows for others",
                 "pictures of 52 x 68 pixels, resampled: a model sees them enlarged 15 times",
-                "two vertebrae and their neighbours: the bodies of a slice are one object, its discs too",
+                "two vertebrae and their neighbours: the bodies of a slice are one object, its "
+                "discs too",
                 "which vertebrae these are is not stated",
             ),
-            masks_by="SPINEPS, a model, as far as can be told: their values are its own, their author "
+            masks_by="SPINEPS, a model, as far as can be told: their values are its own, their "
+            "author "
             "is not stated",
         ),
     ),

@@ -23,7 +23,8 @@ ENTRIES = [
         folders=("FDG-PET-CT-Lesions",),
         passport=Passport(
             full_name="FDG-PET-CT-Lesions (AutoPET)",
-            citation="Gatidis et al. 2022, doi 10.1038/s41597-022-01718-3; data: doi 10.7937/gkr0-xv29",
+            citation="Gatidis et al. 2022, doi 10.1038/s41597-022-01718-3; data: doi "
+            "10.7937/gkr0-xv29",
             home="https://www.cancerimagingarchive.net/collection/fdg-pet-ct-lesions/",
             licence="CC BY 4.0",
             registration="none",
@@ -34,11 +35,14 @@ FDG-PET-CT-Lesions/
     <study>/SEG.nii.gz              0 background, 1 lesion, on the grid of SUV
     <study>/CT.nii.gz, CTres.nii.gz, PET.nii.gz     not used""",
             count_rule=(
-                "every axial slice with a lesion pixel; 513 of 1014 studies have none: left out, listed"
+                "every axial slice with a lesion pixel; 513 of 1014 studies have none: left out, "
+                "listed"
             ),
             traps=(
-                "some patients have several studies: cases are named by both, patients counted once",
-                "PET.nii.gz is in Bq/ml, SUV.nii.gz in uptake values: this one is read, clipped to 0..10",
+                "some patients have several studies: cases are named by both, patients counted "
+                "once",
+                "PET.nii.gz is in Bq/ml, SUV.nii.gz in uptake values: this one is read, clipped to "
+                "0..10",
                 "bladder, brain and heart take up as much as lesions do",
                 "part of the study's journal version; its image count is not known here",
             ),

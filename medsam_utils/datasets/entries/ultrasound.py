@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...intensity import EightBit
 from ..dataset import Dataset, Passport
 from ..images import ImagePairs
-from ..masks import FOREGROUND
+from ..masks import ANY_VALUE
 from ..pairs import Pairs
 
 _BUSI = r"(?P<key>(?:benign|malignant|normal) \(\d+\))"
@@ -28,7 +28,7 @@ ENTRIES = [
         name="us_breast",
         title="US-Breast",
         modality="Ultrasound",
-        classes={"lesion": FOREGROUND},
+        classes={"lesion": ANY_VALUE},
         reader=ImagePairs(Pairs(images=rf"{_BUSI}\.png", masks=rf"{_BUSI}_mask(?:_\d+)?\.png")),
         intensity=EightBit(),
         folders=("Dataset_BUSI_with_GT",),
@@ -56,7 +56,7 @@ Dataset_BUSI_with_GT/
         name="us_kidney",
         title="US-Kidney",
         modality="Ultrasound",
-        classes={"kidney": FOREGROUND},
+        classes={"kidney": ANY_VALUE},
         reader=ImagePairs(
             Pairs(images=r"slice/slice/(?P<key>[^/]+)\.png", masks=r"mask/mask/(?P<key>[^/]+)\.png")
         ),
@@ -86,7 +86,7 @@ mask/mask/*.png    same names; grey borders: 128 and more is kidney""",
         name="us_nerve",
         title="US-Nerve",
         modality="Ultrasound",
-        classes={"brachial plexus": FOREGROUND},
+        classes={"brachial plexus": ANY_VALUE},
         reader=ImagePairs(Pairs(images=rf"{_NERVE}\.tif", masks=r"(?P<key>\d+_\d+)_mask\.tif")),
         intensity=EightBit(),
         folders=("ultrasound-nerve-segmentation",),
@@ -115,7 +115,7 @@ test/           no masks: not used""",
         name="us_muscle",
         title="US-Muscle",
         modality="Ultrasound",
-        classes={"muscle": FOREGROUND},
+        classes={"muscle": ANY_VALUE},
         reader=ImagePairs(
             Pairs(
                 images=rf"{_LIMB}/Images/(?P<key3>[^/]+)\.png",
@@ -154,7 +154,7 @@ Polito-Radboud-DeepLearningUS/
         name="us_ovarian",
         title="US-Variantumor",
         modality="Ultrasound",
-        classes={"tumour": FOREGROUND},
+        classes={"tumour": ANY_VALUE},
         reader=ImagePairs(Pairs(images=_OVARY_IMAGES, masks=_OVARY_MASKS), coloured=True),
         intensity=EightBit(),
         folders=("OTU_2d",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...intensity import EightBit
 from ..dataset import Dataset, Passport
 from ..images import ImagePairs
-from ..masks import FOREGROUND
+from ..masks import ANY_VALUE
 from ..pairs import Pairs
 from ..volumes import Volumes
 
@@ -20,7 +20,7 @@ ENTRIES = [
         name="xray_chest",
         title="Xray-Chest",
         modality="X-ray",
-        classes={"lungs": FOREGROUND},
+        classes={"lungs": ANY_VALUE},
         reader=ImagePairs(Pairs(images=rf"{_CHEST}\.png", masks=_CHEST_MASK)),
         intensity=EightBit(),
         folders=("MontgomerySet", "ChinaSet_AllFiles", "Lung Segmentation"),

@@ -1,4 +1,5 @@
-"""What phantoms of every modality are made with: borders, smooth noise, and how a volume is saved."""
+"""What phantoms of every modality are made with: borders, smooth noise, and how a volume is
+saved."""
 
 from __future__ import annotations
 

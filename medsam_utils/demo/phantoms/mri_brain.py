@@ -98,7 +98,8 @@ def mri_brain_volumes() -> dict[str, dict[str, DrawnVolume]]:
 
 
 def write_mri_brain(folder: Path) -> None:
-    """Write a case of four editions, in their layouts; of 2020 the one whose mask has another name."""
+    """Write a case of four editions, in their layouts; of 2020 the one whose mask has another
+    name."""
     for name, volumes in mri_brain_volumes().items():
         above, joint, sequences, suffix, _ = _CASES[name]
         place = folder / above / name

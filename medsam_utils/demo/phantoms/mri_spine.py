@@ -64,7 +64,8 @@ def draw_spine_volume(
 
 
 def _butterfly(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return a distance in mm, below 0 in the grey matter: two horns to the front, two to the back."""
+    """Return a distance in mm, below 0 in the grey matter: two horns to the front, two to the
+    back."""
     side = np.abs(x)
     back = (
         np.hypot(
@@ -78,7 +79,8 @@ def _butterfly(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def majority(labels: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the label of which at least three of the four raters agree, cord before grey matter."""
+    """Return the label of which at least three of the four raters agree, cord before grey
+    matter."""
     cord = sum((label > 0).astype(int) for label in labels.values()) >= 3
     grey = sum((label == 1).astype(int) for label in labels.values()) >= 3
     return np.where(grey, 1, np.where(cord, 2, 0)).astype(np.uint8)

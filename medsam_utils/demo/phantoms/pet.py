@@ -44,7 +44,8 @@ def pet_wholebody_volumes() -> dict[str, tuple[DrawnVolume, np.ndarray]]:
 
 
 def write_pet_wholebody(folder: Path) -> None:
-    """Write AutoPET: a folder per patient and study, each with SUV, SEG, PET and CT on two grids."""
+    """Write AutoPET: a folder per patient and study, each with SUV, SEG, PET and CT on two
+    grids."""
     for name, (volume, ct) in pet_wholebody_volumes().items():
         place = folder / "FDG-PET-CT-Lesions" / name
         becquerels = (volume.image * 4200).astype(np.float32)

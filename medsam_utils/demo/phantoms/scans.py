@@ -177,7 +177,8 @@ def _rician(rng: np.random.Generator, value: np.ndarray, sigma: float) -> np.nda
 
 @dataclass(frozen=True)
 class Lesion:
-    """A lesion, star-shaped in each slice. centre, radii: in mm to the left, posterior, superior."""
+    """A lesion, star-shaped in each slice. centre, radii: in mm to the left, posterior,
+    superior."""
 
     centre: tuple[float, float, float]
     radii: tuple[float, float, float]
@@ -229,7 +230,8 @@ class PetPatient:
 
 
 def draw_pet_liver(rng: np.random.Generator, lesions: int, drawn_on: str) -> PetPatient:
-    """Draw a Y-90 PET/CT: activity in the liver, most of it in lesions, few counts everywhere else."""
+    """Draw a Y-90 PET/CT: activity in the liver, most of it in lesions, few counts everywhere
+    else."""
     ct_shape, ct_spacing, ct_corner = (15, 96, 96), (4.0, 4.0, 4.0), (-190.0, -190.0, -28.0)
     pet_shape, pet_spacing, pet_corner = (15, 72, 72), (4.25, 5.0, 5.0), (-177.5, -177.5, -29.0)
     regions, pieces = [], []
@@ -292,7 +294,8 @@ def draw_pet_liver(rng: np.random.Generator, lesions: int, drawn_on: str) -> Pet
 
 
 def drawn_pet(patient: PetPatient) -> DrawnScan:
-    """Return the PET as it must be read, with the voxels whose centres lie in a tumour's polygon."""
+    """Return the PET as it must be read, with the voxels whose centres lie in a tumour's
+    polygon."""
     on_ct = patient.drawn_on == "CT"
     shape, spacing, corner = (
         (patient.ct.shape, patient.ct_spacing, patient.ct_corner)

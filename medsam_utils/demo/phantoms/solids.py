@@ -61,7 +61,8 @@ class Space:
         return self.ellipsoid(centre, radii, power) < 1
 
     def tube(self, points: Sequence[Sequence[float]], radii: float | Sequence[float]) -> np.ndarray:
-        """Return what is inside a tube along points (x, y, z) in mm; radii: one, or first and last."""
+        """Return what is inside a tube along points (x, y, z) in mm; radii: one, or first and
+        last."""
         points = np.asarray(points, np.float32)
         start, end = np.broadcast_to(radii, 2)
         inside = np.zeros(self.shape, bool)

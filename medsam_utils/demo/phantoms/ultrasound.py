@@ -100,7 +100,8 @@ def draw_breast_ultrasound(
 def _lesion(
     rng: np.random.Generator, kind: str, x: np.ndarray, y: np.ndarray, size: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return distance from the outline (in image heights, roughly) and the inside, around (0, 0)."""
+    """Return distance from the outline (in image heights, roughly) and the inside, around (0,
+    0)."""
     angle = np.arctan2(y, x)
     if kind == "benign":
         width, height = size * rng.uniform(1.1, 1.4), size * rng.uniform(0.65, 0.9)

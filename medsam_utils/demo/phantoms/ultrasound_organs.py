@@ -15,7 +15,8 @@ TUMOUR_COLOURS = (
     *((64, 0, 0), (0, 64, 0), (64, 64, 0), (0, 0, 64)),
     *((64, 0, 64), (0, 64, 64), (128, 0, 0), (192, 0, 0)),
 )
-"""The colours of the eight kinds of tumour in the us_ovarian phantom's masks: dark ones among them."""
+"""The colours of the eight kinds of tumour in the us_ovarian phantom's masks: dark ones among
+them."""
 
 
 def draw_kidney_ultrasound(
@@ -52,7 +53,8 @@ def draw_kidney_ultrasound(
 def draw_ovarian_ultrasound(
     rng: np.random.Generator, rows: int, columns: int, solid: float
 ) -> Drawing:
-    """Draw a pelvic mass: cysts with septa and a wall, and tissue in a share `solid` of it, 0..1."""
+    """Draw a pelvic mass: cysts with septa and a wall, and tissue in a share `solid` of it,
+    0..1."""
     y, x, depth, inside = _fan(rows, columns)
     echo = _wall(rng, depth) + 4 * field(rng, y.shape, (9, 14)) + 2 * field(rng, y.shape, (3, 6))
     uterus = np.hypot((x - 0.38) / 0.25, (y - 0.62) / 0.16)

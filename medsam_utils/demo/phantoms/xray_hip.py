@@ -144,7 +144,8 @@ def xray_hip_drawings() -> dict[str, DrawnHip]:
 
 
 def write_xray_hip(folder: Path) -> None:
-    """Write pictures in NIfTI files, (row, column, 1), float64; labels as integers and as floats."""
+    """Write pictures in NIfTI files, (row, column, 1), float64; labels as integers and as
+    floats."""
     for part in ("images", "labels"):
         (folder / "zm6bxzhmfz-1" / part).mkdir(parents=True)
     for number, (name, drawing) in enumerate(xray_hip_drawings().items()):

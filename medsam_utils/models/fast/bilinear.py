@@ -32,7 +32,7 @@ class Axis:
     stops: list[int]
 
     @classmethod
-    def of(cls, low: int, padded: int, resized: int, original: int) -> Axis:
+    def from_sizes(cls, low: int, padded: int, resized: int, original: int) -> Axis:
         """From `low` to `padded`, the part behind `resized` cut off, to `original`: SAM's own two
         steps.
 
@@ -61,15 +61,13 @@ def axes(
     """Rows and columns of logits of shape `low`, for an image of shape `original` that SAM saw
     `resized`."""
     rows, cols = (
-        Axis.of(n, padded, seen, final)
+        Axis.from_sizes(n, padded, seen, final)
         for n, seen, final in zip(low, resized, original, strict=True)
     )
     return rows, cols
 
 
-def upsampled_foreground(
-    logits: np.ndarray, padded: int, resized: tuple, original: tuple
-) -> BoxedMask:
+def upsampled_mask(logits: np.ndarray, padded: int, resized: tuple, original: tuple) -> BoxedMask:
     """Where the resized logits are > 0, from float32 low-resolution logits h x w.
 
     Equal to thresholding `Sam.postprocess_masks` but for rounding: a weighted mean can be positive

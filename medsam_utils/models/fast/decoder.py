@@ -34,7 +34,7 @@ class ImageTokens:
     """
 
     tokens: Tensor
-    projected: tuple[Tensor, Tensor, Tensor]
+    projected: tuple[Tensor, ...]
 
     @classmethod
     def stack(cls, images: Sequence[ImageTokens]) -> ImageTokens:
@@ -64,7 +64,7 @@ class Decoder:
         self.sides = torch.tensor(
             encoder.input_image_size[::-1], dtype=torch.float32, device=self.position.device
         )
-        self.kernels = {
+        self.kernels: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {
             masks: _stack_perceptrons([decoder.output_hypernetworks_mlps[i] for i in masks])
             for masks in (SINGLE, MULTIMASK, ALL)
         }
@@ -141,7 +141,8 @@ class Decoder:
         return self._masks(tokens, kernels.transpose(0, 1)), predicted_iou
 
     def _prompts(self, points: Tensor, labels: Tensor, boxes: Tensor | None) -> Tensor:
-        """Tokens B x T x C: for the answers, of the points, and of a box or SAM's filler for none."""
+        """Tokens B x T x C: for the answers, of the points, and of a box or SAM's filler for
+        none."""
         size, count = labels.shape
         parts = [self.outputs.expand(size, -1, -1)]
         if boxes is not None:

@@ -34,7 +34,8 @@ class Reading:
         self.answer = torch.einsum("chd,hdi->chi", out, value).flatten(1), bias
 
     def __call__(self, placed: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """B x T x C that tokens `placed`, B x T x C, read of keys and values, N x D or B x N x D."""
+        """B x T x C that tokens `placed`, B x T x C, read of keys and values, N x D or B x N x
+        D."""
         size = len(placed)
         asked = F.linear(placed, *self.ask).view(size, -1, keys.shape[-1])
         read = torch.softmax(asked @ keys.transpose(-2, -1), dim=-1) @ values
