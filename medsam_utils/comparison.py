@@ -126,11 +126,14 @@ def sign_flip_test(differences: np.ndarray, resamples: int = 9999) -> np.ndarray
     click.
 
     Under the null hypothesis each patient's difference could as well have the other sign. All signs
-    are tried where they are at most `resamples`, else so many at random from a fixed seed.
+    are tried where they are at most `resamples`, else so many at random from a fixed seed. With one
+    patient either sign is as extreme: p is 1.
 
     >>> sign_flip_test(np.array([[0.1], [0.2], [0.3]])).tolist()  # 2 of 8 signs are as extreme
     [0.25]
     """
+    if len(differences) == 1:
+        return np.ones(differences.shape[1])
     return np.array(
         [
             permutation_test(

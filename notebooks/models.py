@@ -78,7 +78,7 @@ catalogue.models_table()
 # there. `dtype="bfloat16"` or `"float16"` holds SAM's image encoder in half the memory; clicks are
 # decoded in `float32` all the same. RITM keeps `float32` weights and computes in the other format
 # where that is safe. Either is faster only where the processor has instructions for it, as GPUs
-# have, and for `bfloat16` Intel's processors with AMX: there a run of SAM's own sizes says so beside
-# its progress. Without them `float16` is several times slower than `float32`. Half precision rounds, so rows say
-# `sam_vit_h (bfloat16)` and never share a mean with `sam_vit_h`. An image that overflows in
-# `float16` stops the run with an error.
+# have, and for `bfloat16` Intel's processors with AMX: there a run of SAM's own sizes says so
+# beside its progress. Without them `float16` is several times slower than `float32`. Half precision
+# rounds, so rows say `sam_vit_h (bfloat16)` and never share a mean with `sam_vit_h`. An image that
+# overflows in `float16` stops the run with an error.

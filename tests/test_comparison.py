@@ -74,6 +74,7 @@ def test_the_sign_flip_test_by_hand():
     # 2/8
     assert sign_flip_test(np.array([[0.3], [0.2], [-0.1]])).tolist() == [0.5]
     assert sign_flip_test(np.zeros((6, 1))).tolist() == [1.0]
+    assert sign_flip_test(np.array([[0.3, -0.2]])).tolist() == [1.0, 1.0]  # one patient
     assert sign_flip_test(np.ones((10, 1))).tolist() == [2 / 2**10]
 
 

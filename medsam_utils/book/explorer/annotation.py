@@ -22,7 +22,10 @@ from .run_lengths import from_run_lengths
 
 # What a NIfTI header says of where its voxels lie. Nothing else is copied: free text could name a
 # patient.
-_PLACE = "qform_code sform_code quatern_b quatern_c quatern_d qoffset_x qoffset_y qoffset_z srow_x srow_y srow_z"
+_PLACE = (
+    "qform_code sform_code quatern_b quatern_c quatern_d qoffset_x qoffset_y qoffset_z "
+    "srow_x srow_y srow_z"
+)
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,8 @@ def banner(counted: dict[str, Count]) -> Shown:
         "warning",
         "Demo: these are not medical images",
         "Where a dataset is not here, **phantoms** stand in for it, drawn in the same file format "
-        "by a program, and it is they that are counted. With the real datasets the same page counts "
-        "those: `make book DATA=folder`.",
+        "by a program, and it is they that are counted. With the real datasets the same page "
+        "counts those: `make book DATA=folder`.",
     )
 
 

@@ -47,14 +47,14 @@ def answer(rows: pd.DataFrame) -> Shown:
     if means["task"].nunique() == 1:
         return page.answer(rows)
     sentences = []
-    for level, of_level in means.groupby("level", sort=False):
-        last, parts = int(of_level["click"].max()), []
-        for model, curves in of_level.groupby("model", sort=False):
+    for level, level_means in means.groupby("level", sort=False):
+        last, parts = int(level_means["click"].max()), []
+        for model, curves in level_means.groupby("model", sort=False):
             ranges = [
                 f"{_range(curves, click)} with {page.plural(click, 'click')}" for click in (1, last)
             ]
             parts.append(f"**{model}** ranges {' and '.join(ranges)}")
-        tasks = of_level["task"].unique()
+        tasks = level_means["task"].unique()
         words = level_text(level, tasks)
         sentences.append(f"Over {len(tasks)} tasks ({words}) {'; '.join(parts)}")
     return show.answer(*sentences)

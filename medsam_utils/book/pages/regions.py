@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 
 from ... import plots
 from ...case import Case
-from ...clicks import Click
 from ...models import Model
-from ...simulation import replay
+from ...simulation import replay, stored_clicks
 from ...statistics import GROUP, iou_by_click
 from .. import show
 from ..runs import Runs
@@ -152,8 +151,7 @@ def examples(runs: Runs, model: str, chosen: pd.DataFrame) -> Shown:
         object_rows = rows[(rows["task"] == line.task) & (rows["case_id"] == line.case_id)]
         class_of = {task: class_name for class_name, task in dataset.tasks.items()}
         class_name = class_of[line.task]
-        references = {reference.case_id: reference for reference in dataset.list().references}
-        case = dataset.load(references[line.case_id], class_name)
+        case = dataset.load(line.case_id, class_name)
         steps = sorted({1, line.best_click, int(object_rows["click"].max())})
         pictures = [
             _after(case, class_name, runs.models[model], object_rows, click) for click in steps
@@ -166,16 +164,11 @@ def examples(runs: Runs, model: str, chosen: pd.DataFrame) -> Shown:
 
 def _after(case: Case, class_name: str, model: Model, rows: pd.DataFrame, click: int) -> Figure:
     """Return one object with the mask after a click, and the clicks up to it."""
-    made = rows[(rows["click"] <= click) & (rows["row"] >= 0)].sort_values("click")
-    clicks = [
-        Click(*values)
-        for values in made[["row", "col", "positive", "distance", "ties"]].itertuples(index=False)
-    ]
     value = rows.loc[rows["click"] == click, "iou"].iloc[0]
     words = page.plural(click, "click")
     caption = f"**{words}**\nIoU {value:.2f}"
     alt = f"{class_name} after {words}: IoU {value:.2f}; image with true contour, predicted contour"
     drawing, axes = plots.new_picture(case.image)
-    mask = replay(case, model, rows, click)
+    mask, clicks = replay(case, model, rows, click), stored_clicks(rows, click)
     plots.example(axes, case.image, case.masks[class_name], mask, clicks, numbered=True)
     return show.figure(drawing, f"{alt} and clicks.", caption, width=200)

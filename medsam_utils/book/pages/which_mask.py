@@ -76,8 +76,8 @@ def answer(curves: pd.DataFrame) -> Shown:
     return show.answer(
         f"After {plural(last, 'click')} **{best}** is best: {in_words(best)}. Its IoU is "
         f"**{table.loc[best, last]:.2f}**, against {table.loc['first', last]:.2f} for the first "
-        f"mask and {table.loc['most confident', last]:.2f} for the most confident one, neither given to "
-        f"SAM again ({model}, {plural(tasks, 'task')}, {figures.LEVELS[level]})",
+        f"mask and {table.loc['most confident', last]:.2f} for the most confident one, neither "
+        f"given to SAM again ({model}, {plural(tasks, 'task')}, {figures.LEVELS[level]})",
         f"From click {third} to {last} the single mask gains {gain['single']:+.2f} if it is not "
         f"given to SAM again, and {gain['single, fed back']:+.2f} if it is",
     )
