@@ -41,12 +41,12 @@ from medsam_utils.book import show
 from medsam_utils.book.pages import annotation_effort, page
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.runs import evaluate_models, load_datasets
-from medsam_utils.statistics import GROUP, means, reach
+from medsam_utils.statistics import GROUP, clicks_to_targets, means
 
 # %%
 subjects = load_datasets(datasets, folder, data)
 runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
-objects = reach(runs.rows)  # clicks of every object to 0.80, 0.85 and 0.90, and whether they do
+objects = clicks_to_targets(runs.rows)  # of every object to 0.80, 0.85 and 0.90; or it is missed
 
 
 # %%

@@ -119,19 +119,15 @@ def test_excluded_cases_are_counted_by_reason_and_listed_below_the_root(dataset,
     shown = record.excluded(record.excluded_cases(evaluated.tables)).html
     assert "<strong>1 case is</strong> left out" in shown
     assert "1 × no labelled pixel" in shown
-    assert "<td>images/empty.png</td>" in shown and str(folder) not in shown
+    assert "<td>masks/empty.png</td>" in shown and str(folder) not in shown
 
 
 def test_equal_reasons_count_together_wherever_the_name_stands(dataset):
     rows, cases = pd.DataFrame(), ["case1", "case2", "case3"]
-    reasons = [
-        "masks/case1.png: is empty",
-        "masks/case2.png: is empty",
-        "no image: masks/case3.png",
-    ]
+    facts = ["is empty", "is empty", "no image"]
     rows.attrs["excluded"] = [
-        {"case_id": case, "reason": reason, "path": f"masks/{case}.png"}
-        for case, reason in zip(cases, reasons, strict=True)
+        {"case_id": case, "kind": "no object", "path": f"masks/{case}.png", "fact": fact}
+        for case, fact in zip(cases, facts, strict=True)
     ]
     shown = record.excluded(record.excluded_cases({"m": rows})).html
     assert "<li>2 × is empty</li><li>1 × no image</li>" in shown

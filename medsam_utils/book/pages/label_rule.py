@@ -171,11 +171,11 @@ def published_means() -> pd.DataFrame:
 
     Columns: model, level ("published"), line (which tasks), click, iou.
     """
-    study = published.click_table().rename(columns={"method": "model"})
+    study = published.curves()
     kinds = np.where(study["task"].isin(MULTI_CLASS), "10 multi-class tasks", "18 binary tasks")
-    by = ["model", "line", "click"]
+    by = ["model", "level", "line", "click"]
     table = study.assign(line=kinds).groupby(by, sort=False, as_index=False)["iou"].mean()
-    return table.assign(level="published").sort_values(["line", "click"], kind="stable")
+    return table.sort_values(["line", "click"], kind="stable")
 
 
 def curves(means: pd.DataFrame) -> Shown:
