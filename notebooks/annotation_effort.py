@@ -28,7 +28,7 @@ max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
 first_click = 2.4  # seconds of the first click on an object
 correction = 5.0  # seconds of each further click, with the look that finds the error: an assumption
 drawing = 79.2  # seconds of an outline by hand
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 from itertools import product

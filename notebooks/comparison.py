@@ -24,7 +24,7 @@ models = "mobile_sam grabcut"  # of medsam_utils.MODELS; the first is compared w
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 import pandas as pd

@@ -27,7 +27,7 @@ clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases, spread evenly; 0: all
 title = ""  # what your own data is called; empty: the folder's name
 in_page = ""  # folder for what lets the page itself answer a reader's clicks; empty: it only shows
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 from IPython.display import display

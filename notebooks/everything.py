@@ -29,7 +29,7 @@ stability_score_thresh = 0.5  # masks that change more with the threshold are dr
 box_nms_thresh = 0.7  # of masks whose boxes overlap more only the surest stays
 folds = 5  # parts of the patients; each is tested once with a classifier trained on the others
 max_cases = 10  # at most so many cases, spread evenly; 0: all
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 from dataclasses import asdict

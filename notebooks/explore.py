@@ -25,7 +25,7 @@ data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
 protocol = "paper"  # how clicks are simulated: paper or released-code
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 from IPython.display import display

@@ -23,7 +23,7 @@ cases = "ct_torso_z018 ct_torso_z036"  # which of its cases can be clicked on
 stand_in = "ct_organ"  # the dataset, drawn if need be, where the first cannot be had
 models = "mobile_sam"  # names of medsam_utils.MODELS, with spaces between: the first SAM answers
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 in_page = ""  # folder for what lets the page itself answer a reader's clicks; empty: it only shows
 
 # %% tags=["hide-input"]

@@ -26,7 +26,7 @@ checkpoint = ""  # weights file to use instead of the registry's, for the first 
 clicks = 3  # prompts given in turn, where clicks follow the first one
 noise = "0.05 0.1 0.2 0.3 0.5"  # standard deviations of a box's sides, as shares of its height and width
 max_cases = 6  # at most so many cases of each dataset, spread evenly; 0: all
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 from dataclasses import replace

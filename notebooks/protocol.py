@@ -22,7 +22,7 @@ case = 0  # which of its cases, counted from 0
 model = "sam_small"  # a name of medsam_utils.MODELS
 clicks = 4  # how many clicks are shown
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 from medsam_utils import PAPER, RELEASED_CODE, load_dataset, next_click

@@ -29,7 +29,7 @@ labelled = 0.4  # share of the other patients whose masks are learnt from
 side = 64  # pixels to which the U-Net resizes an image, a multiple of 8
 steps = 100  # of the learning of each network
 seed = 0  # of the division of patients and of learning
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 from dataclasses import asdict, replace

@@ -24,7 +24,7 @@ models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces betwe
 clicks = 9  # clicks simulated for each object
 max_cases = 5  # at most so many cases of each dataset for every switch, spread evenly; 0: all
 label_cases = 100  # the same for the labels' question, on datasets of several classes; 0: all
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 from dataclasses import replace

@@ -32,7 +32,7 @@ clicks = 3  # simulated in each slice that is prompted
 protocol = "paper"  # how clicks are simulated: paper or released-code
 beyond = 3  # slices looked at past each end of the object
 max_volumes = 0  # at most so many of each dataset; 0: all
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 from functools import partial

@@ -40,7 +40,7 @@ resume = True  # go on from the checkpoint in the folder if it is there
 save_every = 200  # steps between checkpoints
 # Workers are processes that draw; with 0 this one draws. "device=cuda" trains on a GPU, and
 # "dtype=bfloat16" is faster where the processor has it (AVX512-BF16, AMX, recent GPUs).
-compute = ""  # such as "device=cuda workers=8": see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 import torch

@@ -25,7 +25,7 @@ models = "mobile_sam"  # SAMs of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
 clicks = 9  # clicks simulated for each object
 max_cases = 6  # at most so many cases of each dataset, spread evenly; 0: all
-compute = ""  # device, workers, store and more: see medsam_utils.book.compute
+compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
 import pandas as pd
