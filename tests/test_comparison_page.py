@@ -43,8 +43,8 @@ def test_the_answer_counts_each_level_by_itself(rows):
         in text
     )
     assert (
-        "sam_vit_h is ahead of grabcut on 1 of 1 tasks with one click, and on 0 with 2 clicks (demo)"
-        in text
+        "sam_vit_h is ahead of grabcut on 1 of 1 tasks with one click, and on 0 with 2 clicks "
+        "(demo)" in text
     )
     assert text.count("of 1 tasks") == 2 and "(measured on your data)" in text
 

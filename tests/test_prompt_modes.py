@@ -44,7 +44,8 @@ def test_demo_rows_are_held_against_nothing_and_measured_ones_against_their_mode
     names, _ = page
     assert set(names["held"]["verdict"]) == {"demo"}
     rows = pd.concat(
-        [names["modes"]["box_all"].dataset_rows("us_breast")["sam_small"].iloc[:1]] * 6, ignore_index=True
+        [names["modes"]["box_all"].dataset_rows("us_breast")["sam_small"].iloc[:1]] * 6,
+        ignore_index=True,
     )
     study = published.prompt_mode_table().set_index(["task", "mode", "mask_choice"])["iou"]
     value, patients = study["US-Breast", 5, "first"], list("abcdef")

@@ -36,8 +36,8 @@ def split_by_patient(
     count = round(held_out * len(patients))
     if not 0 < count < len(patients):
         raise BadInputError(
-            f"{held_out:.0%} of {len(patients)} patients leaves none on one side: hold out another share, or "
-            "take a dataset of more patients"
+            f"{held_out:.0%} of {len(patients)} patients leaves none on one side: hold out another "
+            "share, or take a dataset of more patients"
         )
     chosen = set(np.random.default_rng(seed).permutation(patients)[:count].tolist())
     parts = [[r for r in references if (r.patient_id in chosen) == out] for out in (False, True)]

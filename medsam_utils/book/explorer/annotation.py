@@ -1,4 +1,5 @@
-"""Annotations: masks that someone accepted, with their prompts, and as NIfTI, PNG and COCO's JSON."""
+"""Annotations: masks that someone accepted, with their prompts, and as NIfTI, PNG and COCO's
+JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ from .run_lengths import from_run_lengths
 
 # What a NIfTI header says of where its voxels lie. Nothing else is copied: free text could name a
 # patient.
-_PLACE = "qform_code sform_code quatern_b quatern_c quatern_d qoffset_x qoffset_y qoffset_z srow_x srow_y srow_z"
+_PLACE = (
+    "qform_code sform_code quatern_b quatern_c quatern_d qoffset_x qoffset_y qoffset_z "
+    "srow_x srow_y srow_z"
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ def nifti(annotations: Sequence[tuple[Annotation, CaseReference]], dataset: Data
         )  # a view: what is written here lands in `values`
         if list(part.shape) != list(annotation.size):
             raise BadInputError(
-                f"{annotation.case}: the mask has {annotation.size} pixels, its slice {list(part.shape)}: "
-                "the image has changed since, annotate it again"
+                f"{annotation.case}: the mask has {annotation.size} pixels, its slice "
+                f"{list(part.shape)}: the image has changed since, annotate it again"
             )
         part[annotation.mask] = 1
     volume = type(image)(values.reshape(image.shape), image.affine, image.header)

@@ -106,8 +106,8 @@ def banner(counted: dict[str, Count]) -> HTML:
             "warning",
             "Demo: these are not medical images",
             "Where a dataset is not here, <strong>phantoms</strong> stand in for it, drawn in the "
-            "same file format by a program, and it is they that are counted. With the real datasets the "
-            "same page counts those: <code>make book DATA=folder</code>.",
+            "same file format by a program, and it is they that are counted. With the real "
+            "datasets the same page counts those: <code>make book DATA=folder</code>.",
         )
     )
 

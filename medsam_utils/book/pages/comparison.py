@@ -48,8 +48,8 @@ def _ahead(means: pd.DataFrame, first: str, second: str) -> str:
     ahead = (table[first] > table[second]).groupby("click").sum()
     last, tasks = ahead.index[-1], len(table) // len(ahead)
     return (
-        f"{escape(first)} is ahead of {escape(second)} on <strong>{ahead[1]} of {tasks}</strong> tasks with "
-        f"one click, and on <strong>{ahead[last]}</strong> with {last} clicks"
+        f"{escape(first)} is ahead of {escape(second)} on <strong>{ahead[1]} of {tasks}</strong> "
+        f"tasks with one click, and on <strong>{ahead[last]}</strong> with {last} clicks"
     )
 
 

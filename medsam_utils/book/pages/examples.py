@@ -27,8 +27,9 @@ def answer(rows: pd.DataFrame) -> HTML:
         low, high = min(medians, key=medians.get), max(medians, key=medians.get)
         parts.append(
             f"after one click the median IoU of <strong>{escape(model)}</strong> ranges from "
-            f"<strong>{medians[low]:.2f}</strong> ({escape(low)}) to <strong>{medians[high]:.2f}</strong> "
-            f"({escape(high)}) over {len(medians)} tasks ({level_text(level, medians)})"
+            f"<strong>{medians[low]:.2f}</strong> ({escape(low)}) to "
+            f"<strong>{medians[high]:.2f}</strong> ({escape(high)}) over {len(medians)} tasks "
+            f"({level_text(level, medians)})"
         )
     text = "; ".join(parts)
     return HTML(f'<p class="medsam-answer">{text[:1].upper()}{text[1:]}.</p>')

@@ -99,15 +99,16 @@ def study_curves(task: str, note: str = "") -> str:
         plots.svg(
             drawing, f"Dashed line plot of the study's IoU against clicks on {task}: {finding}."
         ),
-        f"<strong>{escape(task)}, published.</strong> The study's own values on its own images, one "
-        f"click to nine: {finding}. {note}",
+        f"<strong>{escape(task)}, published.</strong> The study's own values on its own images, "
+        f"one click to nine: {finding}. {note}",
     )
 
 
 def figure(picture: str, caption: str, width: int = 300) -> str:
     """A picture with its caption, `width` CSS pixels wide or as much as there is."""
+    style = f"flex:1 1 {width}px;min-width:0;margin:0;padding:0"
     return (
-        f'<figure class="medsam-figure" style="flex:1 1 {width}px;min-width:0;margin:0;padding:0">{picture}'
+        f'<figure class="medsam-figure" style="{style}">{picture}'
         f'<figcaption style="font-size:0.9em">{caption}</figcaption></figure>'
     )
 
@@ -222,7 +223,8 @@ def example(
     plots.example(axes, case.image, truth, prediction, stored_clicks(of_object, 1), side=side)
     return plots.svg(
         drawing,
-        f"{title}: IoU {first['iou']:.2f}; image with true contour, predicted contour and first click.",
+        f"{title}: IoU {first['iou']:.2f}; image with true contour, predicted contour and first "
+        "click.",
     )
 
 

@@ -98,7 +98,8 @@ def summary(paper: Runs, foreground: Runs) -> pd.DataFrame:
 
 
 def _middle(last: int) -> int:
-    """The click after which the study's SAM falls on tasks with several classes, if more were made."""
+    """The click after which the study's SAM falls on tasks with several classes, if more were
+    made."""
     return 4 if last > 4 else 1
 
 
@@ -126,11 +127,11 @@ def answer(table: pd.DataFrame) -> HTML:
         touched = f", that of the objects with such a click by {line['difference, touched']:+.3f}"
         parts.append(
             f"<li><strong>{escape(line['model'])}</strong> ({LEVELS[line['level']]}): {verdict}. "
-            f"{line['wrong']:.0%} of the clicks get another label, {line['touched']:.0%} of the objects at "
-            f"least one such click. The mean IoU after {last} clicks changes by {line['difference']:+.3f} "
-            f"({ends}){touched if line['touched'] else ''}. From click {first} to {last} the mean over "
-            f"tasks moves by {gains[0]:+.3f} under the algorithm's rule and by {gains[1]:+.3f} under the "
-            "code's.</li>"
+            f"{line['wrong']:.0%} of the clicks get another label, {line['touched']:.0%} of the "
+            f"objects at least one such click. The mean IoU after {last} clicks changes by "
+            f"{line['difference']:+.3f} ({ends}){touched if line['touched'] else ''}. From click "
+            f"{first} to {last} the mean over tasks moves by {gains[0]:+.3f} under the algorithm's "
+            f"rule and by {gains[1]:+.3f} under the code's.</li>"
         )
     return HTML(
         f"<ul>{''.join(parts)}</ul>" if parts else "<p>No dataset here has several classes.</p>"

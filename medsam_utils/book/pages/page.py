@@ -35,10 +35,10 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
             box(
                 "warning",
                 "Demo: these are not medical images",
-                f"The images of this page{whose} are <strong>phantoms</strong>: a program drew and wrote "
-                f"them in {form}, so that every step runs as on the real "
-                "files. The numbers show that the method works, and nothing about patients. With the real "
-                "files the same page measures them: <code>make book DATA=folder</code>.",
+                f"The images of this page{whose} are <strong>phantoms</strong>: a program drew and "
+                f"wrote them in {form}, so that every step runs as on the real "
+                "files. The numbers show that the method works, and nothing about patients. With "
+                "the real files the same page measures them: <code>make book DATA=folder</code>.",
             )
         )
     if made := [dataset for dataset in datasets if dataset.passport.masks_by]:
@@ -47,9 +47,9 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
             box(
                 "note",
                 "Masks made by a model",
-                f"The images are real, but what counts as the truth here was made by a model ({by}). "
-                "It is a <strong>silver standard</strong>: where a model differs from it, either of the "
-                "two may be wrong.",
+                "The images are real, but what counts as the truth here was made by a model "
+                f"({by}). It is a <strong>silver standard</strong>: where a model differs from it, "
+                "either of the two may be wrong.",
             )
         )
     if small := [name for name in models if name.startswith(("sam_small", "ritm_small"))]:
@@ -58,8 +58,8 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
             box(
                 "note",
                 f"{' and '.join(map(escape, small))}: stand-ins, not the released models",
-                f"This project trained {names} on drawings alone, small networks built as SAM and RITM are. "
-                "Their numbers are not those of the released models; for these, "
+                f"This project trained {names} on drawings alone, small networks built as SAM and "
+                "RITM are. Their numbers are not those of the released models; for these, "
                 '<code>make book MODELS="sam_vit_h ritm_h32"</code>.',
             )
         )

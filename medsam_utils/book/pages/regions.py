@@ -1,4 +1,5 @@
-"""Objects of several regions: how clicks reach them, and where one more click hurts; each is HTML."""
+"""Objects of several regions: how clicks reach them, and where one more click hurts; each is
+HTML."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ def after_best(rows: pd.DataFrame) -> pd.DataFrame:
     Index as `statistics.iou_by_click`. Columns: first, best and last (IoU), best_click (the first
     click with the best IoU), gain (best minus first) and loss (best minus last).
 
-    >>> rows = pd.DataFrame({"task": "T", "model": "m", "level": "demo", "case_id": "a", "patient_id": "p",
-    ...                      "click": [1, 2, 3], "iou": [0.25, 0.75, 0.5]})
+    >>> same = {"task": "T", "model": "m", "level": "demo", "case_id": "a", "patient_id": "p"}
+    >>> rows = pd.DataFrame({**same, "click": [1, 2, 3], "iou": [0.25, 0.75, 0.5]})
     >>> after_best(rows).values.tolist()
     [[0.25, 0.75, 0.5, 2, 0.5, 0.25]]
     """
@@ -85,14 +86,15 @@ def answer(rows: pd.DataFrame) -> HTML:
                 f"<strong>{hurt:.0%}</strong> end more than {HURT} below their best"
             )
         sentences.append(
-            f"On {objects} objects of several regions ({LEVELS[level]}, mean of {of_model['task'].nunique()} "
-            f"tasks, every task weighing the same) {'; '.join(parts)}"
+            f"On {objects} objects of several regions ({LEVELS[level]}, mean of "
+            f"{of_model['task'].nunique()} tasks, every task weighing the same) {'; '.join(parts)}"
         )
     return page.sentence(". ".join(sentences))
 
 
 def curves(rows: pd.DataFrame) -> HTML:
-    """IoU against clicks of the objects with several regions: a figure per task, a line per model."""
+    """IoU against clicks of the objects with several regions: a figure per task, a line per
+    model."""
     last = rows["click"].max()
 
     def draw(axes: Axes, means: pd.DataFrame) -> str:
@@ -145,7 +147,8 @@ def examples(runs: Runs, model: str) -> HTML:
                 _after(case, class_name, runs.models[model], mine, click) for click in steps
             ]
             regions = mine["components"].iloc[0]
-            title = f"{task}: {words} by clicks, {regions} regions, {model} ({LEVELS[of_object['level']]})"
+            level = LEVELS[of_object["level"]]
+            title = f"{task}: {words} by clicks, {regions} regions, {model} ({level})"
             blocks.append(figures.group(title, pictures))
     return HTML("".join(blocks))
 
@@ -158,7 +161,10 @@ def _after(case, class_name: str, model, rows: pd.DataFrame, click: int) -> str:
     mask = replay(case, model, rows, click)
     plots.example(axes, case.image, case.masks[class_name], mask, clicks, numbered=True)
     words = page.plural(click, "click")
-    alt = f"{class_name} after {words}: IoU {value:.2f}; image with true contour, predicted contour and clicks."
+    alt = (
+        f"{class_name} after {words}: IoU {value:.2f}; "
+        "image with true contour, predicted contour and clicks."
+    )
     return figures.figure(
         plots.svg(drawing, alt), f"<strong>{words}</strong><br>IoU {value:.2f}", width=200
     )

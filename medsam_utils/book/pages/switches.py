@@ -94,7 +94,8 @@ def answer(table: pd.DataFrame) -> HTML:
             )
         sentences.append(
             f"After {last} clicks the single rule that moves the mean IoU most ({LEVELS[level]}, "
-            f"{of_level['task'].nunique()} tasks, every task weighing the same) moves {'; '.join(parts)}"
+            f"{of_level['task'].nunique()} tasks, every task weighing the same) moves "
+            f"{'; '.join(parts)}"
         )
     return page.sentence(". ".join(sentences))
 
