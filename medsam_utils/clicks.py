@@ -112,8 +112,8 @@ class Protocol:
             values[field] = text == "True" if kind is bool else kind(text)
         if start != "paper" or len(values) != len(parts):
             raise BadInputError(
-                f"protocol {name!r} is unknown: choose {', '.join(PROTOCOLS)}, or write what differs "
-                "from the paper, such as 'paper, mask_choice=first, feedback=True'"
+                f"protocol {name!r} is unknown: choose {', '.join(PROTOCOLS)}, or write what "
+                "differs from the paper, such as 'paper, mask_choice=first, feedback=True'"
             )
         return cls(**values)
 
@@ -130,7 +130,8 @@ RELEASED_CODE = Protocol(
 )
 """As the authors' released evaluation code does it."""
 SAM_ADVICE = Protocol(later_mask_choice="single", feedback=True)
-"""As SAM's authors advise: of three masks after one click, then the single one, the last fed back."""
+"""As SAM's authors advise: of three masks after one click, then the single one, the last fed
+back."""
 PROTOCOLS = {"paper": PAPER, "released-code": RELEASED_CODE, "sam-advice": SAM_ADVICE}
 
 MASK_RULES = {
@@ -234,7 +235,8 @@ def choose_mask(
     predicted_iou, true_iou: one value per candidate, NaN where there is none. A single mask, or the
     only one, has index 0.
 
-    >>> [choose_mask(rule, [0.1, 0.9], [0.8, 0.2]) for rule in ("most_confident", "first", "oracle")]
+    >>> rules = ("most_confident", "first", "oracle")
+    >>> [choose_mask(rule, [0.1, 0.9], [0.8, 0.2]) for rule in rules]
     [1, 0, 0]
     """
     if choice == "most_confident":

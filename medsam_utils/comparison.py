@@ -1,4 +1,5 @@
-"""Two sets of rows of the same objects: which is better, from which click on, and how sure that is."""
+"""Two sets of rows of the same objects: which is better, from which click on, and how sure that
+is."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ def iou_by_click(rows: pd.DataFrame) -> pd.DataFrame:
     The index holds task, model, level, case_id and patient_id. An object whose prediction became
     perfect has no error left to click on; its IoU is carried forward to the remaining clicks.
 
-    >>> rows = pd.DataFrame({"task": "T", "model": "m", "level": "demo", "case_id": "a", "patient_id": "p",
-    ...                      "click": [1, 2], "iou": [0.5, 1.0]})
+    >>> same = {"task": "T", "model": "m", "level": "demo", "case_id": "a", "patient_id": "p"}
+    >>> rows = pd.DataFrame({**same, "click": [1, 2], "iou": [0.5, 1.0]})
     >>> other = rows.assign(case_id="b", click=[1, 3], iou=[0.2, 0.4])
     >>> iou_by_click(pd.concat([rows, other])).values.tolist()
     [[0.5, 1.0, 1.0], [0.2, 0.2, 0.4]]
@@ -140,7 +140,8 @@ def means(
     Columns: those of `by`, value, low, high, objects, patients, and those of `beside`. Lines
     without a value are left out.
 
-    >>> table = pd.DataFrame({"way": list("aab"), "iou": [0.25, 0.75, 1.0], "patient_id": list("pqp")})
+    >>> patients = list("pqp")
+    >>> table = pd.DataFrame({"way": list("aab"), "iou": [0.25, 0.75, 1.0], "patient_id": patients})
     >>> means(table, ["way"])[["way", "iou", "objects", "patients"]].values.tolist()
     [['a', 0.5, 2, 2], ['b', 1.0, 1, 1]]
     """
@@ -193,7 +194,8 @@ def by_size(
     end).
 
     >>> rows = pd.DataFrame({"task": "T", "model": "m", "level": "demo", "case_id": list("abc"),
-    ...     "patient_id": list("abc"), "click": 1, "iou": [0.1, 0.5, 0.7], "area_share": [0.001, 0.05, 0.1]})
+    ...     "patient_id": list("abc"), "click": 1, "iou": [0.1, 0.5, 0.7],
+    ...     "area_share": [0.001, 0.05, 0.1]})
     >>> by_size(rows)[["size", "iou", "objects"]].values.tolist()
     [['up to 0.3 %', 0.1, 1], ['3 to 10 %', 0.6, 2]]
     """

@@ -111,7 +111,8 @@ def single_threaded() -> None:
 
 
 def on_one_thread(results: Iterable[Any]) -> Iterator[Any]:
-    """The results, computed `single_threaded`: a sum's last digits depend on the number of threads."""
+    """The results, computed `single_threaded`: a sum's last digits depend on the number of
+    threads."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1, cv2.getNumThreads()
     single_threaded()
@@ -233,8 +234,9 @@ def _results(function: Callable, tasks: Iterator[tuple], executor: Executor) -> 
                     raise
                 if attempt == ATTEMPTS:
                     raise RuntimeError(
-                        f"workers died {ATTEMPTS} times ({error!r}); if memory is short, take fewer of them: "
-                        "finished cases are stored, and the next run goes on from there"
+                        f"workers died {ATTEMPTS} times ({error!r}); if memory is short, take "
+                        "fewer of them: finished cases are stored, and the next run goes on from "
+                        "there"
                     ) from error
                 again.append((task, attempt + 1))
             else:

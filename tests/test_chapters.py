@@ -1,4 +1,5 @@
-"""Pages that put datasets, regions or protocols side by side: their numbers, on rows one can check."""
+"""Pages that put datasets, regions or protocols side by side: their numbers, on rows one can
+check."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_ties_are_broken_at_random_or_by_the_first_pixel():
     )
 
 
-def test_a_false_positive_on_a_neighbour_is_negative_in_the_paper_and_positive_in_the_released_code():
+def test_a_false_positive_on_a_neighbour_is_negative_in_the_paper_positive_in_the_released_code():
     truth, neighbour = np.zeros((2, 20, 20), bool)
     truth[8:12, 2:6] = True
     neighbour[5:15, 10:20] = True

@@ -237,7 +237,8 @@ def load_error(dataset):
 def test_image_and_mask_of_different_sizes(tmp_path, dataset):
     save(tmp_path / "a.png", GREY), save(tmp_path / "a_mask.png", SQUARE.T)
     assert load_error(dataset) == (
-        "a_mask.png: the mask is 3 x 2, its image 2 x 3 (rows x columns): export both on the same grid"
+        "a_mask.png: the mask is 3 x 2, its image 2 x 3 (rows x columns): export both on the same "
+        "grid"
     )
 
 

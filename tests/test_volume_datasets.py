@@ -1,4 +1,5 @@
-"""Volumes of the study: each phantom comes back as it was drawn, and each trap of its files is met."""
+"""Volumes of the study: each phantom comes back as it was drawn, and each trap of its files is
+met."""
 
 import dataclasses
 import functools

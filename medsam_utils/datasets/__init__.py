@@ -94,8 +94,9 @@ def _prepared(entry: Dataset, root: Path) -> Dataset:
     binary = ANY_VALUE in folder.classes.values()
     if binary and len(entry.classes) > 1:
         raise BadInputError(
-            f"{root}: its masks are binary, {entry.name} has the classes {', '.join(entry.classes)}: "
-            "give a folder per class to load_folder, or masks with the label values"
+            f"{root}: its masks are binary, {entry.name} has the classes "
+            f"{', '.join(entry.classes)}: give a folder per class to load_folder, or masks with "
+            "the label values"
         )
     classes = dict.fromkeys(entry.classes, ANY_VALUE) if binary else entry.classes
     return replace(

@@ -152,8 +152,8 @@ class Dataset:
         if not listing.references:
             first = "".join(f"; for example {e.reason}" for e in listing.exclusions[:1])
             raise BadInputError(
-                f"{self.root}: no case of {self.name} in it ({len(listing.exclusions)} left out{first}). "
-                f"Expected:\n{self.passport.layout}"
+                f"{self.root}: no case of {self.name} in it ({len(listing.exclusions)} left "
+                f"out{first}). Expected:\n{self.passport.layout}"
             )
         return listing
 
@@ -258,7 +258,8 @@ def to_rgb(values: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
             raise BadCaseError(
-                f"{bad} of {values.size} pixels are NaN or infinite: replace them and save it again",
+                f"{bad} of {values.size} pixels are NaN or infinite: replace them and save it "
+                "again",
                 path,
                 kind="format",
             )

@@ -65,7 +65,8 @@ def fetch(name: str, data: str | Path | None = None) -> Path:
     ):
         # Another copy beside it would give each image a double.
         print(
-            f"{folder}: there are files in it already: nothing is fetched. Empty it to fetch {name}."
+            f"{folder}: there are files in it already: nothing is fetched. Empty it to fetch "
+            f"{name}."
         )
         return folder
     kept.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,8 @@ def fetch(name: str, data: str | Path | None = None) -> Path:
 
 
 def instructions(name: str, data: Path) -> str:
-    """What to do to get a dataset by hand: where, on which terms, which files, where to put them."""
+    """What to do to get a dataset by hand: where, on which terms, which files, where to put
+    them."""
     entry = DATASETS.get(name)
     lines = [HOW.get(name, "Open its home page and download the files below.")]
     if entry:
@@ -119,7 +121,8 @@ def _fetch_one(archive: Archive, folder: Path, kept: Path) -> None:
         unpack(path, folder / stem)
         if archive.gives and not any((folder / stem).rglob(archive.gives)):
             print(
-                f"{folder / stem}: expected a folder {archive.gives} in it: has the distribution changed?"
+                f"{folder / stem}: expected a folder {archive.gives} in it: has the distribution "
+                "changed?"
             )
     else:
         (folder / stem).parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +135,8 @@ def _fetch_one(archive: Archive, folder: Path, kept: Path) -> None:
         )
         temporary.replace(record)
         print(
-            f"{archive.file}: no published hash; sha256 {new_hash} is recorded, and holds from now on"
+            f"{archive.file}: no published hash; sha256 {new_hash} is recorded, and holds from now "
+            "on"
         )
 
 
@@ -152,9 +156,9 @@ def _fetch_verified(archive: Archive, path: Path, kept: Path) -> str | None:
         if archive.sha256:
             raise
         raise BadInputError(
-            f"{error}. Nobody publishes a hash of this file: it was compared with the one recorded at its "
-            f"first download. If the distribution was changed for a reason, delete the entry "
-            f"{archive.file!r} from {kept / 'hashes.json'}"
+            f"{error}. Nobody publishes a hash of this file: it was compared with the one recorded "
+            "at its first download. If the distribution was changed for a reason, delete the "
+            f"entry {archive.file!r} from {kept / 'hashes.json'}"
         ) from error
     return None if archive.sha256 or recorded else pooch.file_hash(str(path))
 
@@ -199,8 +203,8 @@ def _record(doi: str) -> list[tuple[str, str, str]]:
 
 
 def how_fetched(name: str) -> str:
-    """Tell whether a program can fetch a dataset: "yes", "package" (on first use), "partly" (the rest
-    by hand) or "by hand"."""
+    """Tell whether a program can fetch a dataset: "yes", "package" (on first use), "partly" (the
+    rest by hand) or "by hand"."""
     if name in PACKAGES:
         return "package"
     return ("partly" if name in HOW else "yes") if name in ARCHIVES else "by hand"

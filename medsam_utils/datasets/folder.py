@@ -57,7 +57,8 @@ def load_folder(
             or "both are empty, or of other formats"
         )
         raise BadInputError(
-            f"{root}: no image has a mask of its name ({example}). Rename them alike. Expected:\n{LAYOUT}"
+            f"{root}: no image has a mask of its name ({example}). Rename them alike. "
+            f"Expected:\n{LAYOUT}"
         )
     if not classes:
         classes, how = _look_for_classes(found, is_volumes)
@@ -134,7 +135,8 @@ def _look_for_classes(
         return {"object": ANY_VALUE}, "binary"
     if 255 in labels or 65535 in labels:
         warnings.warn(
-            f"The masks hold the values {labels}: read as one soft object. If they are labels, say which: "
+            f"The masks hold the values {labels}: read as one soft object. If they are labels, say "
+            "which: "
             'classes={"name": value, ...}.',
             stacklevel=3,
         )

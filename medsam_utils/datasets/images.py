@@ -107,8 +107,8 @@ class ImagePairs:
             values = read_mask(path, self.coloured)
             if values.shape != shape:
                 raise BadCaseError(
-                    f"the mask is {_size(values.shape)}, its image {_size(shape)} (rows x columns): "
-                    "export both on the same grid",
+                    f"the mask is {_size(values.shape)}, its image {_size(shape)} (rows x "
+                    "columns): export both on the same grid",
                     path,
                     kind="grid",
                 )

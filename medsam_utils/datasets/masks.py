@@ -2,8 +2,8 @@
 
 | the file holds | a class given as `ANY_VALUE` is | a class given by label values is |
 | --- | --- | --- |
-| 0 and one other value (0/1, 0/255, 0/65535, 1-bit) | every non-zero pixel | the pixels of these values |
-| several values, the largest 128 or more: a soft mask | the pixels of at least `mask_threshold` | the same |
+| 0 and one other value (0/1, 0/255, 1-bit) | every non-zero pixel | the pixels of these values |
+| several values, one of 128 or more: a soft mask | pixels of at least `mask_threshold` | the same |
 | several values, the largest below 128: a label map | every non-zero pixel | the same |
 | fractions from 0 to 1: a soft mask | the pixels of at least `mask_threshold` / 256 | refused |
 | any of these as JPEG | the pixels of at least `mask_threshold` | refused: JPEG changes values |

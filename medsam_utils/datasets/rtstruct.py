@@ -79,7 +79,8 @@ def _damaged(path: Path, error: Exception) -> BadCaseError:
 
 
 def _points(contour: pydicom.Dataset) -> np.ndarray:
-    """Return a contour's points, N x 3; raises ValueError if there are other than finite numbers."""
+    """Return a contour's points, N x 3; raises ValueError if there are other than finite
+    numbers."""
     element = contour.get_item("ContourData")
     values = ((element and element.value) or b"").rstrip(b" \0")
     # Still as bytes: of each number pydicom would make an object, which took most of the time.
@@ -223,7 +224,8 @@ class DicomStructures(ScanReader):
         if not any(pattern.fullmatch(roi) for pattern in patterns.values() for roi, _ in rois):
             raise BadCaseError(
                 f"no region fits {' or '.join(repr(pattern) for _, pattern in self.rois)}, there "
-                f"are: {', '.join(repr(roi) for roi, _ in rois) or 'none'}. Give the reader what fits",
+                f"are: {', '.join(repr(roi) for roi, _ in rois) or 'none'}. Give the reader what "
+                "fits",
                 path,
                 kind="mask",
             )

@@ -1,4 +1,5 @@
-"""Readers of DICOM images: what they have in common, and the one for masks that are DICOM series."""
+"""Readers of DICOM images: what they have in common, and the one for masks that are DICOM
+series."""
 
 from __future__ import annotations
 
@@ -140,7 +141,8 @@ def _read_together(
 
 
 def files_by_key(dataset: Dataset, pattern: str) -> dict[str, list[Path]]:
-    """Group the files whose path's end matches a pattern by its groups `key...`, as `Pairs` does."""
+    """Group the files whose path's end matches a pattern by its groups `key...`, as `Pairs`
+    does."""
     name = re.compile(f"(?:.*?/)??(?:{pattern})", re.I)
     found: dict[str, list[Path]] = {}
     for path in walk(dataset.root, dataset.within):
@@ -226,8 +228,8 @@ class DicomMasks(ScanReader):
         if _continues(grid, series):
             if scan.key:  # told once, when cases are listed
                 warnings.warn(
-                    f"{scan.key}: the masks' positions run on where the images' end: read in reversed order. "
-                    "Look at some of its cases.",
+                    f"{scan.key}: the masks' positions run on where the images' end: read in "
+                    "reversed order. Look at some of its cases.",
                     stacklevel=2,
                 )
             values, affine = values[::-1], grid.affine

@@ -1,4 +1,5 @@
-"""Images without masks as a dataset: one file or a folder of them, to be clicked on and annotated."""
+"""Images without masks as a dataset: one file or a folder of them, to be clicked on and
+annotated."""
 
 from __future__ import annotations
 

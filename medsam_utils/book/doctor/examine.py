@@ -1,4 +1,5 @@
-"""A look at a dataset before anything is computed on it: what is there, and what is odd about it."""
+"""A look at a dataset before anything is computed on it: what is there, and what is odd about
+it."""
 
 from __future__ import annotations
 
@@ -127,7 +128,8 @@ def _facts(
     facts = [f"{listed} cases listed, {read} read, {used} usable, of {len(patients)} patients"]
     if dataset.passport.study_images:
         facts.append(
-            f"the study counts {dataset.passport.study_images}; counted here: {dataset.passport.count_rule}"
+            f"the study counts {dataset.passport.study_images}; counted here: "
+            f"{dataset.passport.count_rule}"
         )
     for name, values in areas.items():
         median = f", median {np.median(values):.0f} pixels" if values else ""
@@ -149,7 +151,8 @@ def _common(counts: Counter, longest: int = 4) -> str:
 
 
 def _repeated(case: Case, reference: CaseReference, seen: dict) -> list[Finding]:
-    """Compare an image with all before it: equal pixels, and equal or contradictory masks on them."""
+    """Compare an image with all before it: equal pixels, and equal or contradictory masks on
+    them."""
     image = hashlib.sha256(str(case.image.shape).encode() + case.image.tobytes()).digest()
     masks = hashlib.sha256(
         b"".join(np.packbits(mask).tobytes() for mask in case.masks.values())

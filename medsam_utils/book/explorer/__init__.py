@@ -39,7 +39,8 @@ STYLE = source("explorer.css")
 RANKS = {0: "worst", 25: "25th percentile", 50: "median", 75: "75th percentile", 100: "best"}
 LIMIT = 200_000  # bytes that an explorer may add to a page, 30,000 of them the script
 LEAST = 0.002  # of an image that an object covers which is clicked on at once
-LONGEST = 640  # pixels of a mask's longest side; larger ones are reduced, every second or third pixel kept
+# pixels of a mask's longest side; larger ones are reduced, every second or third pixel kept
+LONGEST = 640
 # By how much masks are reduced further, longest side of pictures, which cases: the first that fits
 # is taken.
 SIZES = [
@@ -86,7 +87,8 @@ def at_once(
     limit: int = LIMIT,
     in_page: str | Path | None = None,
 ) -> HTML:
-    """Return an explorer in which the reader clicks at once: the first prompt loads what answers it.
+    """Return an explorer in which the reader clicks at once: the first prompt loads what answers
+    it.
 
     references: the cases to choose from, each with those classes that have no intensity rule of
     their own and cover at least LEAST of the image. clicks: so many of Algorithm 1 are stored, for
@@ -242,7 +244,8 @@ def _replayed(case: Case, model: Model, rows: pd.DataFrame, embedding: Any) -> l
 
 
 def _step(row: Mapping[str, Any], mask: np.ndarray) -> dict[str, Any]:
-    """What a model answered to one click: its mask, every so many pixels, and the scores of its row."""
+    """What a model answered to one click: its mask, every so many pixels, and the scores of its
+    row."""
     click = [row["row"], row["col"], int(row["positive"])] if row["row"] >= 0 else None
     pairs = [[row.get(f"{of}_{i}", np.nan) for of in ("predicted_iou", "iou")] for i in range(3)]
     candidates = [[score(value) for value in pair] for pair in pairs if np.isfinite(pair[1])]
@@ -282,7 +285,10 @@ def page_html(data: Mapping[str, Any]) -> str:
     name = "explorer-" + hashlib.sha256(text.encode()).hexdigest()[:12]
     # a page opened from a file refuses modules: the same text as a plain script
     script = re.sub(r"^export (default .*)?", "", SCRIPT, flags=re.MULTILINE)
-    start = f'const el = document.getElementById("{name}"); mount(el, JSON.parse(el.firstElementChild.text));'
+    start = (
+        f'const el = document.getElementById("{name}"); '
+        "mount(el, JSON.parse(el.firstElementChild.text));"
+    )
     return (
         f"<style>{STYLE}</style>"
         f'<div id="{name}"><script type="application/json">{text}</script></div>'

@@ -1,4 +1,5 @@
-"""Annotations: masks that someone accepted, with their prompts, and as NIfTI, PNG and COCO's JSON."""
+"""Annotations: masks that someone accepted, with their prompts, and as NIfTI, PNG and COCO's
+JSON."""
 
 from __future__ import annotations
 
@@ -72,8 +73,8 @@ def nifti(annotations: Sequence[tuple[Annotation, CaseReference]], dataset: Data
         )  # a view: what is written here lands in `values`
         if list(part.shape) != list(annotation.size):
             raise BadInputError(
-                f"{annotation.case}: the mask has {annotation.size} pixels, its slice {list(part.shape)}: "
-                "the image has changed since, annotate it again"
+                f"{annotation.case}: the mask has {annotation.size} pixels, its slice "
+                f"{list(part.shape)}: the image has changed since, annotate it again"
             )
         part[annotation.mask] = 1
     volume = type(image)(values.reshape(image.shape), image.affine, image.header)

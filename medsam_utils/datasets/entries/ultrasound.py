@@ -43,12 +43,15 @@ Dataset_BUSI_with_GT/
   benign/benign (1).png, benign (1)_mask.png, sometimes benign (1)_mask_1.png ...
   malignant/malignant (1).png, malignant (1)_mask.png ...
   normal/normal (1).png, normal (1)_mask.png ...   empty masks""",
-            count_rule="every image with a labelled pixel (647 of 780); several masks of an image are united",
+            count_rule="every image with a labelled pixel (647 of 780); several masks of an image "
+            "are united",
             study_images=780,
             traps=(
-                "the study's 780 counts the 133 normal images, whose masks are empty: listed as left out",
+                "the study's 780 counts the 133 normal images, whose masks are empty: listed as "
+                "left out",
                 "17 images have more than one mask file: united",
-                "duplicates, and images with calipers or text burnt in, have been reported; none is removed",
+                "duplicates, and images with calipers or text burnt in, have been reported; none "
+                "is removed",
             ),
         ),
     ),
@@ -74,10 +77,10 @@ mask/mask/*.png    same names; grey borders: 128 and more is kidney""",
             study_images=4586,
             traps=(
                 "no ultrasound of patients: images made out of CT slices by a network",
-                "masks have grey borders: 128 and more counts; the study's code keeps exactly 255, which "
-                "mask_threshold=255 does",
-                "which slices are of one patient is not told: every image counts as its own patient, and "
-                "intervals come out too narrow",
+                "masks have grey borders: 128 and more counts; the study's code keeps exactly 255, "
+                "which mask_threshold=255 does",
+                "which slices are of one patient is not told: every image counts as its own "
+                "patient, and intervals come out too narrow",
                 "its folders have names too general to be recognised: put them into DATA/us_kidney",
             ),
         ),
@@ -105,7 +108,8 @@ test/           no masks: not used""",
             count_rule="every image with a labelled pixel (2,323 of 5,635)",
             traps=(
                 "3,312 masks are empty: listed as left out",
-                "almost equal frames of one subject, one with and one without a mask, have been reported",
+                "almost equal frames of one subject, one with and one without a mask, have been "
+                "reported",
                 "the mask is the region of the plexus, not the single nerves",
                 "not part of the study's first version",
             ),
@@ -142,10 +146,11 @@ Polito-Radboud-DeepLearningUS/
             traps=(
                 "the archive holds another archive (long paths: trouble on Windows)",
                 "file names repeat between muscles: a case is named muscle/state/name",
-                "1,283 subjects are said to be shown, which name belongs to whom is not told: every image "
-                "counts as its own patient, and intervals come out too narrow",
+                "1,283 subjects are said to be shown, which name belongs to whom is not told: "
+                "every image counts as its own patient, and intervals come out too narrow",
                 "catalogues count 3,917 images, the study's later work 4,044 with a mask",
-                "a folder with the authors' split for training repeats images in another layout: not used",
+                "a folder with the authors' split for training repeats images in another layout: "
+                "not used",
                 "not part of the study's first version",
             ),
         ),
@@ -179,9 +184,10 @@ OTU_2D/
                 "suffixes are in capitals",
                 "the 170 images with contrast agent (OTU_CEUS) are not used",
                 "images are JPEG, some with calipers or text",
-                "which images are of one patient is not told (no patient ids): every image counts as its own "
-                "patient, and intervals come out too narrow",
-                "'US-Variantumor' is how the study's released table spells it; not part of its first version",
+                "which images are of one patient is not told (no patient ids): every image counts "
+                "as its own patient, and intervals come out too narrow",
+                "'US-Variantumor' is how the study's released table spells it; not part of its "
+                "first version",
             ),
         ),
     ),

@@ -33,7 +33,8 @@ ENTRIES = [
             ),
             home="https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/",
             licence="none stated by the National Library of Medicine, which asks to be cited",
-            registration="none for the images and Montgomery's masks; a Kaggle account for Shenzhen's masks",
+            registration="none for the images and Montgomery's masks; a Kaggle account for "
+            "Shenzhen's masks",
             layout="""\
 MontgomerySet/
   CXR_png/MCUCXR_0001_0.png ...
@@ -78,14 +79,16 @@ labels/label_001.nii.gz ...    0 background, 1 femur, 2 ilium""",
             count_rule="every image; femur and ilium are two objects",
             study_images=140,
             traps=(
-                "pictures in NIfTI files, stored (row, column, 1) and upright so: the usual turn of a volume "
-                "would lay them on their side",
-                "values are floats up to a little above 255: stretched from the image's minimum to its "
-                "maximum",
-                "some labels have strips one pixel wide along the border: kept, at some cost of IoU",
+                "pictures in NIfTI files, stored (row, column, 1) and upright so: the usual turn "
+                "of a volume would lay them on their side",
+                "values are floats up to a little above 255: stretched from the image's minimum to "
+                "its maximum",
+                "some labels have strips one pixel wide along the border: kept, at some cost of "
+                "IoU",
                 "which of the two labels the study calls ilium is told by anatomy, not by its code",
                 "the header's voxel size may say nothing about the film",
-                "the names of its folders are too general to be recognised: put them into DATA/xray_hip",
+                "the names of its folders are too general to be recognised: put them into "
+                "DATA/xray_hip",
             ),
         ),
     ),
