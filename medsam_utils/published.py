@@ -39,7 +39,8 @@ def click_table() -> pd.DataFrame:
 
 
 def curves() -> pd.DataFrame:
-    """Return IoU of SAM and RITM in the columns of `statistics.mean_curves`: level, model, task, ..."""
+    """Return IoU of SAM and RITM in the columns of `statistics.mean_curves`: level, model, task,
+    ..."""
     return click_table().rename(columns={"method": "model"}).assign(level="published")
 
 

@@ -20,13 +20,13 @@ from medsam_utils.case import BadInputError, CaseReference
 from medsam_utils.clicks import Click
 from medsam_utils.metrics import iou
 from medsam_utils.models.checkpoints import load_state_dict
-from medsam_utils.models.fast.bilinear import upsampled_foreground
+from medsam_utils.models.fast.bilinear import upsampled_mask
 from medsam_utils.workflows.fine_tuning import (
     LowRank,
+    candidate_loss,
     examples,
     fine_tune,
     gains,
-    loss_of,
     split_by_patient,
 )
 from medsam_utils.workflows.training import decode, save_tensors
@@ -77,7 +77,7 @@ def test_a_target_is_the_truth_on_the_decoder_s_grid(model, learnt):
     for example in learnt:
         assert example.target.shape == (128, 128) and example.features.shape == (1, 64, 32, 32)
         logits = (example.target - 0.5).numpy()
-        again = upsampled_foreground(logits, 256, example.pixels.shape[:2], example.truth.shape)
+        again = upsampled_mask(logits, 256, example.pixels.shape[:2], example.truth.shape)
         assert iou(again, example.truth) > 0.93
 
 
@@ -86,11 +86,11 @@ def test_the_loss_takes_the_best_candidate_and_the_error_of_the_predicted_iou():
     target[0, 2:6, 2:6] = 1
     right, wrong = 40 * (target - 0.5), torch.full((1, 8, 8), -20.0)
     logits = torch.stack([wrong, right, -right], dim=1)
-    loss, true_iou = loss_of(logits, torch.tensor([[0.0, 1.0, 0.0]]), target)
+    loss, true_iou = candidate_loss(logits, torch.tensor([[0.0, 1.0, 0.0]]), target)
     assert true_iou.tolist() == [[0, 1, 0]] and loss < 1e-3
-    loss, _ = loss_of(logits, torch.tensor([[0.0, 0.4, 0.0]]), target)
+    loss, _ = candidate_loss(logits, torch.tensor([[0.0, 0.4, 0.0]]), target)
     assert loss.item() == pytest.approx(0.36 / 3, abs=1e-3)
-    assert loss_of(logits[:, [0, 0, 2]], torch.zeros(1, 3), target)[0] > 0.5
+    assert candidate_loss(logits[:, [0, 0, 2]], torch.zeros(1, 3), target)[0] > 0.5
 
 
 def test_decoding_many_images_at_once_is_decoding_each_by_itself(model, learnt):

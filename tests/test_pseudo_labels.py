@@ -14,7 +14,7 @@ from medsam_utils.book.pages.pseudo_labels import answer, measures, measures_fig
 from medsam_utils.book.pages.record import excluded_table
 from medsam_utils.book.runs import load_cases, load_first_model
 from medsam_utils.case import Case
-from medsam_utils.comparison import compare_ways, scores
+from medsam_utils.comparison import compare_ways, score_masks
 from medsam_utils.workflows.pseudo_labels import augment, predict, refine, train
 
 CPU = "device=cpu"
@@ -80,8 +80,8 @@ def rows():
     labels = {"own": [{"square": half} for half in halves], "refined": whole}
     networks = {"alone": whole, "own": whole, "refined": whole, "oracle": nothing}
     return {
-        "labels": scores(dataset, cases, labels),
-        "networks": scores(dataset, cases, networks),
+        "labels": score_masks(dataset, cases, labels),
+        "networks": score_masks(dataset, cases, networks),
     }
 
 

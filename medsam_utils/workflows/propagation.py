@@ -147,9 +147,9 @@ def prompted_slices(areas: Sequence[int], rounds: int) -> list[int]:
     That is the slice in which the object is largest; then in each round the middle of every gap.
     areas: of the object in every slice. Gaps end where the object does.
 
-    >>> [starts([0, 3, 5, 9, 7, 5, 4, 2, 0], rounds) for rounds in (0, 1, 2)]
+    >>> [prompted_slices([0, 3, 5, 9, 7, 5, 4, 2, 0], rounds) for rounds in (0, 1, 2)]
     [[3], [1, 3, 5], [1, 2, 3, 4, 5, 6]]
-    >>> starts([9, 5, 7], 1)
+    >>> prompted_slices([9, 5, 7], 1)
     [0, 1]
     """
     labelled = np.flatnonzero(areas).tolist()

@@ -95,7 +95,8 @@ def change(difference: float, low: float, high: float, measure: str = "IoU") -> 
 def with_intervals(
     table: pd.DataFrame, base: str = "", value: str = "iou", form: str = ".3f", way: str = "way"
 ) -> pd.DataFrame:
-    """A table of `comparison.compare_ways` with means and differences as texts, each with its interval.
+    """A table of `comparison.compare_ways` with means and differences as texts, each with its
+    interval.
 
     base: the way that all are compared with, and which has no difference. value, way: columns of
     the table.

@@ -19,8 +19,8 @@ from . import figures, page
 def answer(labels: pd.DataFrame, networks: pd.DataFrame, way: str) -> Shown:
     """Return what refining does to pseudo-labels, and to a network that learns from them.
 
-    labels, networks: of `comparison.compare_ways` by task and level, the base first. way: the name of
-    the refined labels in both.
+    labels, networks: of `comparison.compare_ways` by task and level, the base first. way: the name
+    of the refined labels in both.
     """
     sentences = []
     subjects = ("A pseudo-label", "the network on held-out patients")

@@ -18,7 +18,8 @@ WARM = f"{__package__}.warm"
 
 
 def context() -> BaseContext:
-    """Return how processes of the renderer start: on Linux forked from one that has imported `WARM`.
+    """Return how processes of the renderer start: on Linux forked from one that has imported
+    `WARM`.
 
     Elsewhere forking a process that has loaded its libraries is not safe, so each imports them
     anew.
