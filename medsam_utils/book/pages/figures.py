@@ -162,7 +162,7 @@ def example(
     prediction = replay(case, model, object_rows, click=1)
     drawing, axes = plots.new_picture(case.image)
     plots.example(axes, case.image, truth, prediction, stored_clicks(object_rows, 1), side=side)
-    alt = f"{title}: IoU {first['iou']:.2f}; image with true contour, predicted contour and first click."
+    alt = f"{title}: IoU {first['iou']:.2f}; image with true and predicted contour and first click."
     return show.figure(drawing, alt, caption, width)
 
 

@@ -16,19 +16,25 @@ from . import figures, page
 from .figures import level_text
 
 ABOUT = {
-    "MRI": "Brightness in MRI has no unit: the same tissue has other values in another sequence, on another "
-    "scanner, and nearer to the coil. Each image is therefore stretched between percentiles of its own "
-    "values before a model sees it. Soft tissues differ well from each other; where a tumour ends often does "
-    "not show.",
-    "X-ray": "An X-ray adds up all that lies along the beam. Outlines of bones and organs cross, and one "
-    "object is seen through another. The objects here are large, and many come in pairs, left and right.",
-    "Ultrasound": "Ultrasound shows echoes: speckle in place of even brightness, shadows behind bone and "
-    "gas, outlines that fade where they run along the beam. What is seen depends on the hand that holds the "
-    "probe.",
-    "CT": "CT values are Hounsfield units and mean the same on every scanner, but there are thousands of "
-    "them, and a model sees 256 grey values. The window of values that is shown decides what can be told "
-    "apart; the study's windows are not published.",
-    "PET": "PET shows how much of a tracer each place has taken up. Lesions are bright, blurred and only a "
+    "MRI": "Brightness in MRI has no unit: the same tissue has other values in another sequence, "
+    "on another "
+    "scanner, and nearer to the coil. Each image is therefore stretched between percentiles of its "
+    "own values before a model sees it. Soft tissues differ well from each other; where a tumour "
+    "ends often does not show.",
+    "X-ray": "An X-ray adds up all that lies along the beam. Outlines of bones and organs cross, "
+    "and one "
+    "object is seen through another. The objects here are large, and many come in pairs, left and "
+    "right.",
+    "Ultrasound": "Ultrasound shows echoes: speckle in place of even brightness, shadows behind "
+    "bone and "
+    "gas, outlines that fade where they run along the beam. What is seen depends on the hand that "
+    "holds the probe.",
+    "CT": "CT values are Hounsfield units and mean the same on every scanner, but there are "
+    "thousands of "
+    "them, and a model sees 256 grey values. The window of values that is shown decides what can "
+    "be told apart; the study's windows are not published.",
+    "PET": "PET shows how much of a tracer each place has taken up. Lesions are bright, blurred "
+    "and only a "
     "few pixels wide; organs that collect or excrete the tracer are bright as well.",
 }
 """What is special about the images of a modality."""

@@ -30,7 +30,7 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
             form = f"the file format of {drawn[0]}"
         text = (
             f"The images of this page{whose} are **phantoms**: a program drew and wrote them in "
-            f"{form}, so that every step runs as on the real files. The numbers show that the method "
+            f"{form}, so that every step runs as on real files. The numbers show that the method "
             "works, and nothing about patients. With the real files the same page measures them: "
             "`make book DATA=folder`."
         )
@@ -39,7 +39,7 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
         by = "; ".join(f"{dataset.title}: {dataset.passport.masks_by}" for dataset in made)
         text = (
             "The images are real, but what counts as the truth here was not drawn by a person "
-            f"({by}). It is a **silver standard**: where a model differs from it, either of the two "
+            f"({by}). It is a **silver standard**: where a model differs from it, either one "
             "may be wrong."
         )
         boxes.append(show.box("note", "Masks made by a model", text))

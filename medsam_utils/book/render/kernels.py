@@ -32,7 +32,7 @@ def context() -> BaseContext:
 
 
 def kernel_options() -> dict[str, Any]:
-    """Return what papermill needs to start kernels here, nothing in a process that is not forked."""
+    """Return what papermill needs to fork kernels here, nothing where it cannot."""
     if multiprocessing.get_start_method(allow_none=True) == "forkserver":
         return {"kernel_manager_class": ForkedKernelManager}
     return {}

@@ -34,7 +34,7 @@ def code_state(root: Path) -> str:
 
 
 def fingerprint(page: Page, root: Path, code: str) -> str:
-    """Hash of all that a page depends on: notebook, parameters, data, and `code_state` as `code`."""
+    """Return the hash of all that a page depends on. code: of `code_state`."""
     known = [page.page, page.notebook, page.title, page.values, data_state(page.values, root), code]
     digest = hashlib.sha256(json.dumps(known, default=str, sort_keys=True).encode())
     digest.update("\n".join(cell.source for cell in source(page, root).cells).encode())
