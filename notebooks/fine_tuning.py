@@ -66,7 +66,7 @@ subjects = [subject, *(load_dataset(name, data or None) for name in elsewhere.sp
 model, notes = load_first(models, checkpoint, device, "sam.Sam")
 rows_of = partial(evaluate, clicks=clicks, max_cases=max_cases or None)
 loading = {"protocol": protocol, "device": device, "dtype": dtype, "embeddings": embeddings}
-begun = (model.recipe[0], model.recipe[1] or "")
+begun = (model.recipe.name, model.recipe.checkpoint or "")
 before = answers(partial(rows_of, store=store or None), subjects, *begun, **loading)
 model = next(iter(before.models.values()))
 
@@ -75,7 +75,7 @@ references = [reference for reference in subject.list().references if reference.
 learn, held = split_by_patient(references, held_out, seed)
 learnt = examples(subject, learn, model)
 tuned, history = fine_tune(model, learnt, steps, batch, clicks_learnt, learning_rate, rank, seed)
-path = Path(weights, f"{model.recipe[0]}_{subject.name}.pt")
+path = Path(weights, f"{model.recipe.name}_{subject.name}.pt")
 save_tensors(tuned, path)
 after = answers(rows_of, subjects, "sam", str(path), **loading)
 

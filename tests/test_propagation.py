@@ -171,6 +171,7 @@ TINY = {"datasets": "mri_prostate", "beyond": 1, "max_volumes": 1, "device": "cp
 
 def test_records_count_every_click_and_more_rounds_prompt_more_slices():
     tiny = TINY | {"ways": "click and mask", "stop": "never", "clicks": 2, "rounds": 1}
+    tiny |= {"models": "sam_small"}
     names, text = run_cells("through_volume", **tiny)
     rows = names["rows"]
     rows = rows[(rows["task"] == rows["task"].iloc[0]) & rows["stop"].isin(["", "never"])]

@@ -15,7 +15,7 @@ from ...clicks import PAPER, Protocol
 from ...datasets import Dataset, load_folder
 from ...demo import load_dataset
 from ...evaluate import evaluate, spread
-from ...models import Model, find_entry, load_model
+from ...models import Model, find_entry, load_model, model_options
 from ...models.devices import choose_device, choose_dtype
 from ...workers import executor_for
 
@@ -236,9 +236,8 @@ def answers(
         for name in names:
             weights = checkpoint if name == names[0] else None
             try:
-                model = load_model(
-                    name, weights, usable, dtype=dtype, embeddings=embeddings or None
-                )
+                options = model_options(name, dtype=dtype, embeddings=embeddings or None)
+                model = load_model(name, weights, usable, **options)
                 runs.add(model, answer(subject, model, protocol))
             except BadInputError as error:
                 notes.append(f"{name} is not on this page: {error}")
