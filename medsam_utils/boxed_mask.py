@@ -1,5 +1,4 @@
-"""BoxedMask: a mask kept as the box outside of which it is empty, so that it costs what its object
-costs."""
+"""BoxedMask: a mask kept as the box that holds it, so that small objects cost little."""
 
 from __future__ import annotations
 

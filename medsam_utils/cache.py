@@ -7,8 +7,10 @@ import pooch
 
 
 def cache_folder() -> Path:
-    """Folder of everything fetched or generated: MEDSAM_CACHE, else the system's cache folder for
-    users."""
+    """Return the folder of downloads and phantoms.
+
+    MEDSAM_CACHE, else the system's cache folder for users.
+    """
     return (
         Path(os.environ.get("MEDSAM_CACHE") or pooch.os_cache("medsam_utils"))
         .expanduser()

@@ -1,5 +1,4 @@
-"""Two sets of rows of the same objects: which is better, from which click on, and how sure that
-is."""
+"""Comparison of two sets of rows of the same objects: paired differences and their certainty."""
 
 from __future__ import annotations
 
@@ -43,8 +42,7 @@ def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFram
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Mean paired difference of IoU, second minus first, per task and click, with a test of no
-    difference.
+    """Compute the mean paired difference of IoU, second minus first, and test it.
 
     Columns: task, level, click, difference, its 95 % interval low and high, objects, patients, p,
     and p_holm, corrected for all tasks and clicks of the table.
@@ -69,8 +67,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 def compare_ways(
     table: pd.DataFrame, base: str, by: Sequence[str], way: str = "way", value: str = "iou"
 ) -> pd.DataFrame:
-    """Mean of every way with its interval, and its mean paired difference to the way `base` with
-    its own.
+    """Compute the mean of every way, and its mean paired difference to the way `base`.
 
     table: a line per object and way, with case_id and patient_id. by: what else tells means apart,
     such as task and level. Columns: those of `statistics.means` by these and the way; then
@@ -123,8 +120,9 @@ def score_masks(
 
 
 def sign_flip_test(differences: np.ndarray, resamples: int = 9999) -> np.ndarray:
-    """Two-sided p that paired differences scatter about 0 evenly: patients x clicks -> one p per
-    click.
+    """Compute two-sided p values that paired differences scatter about 0 evenly.
+
+    differences: patients x clicks; one p per click is returned.
 
     Under the null hypothesis each patient's difference could as well have the other sign. All signs
     are tried where they are at most `resamples`, else so many at random from a fixed seed. With one
@@ -164,8 +162,9 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def overtaken_at(differences: np.ndarray) -> np.ndarray:
-    """First click after which a mean difference is above 0, infinite if there is none: ... x clicks
-    -> ...
+    """Return the first click after which a mean difference is above 0, infinite if there is none.
+
+    differences: ... x clicks; the result has the shape without the last axis.
 
     >>> overtaken_at(np.array([[-0.2, -0.1, 0.1], [-0.3, -0.2, -0.1], [0.1, 0.2, -0.1]])).tolist()
     [3.0, inf, 1.0]
@@ -201,8 +200,7 @@ def crossings(first: pd.DataFrame, second: pd.DataFrame, repeats: int = 1000) ->
 
 
 def seed_spread(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """How much the random choice among tied click positions matters: rows of several seeds, side by
-    side.
+    """Compute how much the random choice among tied click positions matters.
 
     runs: one table of rows for each seed, everything else equal. Columns: task, model, level,
     click, seeds, objects; tied (share of objects that had a choice at this click or before, in any

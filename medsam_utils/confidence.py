@@ -1,5 +1,4 @@
-"""How sure a model is, against how right it is: its predicted IoU, and what choosing a mask by it
-costs."""
+"""Predicted IoU against true IoU: calibration, and what choosing a mask by it costs."""
 
 from __future__ import annotations
 
@@ -40,8 +39,7 @@ def calibration_error(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _answers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of masks that were predicted, not carried forward, with both IoUs known; patients by
-    dataset."""
+    """Return rows whose mask was predicted and whose IoUs are both known; patients per dataset."""
     answers = rows[(rows["row"] >= 0) & rows["predicted_iou"].notna() & rows["iou"].notna()]
     return answers.assign(patient_id=answers["dataset"] + "/" + answers["patient_id"])
 

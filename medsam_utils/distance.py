@@ -1,5 +1,4 @@
-"""Where a region is deepest: the pixels farthest from its boundary, as the distance transform has
-them."""
+"""The pixels of a region that are farthest from its boundary, by the distance transform."""
 
 from __future__ import annotations
 
@@ -68,8 +67,7 @@ def _of_box(region: np.ndarray, exact: bool) -> tuple[float, np.ndarray]:
 
 
 def _deepest(box: np.ndarray, approximate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels N x 2 of a box, all of the deepest among them, in reading order, and their exact
-    distances.
+    """Return the deepest pixels of a box, N x 2 in reading order, and their exact distances.
 
     Few pixels are deep enough by the approximation. Where they are many, one of each cell of k x k
     pixels is measured first: a distance changes by no more than the way one goes, so most cells

@@ -1,5 +1,4 @@
-"""Downloads that go on where they were cut, are verified before use, and never kept if they are
-wrong."""
+"""Downloads that resume after a cut, are verified before use, and are not kept if wrong."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ class CutError(OSError):
 
 
 def download(url: str, path: Path, known_hash: str | None = None) -> Path:
-    """Return `path`, downloaded from `url` unless it is there with the right content; needs no
-    network then.
+    """Return `path`, downloaded from `url` unless the right content is there already.
 
     known_hash: sha256 of the content, or "algorithm:hash"; without it, whatever is there is taken
     as it is. What a cut connection leaves stays in `<path>.part`, and the next call asks only for
@@ -108,16 +106,14 @@ class Resuming:
 
     @property
     def _validator(self) -> Path:
-        """File that holds what the server called this version of the content: its ETag or its
-        date."""
+        """Return the file that holds the server's version of the content: its ETag or date."""
         return self.part.with_name(self.part.name + ".version")
 
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _attempt(self, url: str) -> None:
-        """Ask for what is missing and add it to the part; raises CutError if not all of it
-        comes."""
+        """Ask for what is missing and add it to the part; raises CutError if not all comes."""
         # Identity: a server that compresses on the way counts other bytes than those in the file.
         headers = {"Accept-Encoding": "identity"}
         have = self._size()

@@ -46,8 +46,9 @@ def evaluate(
     max_cases: int | None = None,
     shard: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
-    """Rows of a dataset under a model and a protocol, one per (object, click): see
-    `results.ROW_TYPES`.
+    """Return the rows of a dataset under a model and a protocol, one per (object, click).
+
+    Their columns: `results.ROW_TYPES`.
 
     clicks: how many are simulated for each object. store: folder from which finished cases are read
     and to which new ones are added; without it everything is computed. executor: any
@@ -164,8 +165,7 @@ def _batches(cases: Sequence[CaseReference], size: int) -> Iterator[Sequence[Cas
 
 
 def under(dataset: Dataset, protocol: Protocol) -> Dataset:
-    """The dataset as the protocol reads it: mask threshold, and intensities where it overrules the
-    entry."""
+    """Return the dataset with the protocol's mask threshold and intensities."""
     dataset = replace(dataset, mask_threshold=protocol.mask_threshold)
     if protocol.intensity == "max":
         dataset = replace(dataset, intensity=MaxScaling(), class_intensity={})
@@ -182,8 +182,7 @@ def spread(references: Sequence[CaseReference], limit: int | None) -> list[CaseR
 def _part(
     references: Sequence[CaseReference], shard: tuple[int, int] | None
 ) -> list[CaseReference]:
-    """The k-th of n parts, neighbours together, so that the slices of a volume are read by one
-    process."""
+    """Return the k-th of n parts, neighbours together, so that one process reads a volume."""
     if shard is None:
         return list(references)
     k, n = shard
@@ -195,8 +194,7 @@ def _part(
 def _in_order(
     rows: pd.DataFrame, references: Sequence[CaseReference], dataset: Dataset
 ) -> pd.DataFrame:
-    """Rows sorted by case, task and click as the dataset lists them, whatever order they came
-    in."""
+    """Return the rows sorted by case, task and click as the dataset lists them."""
     case_order = {reference.case_id: i for i, reference in enumerate(references)}
     task_order = {task: i for i, task in enumerate(dataset.tasks.values())}
     keys = pd.DataFrame(

@@ -1,5 +1,4 @@
-"""What decides a case's rows, as one hash: settings, data files, weights, and what the code
-does."""
+"""One hash of what decides a case's rows: settings, data files, weights, code."""
 
 from __future__ import annotations
 
@@ -49,8 +48,7 @@ def case_fingerprints(
 
 
 def model_files(model: type) -> list[Path]:
-    """Source of a model's class, and of all modules of `models` that it predicts with, however far
-    away."""
+    """Return the source files of a model's class and of all modules of `models` behind it."""
     prefix = f"{__package__}.models."
     found, waiting = {prefix + "checkpoints", prefix + "devices"}, {model.__module__}
     irrelevant = set(found)

@@ -14,8 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class EightBit:
-    """Keep 8-bit values as they are; stretch any other dtype from the image's minimum to its
-    maximum.
+    """Keep 8-bit values; stretch any other dtype from the image's minimum to its maximum.
 
     >>> EightBit()(np.array([[0, 7, 200]], np.uint8))[0, :, 0].tolist()
     [0, 7, 200]
@@ -32,8 +31,7 @@ class EightBit:
 
 @dataclass(frozen=True)
 class MaxScaling:
-    """Divide by the image's maximum, times 255, decimals cut off: the rule of the study's released
-    code.
+    """Divide by the image's maximum, times 255, decimals cut off, as the study's released code.
 
     The code sees PNG files only, so no value below 0; here an image with negative values is first
     lifted to begin at 0, else a CT's air would wrap round to white.

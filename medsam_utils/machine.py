@@ -27,8 +27,7 @@ def cores() -> int:
 
 
 def free_memory() -> int | None:
-    """Return the memory that processes can still take, in MiB; None where the system does not
-    tell."""
+    """Return the memory that processes can still take, in MiB; None if the system does not tell."""
     found = re.search(r"MemAvailable:\s+(\d+) kB", _read(Path("/proc/meminfo")))
     if not found:
         return None

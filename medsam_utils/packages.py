@@ -1,5 +1,4 @@
-"""Files out of packages: fetched by the package manager, so a proxy or a mirror is used as it is
-set up."""
+"""Files out of packages, fetched by the package manager with its own proxy and mirror."""
 
 from __future__ import annotations
 

@@ -103,8 +103,7 @@ def published_curves(axes: Axes, published: pd.DataFrame) -> None:
 def lines(
     axes: Axes, table: pd.DataFrame, names: Sequence[str], dashed: bool = False, x: str = "click"
 ) -> None:
-    """Lines of any number, mean IoU against clicks or another column, with their names below the
-    axes.
+    """Draw lines of mean IoU against clicks or another column, with their names below.
 
     table: columns line, x and iou. Those of `names` that are in it are drawn, each in the colour
     and with the marker of its place there; columns low and high give a band. dashed: for the
@@ -136,8 +135,7 @@ def by_task(
     names: Sequence[str],
     hollow: bool = False,
 ) -> None:
-    """One point for each task and line, with its 95 % interval where it has one; tasks from the top
-    down.
+    """Draw one point for each task and line, with its 95 % interval; first task at the top.
 
     means: columns task, line, iou, low and high. Each of `names` has its place's colour and marker.
     hollow: for the study's values, as in `published_curves`.
@@ -163,8 +161,7 @@ def by_task(
 
 
 def reliability(axes: Axes, bins: pd.DataFrame) -> None:
-    """Mean true IoU of each bin of predicted IoU, with its 95 % interval, and the diagonal where
-    both agree.
+    """Draw mean true IoU of each bin of predicted IoU, its 95 % interval, and the diagonal.
 
     bins: of one model, as `confidence.calibration` gives them. The more masks, the larger the
     point.
@@ -182,8 +179,7 @@ def reliability(axes: Axes, bins: pd.DataFrame) -> None:
 def differences(
     axes: Axes, table: pd.DataFrame, tasks: Sequence[str], models: Sequence[str], reach: float
 ) -> None:
-    """Differences of IoU by task, with their 95 % interval where they have one; a colour for each
-    model.
+    """Draw differences of IoU by task with their 95 % interval; a colour for each model.
 
     table: columns task, model, difference, difference low, difference high. reach: where the axis
     ends, on both sides.
@@ -261,8 +257,7 @@ def example(
 
 
 def distance_map(axes: Axes, region: np.ndarray, click: Click) -> None:
-    """Distance of every pixel of a region to its boundary, dark to bright, and the click at the
-    largest one.
+    """Draw the distance of a region's pixels to its boundary, and the click at the largest.
 
     region: bool, H x W. The image's edge counts as boundary.
     """
@@ -278,8 +273,7 @@ def distance_map(axes: Axes, region: np.ndarray, click: Click) -> None:
 
 
 def with_error(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """The image with its error region painted: blue where object was missed, orange where too much
-    was taken.
+    """Return the image with its error painted: blue where object was missed, orange where added.
 
     image: uint8, H x W x 3. truth, prediction: bool, H x W. Returns uint8, H x W x 3.
     """

@@ -1,5 +1,4 @@
-"""The study's released numbers, read in this one place, and the gate that holds our own against
-them."""
+"""The study's released numbers, and the gate that compares our own with them."""
 
 from __future__ import annotations
 
@@ -74,8 +73,7 @@ def tasks_ahead(first: str = "SAM", second: str = "RITM") -> pd.Series:
 
 
 def gate(rows: pd.DataFrame, study: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Our values against the published ones: per task, model and click, and whether the interval
-    holds them.
+    """Compare our values with the published ones per task, model and click.
 
     rows: of one protocol. study: the published values, as `iou_by_click` has them, which are taken
     without it. Columns: those of `statistics.mean_curves`, published, difference (ours minus

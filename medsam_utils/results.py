@@ -66,8 +66,7 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, dataset: str, model: str, protocol: str) -> None:
-        """`folder` is the store of all runs; this run's parts lie in
-        folder/dataset/model/protocol."""
+        """folder: the store of all runs; this run is in folder/dataset/model/protocol."""
         self.folder = Path(
             folder, *(quote(part, safe=" ,=()") for part in (dataset, model, protocol))
         )
@@ -81,8 +80,7 @@ class Store:
         self._flush()
 
     def read(self, fingerprints: Collection[str]) -> pd.DataFrame:
-        """Stored rows of these case fingerprints, with their column `fingerprint`, in no particular
-        order."""
+        """Return the stored rows of some fingerprints, with their column `fingerprint`."""
         parts = [pd.read_parquet(path) for path in sorted(self.folder.glob("part-*.parquet"))]
         if not parts:
             return as_rows([]).assign(fingerprint=pd.Series(dtype="string"))

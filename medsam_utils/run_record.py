@@ -90,8 +90,7 @@ class Timed:
 
 
 def peak_memory() -> int | None:
-    """Most memory that this process has held so far, in MiB; None where the system does not
-    tell."""
+    """Return the most memory that this process has held, in MiB, None if unknown."""
     status = Path(
         "/proc/self/status"
     )  # Linux, where getrusage counts what the starting process held, too

@@ -32,8 +32,9 @@ def iou_by_click(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_object(rows: pd.DataFrame, clicks: Sequence[int] | None = None) -> pd.DataFrame:
-    """`iou_by_click` as a line per object and click: task, model, level, case_id, patient_id,
-    click, iou.
+    """Return `iou_by_click` as a line per object and click.
+
+    Columns: task, model, level, case_id, patient_id, click, iou.
 
     clicks: those that are wanted, of which the run may lack some; None for all.
     """
@@ -187,8 +188,7 @@ def patient_ids(table: pd.DataFrame) -> np.ndarray:
 def by_size(
     rows: pd.DataFrame, edges: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
 ) -> pd.DataFrame:
-    """Mean curves by the part of the image that the object covers: columns of `mean_curves` and
-    `size`.
+    """Compute mean curves by the part of the image that the object covers, in a column `size`.
 
     edges: shares of the image, 0..1, at which one bin ends and the next begins (it holds its upper
     end).
@@ -211,8 +211,7 @@ def by_size(
 
 
 def by_components(rows: pd.DataFrame, most: int = 4) -> pd.DataFrame:
-    """Mean curves by the number of the object's connected regions: columns of `mean_curves` and
-    `components`.
+    """Compute mean curves by the number of connected regions, in a column `components`.
 
     most: objects of so many regions or more are taken together.
     """
@@ -243,8 +242,9 @@ def clicks_to(ious: np.ndarray, target: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def noc(ious: np.ndarray, target: float) -> tuple[float, float]:
-    """Mean of `clicks_to`, and the share of objects that never reach the target; only readable
-    together.
+    """Return the mean of `clicks_to` and the share of objects that never reach the target.
+
+    Either is only readable beside the other.
 
     >>> noc(np.array([[0.5, 0.8, 0.7], [0.1, 0.2, 0.3]]), target=0.8)
     (2.5, 0.5)
@@ -275,8 +275,7 @@ def clicks_to_targets(
 
 
 def noc_table(rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)) -> pd.DataFrame:
-    """Number of clicks to each target IoU, with its 95 % interval and the share that never gets
-    there.
+    """Compute the number of clicks to each target IoU, its 95 % interval, and the missed share.
 
     Columns: task, model, level, target, noc, low, high, objects, patients and missed (0..1).
     Objects whose IoU is undefined are left out.
@@ -291,8 +290,7 @@ def noc_table(rows: pd.DataFrame, targets: Sequence[float] = (0.8, 0.85, 0.9)) -
 def summary(
     rows: pd.DataFrame, clicks: tuple[int, ...] = (1, 3, 5, 9), target: float = 0.8
 ) -> pd.DataFrame:
-    """One line per task and model: cases, patients, objects, mean IoU at some clicks, NoC and its
-    miss share.
+    """Summarise rows in one line per task and model.
 
     Columns: task, model, level, cases, patients, objects, one `IoU@k` for each click that was made,
     `NoC@80` and `missed` (0..1) for target 0.8.
@@ -314,8 +312,7 @@ def summary(
 def at_percentiles(
     rows: pd.DataFrame, percentiles: tuple[int, ...] = (25, 50, 75)
 ) -> dict[int, tuple]:
-    """The object that lies at each percentile of the IoU after one click: percentile -> (case_id,
-    IoU).
+    """Return the object at each percentile of the IoU after one click: (case_id, IoU).
 
     rows: of one task and one model. Nearest rank, so each is a real object; ties go in the order of
     the case names. Objects whose IoU is undefined are left out.

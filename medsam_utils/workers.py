@@ -1,5 +1,4 @@
-"""Where the tasks of a run are computed: this process, several, or a Dask cluster; none of them is
-lost."""
+"""Where tasks are computed: this process, several, or a Dask cluster; none is lost."""
 
 from __future__ import annotations
 
@@ -105,14 +104,12 @@ class Processes(Executor):
 
 
 def single_threaded() -> None:
-    """Let torch and OpenCV use one thread in this process, since its neighbours use the other
-    cores."""
+    """Let torch and OpenCV use one thread; other processes use the other cores."""
     _set_threads(1, 1)
 
 
 def on_one_thread(results: Iterable[Any]) -> Iterator[Any]:
-    """The results, computed `single_threaded`: a sum's last digits depend on the number of
-    threads."""
+    """Yield results computed on one thread: a sum's last digits depend on the number of threads."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1, cv2.getNumThreads()
     single_threaded()

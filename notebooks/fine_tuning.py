@@ -62,7 +62,7 @@ from medsam_utils.workflows.training import save_tensors
 subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
 subjects = [subject, *load_datasets(elsewhere, data=data)]
 first, notes = load_first_model(models, checkpoint, compute, "sam.Sam")
-name, weights_file = first.recipe[0], first.recipe[1] or ""
+name, weights_file = first.recipe.name, first.recipe.checkpoint or ""
 before = evaluate_models(subjects, name, weights_file, protocol, clicks, max_cases, compute)
 model = next(iter(before.models.values()))
 

@@ -311,7 +311,8 @@ def test_features_beyond_the_range_of_float16_are_told_not_predicted_from(monkey
 
 
 def test_a_model_without_a_network_has_no_dtype_and_an_unknown_one_is_refused():
-    assert load_model("grabcut", dtype="bfloat16").name == "grabcut"
+    with pytest.raises(BadInputError, match="grabcut has no option dtype"):
+        load_model("grabcut", dtype="bfloat16")
     with pytest.raises(BadInputError, match="dtype 'int8' is unknown: choose float32"):
         load_model("sam_small", dtype="int8")
 

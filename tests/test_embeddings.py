@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from medsam_utils import load_model
+from medsam_utils.case import BadInputError
+from medsam_utils.models import model_options
 from medsam_utils.models.embeddings import EmbeddingStore
 
 
@@ -128,5 +130,8 @@ def test_the_exact_mode_keeps_none(tmp_path, image):
     assert not any(tmp_path.iterdir())
 
 
-def test_models_without_an_encoder_have_nothing_to_keep(tmp_path):
-    assert load_model("grabcut", embeddings=tmp_path).settings() == load_model("grabcut").settings()
+def test_an_option_that_a_model_does_not_have_is_refused(tmp_path):
+    for name in ("grabcut", "ritm_small"):
+        assert model_options(name, embeddings=tmp_path) == {}
+        with pytest.raises(BadInputError, match=f"{name} has no option embeddings: leave it out"):
+            load_model(name, embeddings=tmp_path)

@@ -97,6 +97,7 @@ def test_rows_are_one_per_object_and_click_with_the_contract_columns(dataset, gr
     assert rows.attrs["excluded"] == []
 
 
+@pytest.mark.slow
 def test_a_row_s_iou_is_that_of_the_mask_it_replays(dataset):
     model = load_model("sam_small", device="cpu")
     rows = evaluate(dataset, model, clicks=3, max_cases=2)
@@ -124,6 +125,7 @@ def test_rows_do_not_depend_on_the_order_in_which_cases_were_computed(dataset, g
     assert as_bytes(rest) == as_bytes(evaluate(dataset, grabcut, clicks=2))
 
 
+@pytest.mark.slow
 def test_rows_from_worker_processes_are_byte_identical(dataset, tmp_path):
     model = load_model("sam_small", device="cpu")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
@@ -131,6 +133,7 @@ def test_rows_from_worker_processes_are_byte_identical(dataset, tmp_path):
     assert as_bytes(rows) == as_bytes(evaluate(dataset, model, clicks=2, max_cases=10))
 
 
+@pytest.mark.slow
 def test_the_way_of_a_gpu_gives_the_same_clicks_and_rows_that_do_not_depend_on_the_batch(
     dataset, folder, tmp_path, monkeypatch
 ):
@@ -182,6 +185,7 @@ print("computed", rows.attrs["record"]["computed"])
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_rows_and_repeats_no_finished_case(
     folder, dataset, grabcut, tmp_path
 ):

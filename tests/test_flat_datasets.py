@@ -19,6 +19,8 @@ from medsam_utils.demo.phantoms import (
     xray_hip,
 )
 
+pytestmark = pytest.mark.slow  # the phantoms that all of them read are written first
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

@@ -66,6 +66,7 @@ def test_the_small_sam_is_bit_equal_to_sam_predictor(shape):
     assert_bit_equal_to_sam_predictor(load_model("sam_small", device="cpu", exact=True), shape)
 
 
+@pytest.mark.slow
 def test_vit_b_from_a_checkpoint_file_is_bit_equal_to_sam_predictor(vit_b):
     model = load_model("sam_vit_b", checkpoint=vit_b, device="cpu", exact=True)
     assert_bit_equal_to_sam_predictor(model, (211, 97), objects=1)

@@ -16,6 +16,8 @@ from medsam_utils.datasets.sources import PACKAGES
 from medsam_utils.demo import phantoms
 from medsam_utils.demo.phantoms import mri, ultrasound, xray
 
+pytestmark = pytest.mark.slow  # the phantoms that all of them read are written first
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

@@ -70,6 +70,7 @@ def test_the_weights_are_this_architectures_in_float16_and_small():
     assert WEIGHTS.stat().st_size < 8e6
 
 
+@pytest.mark.slow
 def test_it_segments_drawings_it_was_not_trained_on(trained):
     torch.manual_seed(0)
     assert iou_after_clicks(trained, clicks=3, drawings=40) > 0.4
@@ -104,6 +105,7 @@ def train(folder, monkeypatch, killed_after=None):
     return torch.load(folder / "sam_small_checkpoint.pt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
     whole = train(tmp_path / "whole", monkeypatch)
     stopped = train(tmp_path / "parts", monkeypatch, killed_after=2)

@@ -14,7 +14,7 @@ from ..clicks import PAPER, Protocol
 from ..datasets import Dataset, load_folder
 from ..demo import load_dataset
 from ..evaluate import evaluate, spread
-from ..models import Model, find_entry, load_model
+from ..models import Model, find_entry, load_model, model_options
 from ..models.devices import choose_device, choose_dtype
 from ..workers import executor_for
 from .compute import Compute
@@ -208,11 +208,9 @@ def run_models(
     for dataset in datasets:
         for name in names:
             weights = checkpoint if name == names[0] else None
-            embeddings = options.embeddings or None
+            kept = {"dtype": options.dtype, "embeddings": options.embeddings or None}
             try:
-                model = load_model(
-                    name, weights, device, dtype=options.dtype, embeddings=embeddings
-                )
+                model = load_model(name, weights, device, **model_options(name, **kept))
                 runs.add(model, function(dataset, model, protocol))
             except BadInputError as error:
                 notes.append(f"{name} is not on this page: {error}")

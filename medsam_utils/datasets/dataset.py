@@ -118,8 +118,7 @@ class Dataset:
         return {task: class_name for class_name, task in self.tasks.items()}
 
     def read_with(self, **options: object) -> Dataset:
-        """Return the dataset with options of its reader changed, e.g. plane="coronal" or
-        one_slice=True.
+        """Return the dataset with options of its reader changed, such as plane="coronal".
 
         Which there are stands in the reader's class, for volumes
         `medsam_utils.datasets.volumes.Volumes`. Raises BadInputError for an option that the reader

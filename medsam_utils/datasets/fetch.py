@@ -1,5 +1,4 @@
-"""Fetching datasets where licence and host allow it without an account; exact instructions for the
-others.
+"""Download of datasets where licence and host allow it; exact instructions for the others.
 
 python -m medsam_utils.datasets.fetch                       what can be fetched, and what cannot
 python -m medsam_utils.datasets.fetch NAME [--data FOLDER]  fetches one into FOLDER/NAME
@@ -27,8 +26,7 @@ from .unpack import SUFFIXES, unpack
 
 
 def fetch(name: str, data: str | Path | None = None) -> Path:
-    """Download a dataset into `data/<name>` and return its folder; what is there already is not
-    asked for.
+    """Download a dataset into `data/<name>` and return its folder; keep what is there already.
 
     data: the folder of real datasets, by default the environment variable MEDSAM_DATA; it is made
     if it does not exist. Archives are kept in `data/archives/<name>`, and may be deleted
@@ -79,8 +77,7 @@ def fetch(name: str, data: str | Path | None = None) -> Path:
 
 
 def instructions(name: str, data: Path) -> str:
-    """What to do to get a dataset by hand: where, on which terms, which files, where to put
-    them."""
+    """Return how to get a dataset by hand: where, on which terms, which files."""
     entry = DATASETS.get(name)
     lines = [HOW.get(name, "Open its home page and download the files below.")]
     if entry:
@@ -147,8 +144,7 @@ def _recorded(kept: Path) -> dict[str, str]:
 
 
 def _fetch_verified(archive: Archive, path: Path, kept: Path) -> str | None:
-    """Download one file, verified by the published or recorded hash; return its hash if there is
-    none."""
+    """Download one file, verified by its published or recorded hash; return a hash that is new."""
     recorded = None if archive.sha256 else _recorded(kept).get(archive.file)
     try:
         download(archive.url, path, archive.sha256 or recorded)
@@ -164,8 +160,7 @@ def _fetch_verified(archive: Archive, path: Path, kept: Path) -> str | None:
 
 
 def _fetch_parts(archive: Archive, path: Path) -> None:
-    """Download the parts of a split archive, verified with the hashes its record lists, and join
-    them."""
+    """Download the parts of a split archive, verify them, and join them."""
     if path.exists():
         return  # It is only there when it is complete: see below.
     prefix = archive.file.split(".")[0]
@@ -186,8 +181,7 @@ def _fetch_parts(archive: Archive, path: Path) -> None:
 
 
 def _record(doi: str) -> list[tuple[str, str, str]]:
-    """Return name, address and hash of each file of a Zenodo record, as the record itself lists
-    them.
+    """Return name, address and hash of each file of a Zenodo record, as the record lists them.
 
     Raises BadInputError if it cannot be read.
     """
@@ -203,8 +197,10 @@ def _record(doi: str) -> list[tuple[str, str, str]]:
 
 
 def how_fetched(name: str) -> str:
-    """Tell whether a program can fetch a dataset: "yes", "package" (on first use), "partly" (the
-    rest by hand) or "by hand"."""
+    """Return how a dataset is fetched: "yes", "package", "partly" or "by hand".
+
+    package: on first use. partly: the rest by hand.
+    """
     if name in PACKAGES:
         return "package"
     return ("partly" if name in HOW else "yes") if name in ARCHIVES else "by hand"

@@ -183,8 +183,7 @@ def _read_picture(path: Path, resolve_palette: bool) -> np.ndarray:
 
 
 def _one_channel_if_grey(values: np.ndarray) -> np.ndarray:
-    """Return one channel if all are equal: intensity rules then treat grey alike however it is
-    stored."""
+    """Return one channel if all are equal, so that grey is grey however it is stored."""
     if values.ndim == 3 and (values[..., :1] == values[..., 1:]).all():
         return values[..., 0]
     return values

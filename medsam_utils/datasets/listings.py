@@ -30,8 +30,7 @@ new time."""
 
 
 def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
-    """Decorate a reader's `list`, so that its listing is kept in the cache folder and read from
-    there.
+    """Decorate a reader's `list`, so that its listing is kept in the cache folder.
 
     It holds for the dataset's folder and settings, the names, sizes and times of all files in the
     folder, and this package's code; whatever differs, the cases are listed anew. One with a file
@@ -62,8 +61,7 @@ def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
 
 
 def _identify(dataset: Dataset) -> tuple[Path, str, float]:
-    """Return the entry, the hash of all that its content depends on, and minus the newest file's
-    age."""
+    """Return the entry, a hash of what its content depends on, and minus the newest file's age."""
     settings = {key: value for key, value in dataset.settings().items() if "intensity" not in key}
     key = json.dumps([str(dataset.root), dataset.within, settings])
     entry = cache_folder() / "listings" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
@@ -94,8 +92,7 @@ def _code() -> str:
 
 
 def _read(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, list[str]] | None:
-    """Return a kept listing and its warnings; None if there is none, it is of another state, or
-    damaged."""
+    """Return a kept listing and its warnings; None if there is none that is valid."""
     try:
         check, _, content = entry.read_bytes().partition(b"\n")
         if check.decode() != hashlib.sha256(content).hexdigest():

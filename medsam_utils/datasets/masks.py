@@ -59,8 +59,7 @@ def tidy_mask(values: np.ndarray, path: Path) -> np.ndarray:
 
 
 def soft_scale(values: np.ndarray, lossy: bool = False) -> float | None:
-    """Return the value that means "wholly inside" in a soft mask: 1, 255 or 65535; None if it is
-    not soft.
+    """Return the value of "wholly inside" in a soft mask: 1, 255 or 65535; None if not soft.
 
     Judged on the whole file (all slices of a volume). lossy: the file is a JPEG, whose background
     may hold small values, so that it counts as soft whatever it holds.

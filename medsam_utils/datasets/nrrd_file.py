@@ -75,8 +75,10 @@ def check_size(
 
 
 def unreadable(path: Path, error: Exception) -> BadCaseError:
-    """Return what to raise for a library's error; its text may quote a patient's name: its type is
-    told."""
+    """Return the error for a file that a library cannot read.
+
+    The library's text may hold a patient's name, so only its type is told.
+    """
     return BadCaseError(
         f"cannot be read ({type(error).__name__}): copy or export it again", path, kind="unreadable"
     )
@@ -140,8 +142,7 @@ def _affine(header: dict, path: Path) -> np.ndarray:
 
 
 def _is_vector(direction: Any) -> bool:
-    """Tell whether an axis is in space: else its direction is "none", which pynrrd gives as None or
-    NaN."""
+    """Return whether an axis is in space; else its direction is None or NaN."""
     return (
         direction is not None and np.shape(direction) == (3,) and bool(np.isfinite(direction).all())
     )

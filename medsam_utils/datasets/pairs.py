@@ -12,8 +12,9 @@ from ..case import Exclusion
 
 @dataclass(frozen=True)
 class Pair:
-    """Images of one view and their masks. key: what their names have in common; patient: who is
-    shown.
+    """Images of one view and their masks.
+
+    key: what their names have in common. patient: who is shown.
 
     images: one, or one per channel that was asked for; masks: one per rater that was asked for, or
     all.

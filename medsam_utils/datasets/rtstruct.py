@@ -1,5 +1,4 @@
-"""Reader of DICOM images with contours: RT structure sets, drawn on the images or on a CT beside
-them."""
+"""Reader of DICOM images with RT structure sets, drawn on the images or on a CT beside them."""
 
 from __future__ import annotations
 
@@ -34,8 +33,10 @@ TAGS = ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence", "ROICon
 
 
 def read_referenced(path: Path) -> set[str]:
-    """Read the SeriesInstanceUIDs that a structure set was drawn on; raises BadCaseError if it is
-    damaged."""
+    """Read the SeriesInstanceUIDs that a structure set was drawn on.
+
+    Raises BadCaseError if it is damaged.
+    """
     frames = read_dicom(path, TAGS[:1])
     try:
         return {
@@ -49,8 +50,9 @@ def read_referenced(path: Path) -> set[str]:
 
 
 def read_regions(path: Path) -> list[tuple[str, list[np.ndarray] | None]]:
-    """Read name and contours of each region of a structure set; raises BadCaseError if it is
-    damaged.
+    """Read name and contours of each region of a structure set.
+
+    Raises BadCaseError if it is damaged.
 
     A contour is N x 3 points in DICOM's world, mm to the patient's left, posterior, superior. The
     contours are None for a region that is not made of closed planar ones.
@@ -79,8 +81,7 @@ def _damaged(path: Path, error: Exception) -> BadCaseError:
 
 
 def _points(contour: pydicom.Dataset) -> np.ndarray:
-    """Return a contour's points, N x 3; raises ValueError if there are other than finite
-    numbers."""
+    """Return a contour's points, N x 3; raises ValueError unless all numbers are finite."""
     element = contour.get_item("ContourData")
     values = ((element and element.value) or b"").rstrip(b" \0")
     # Still as bytes: of each number pydicom would make an object, which took most of the time.
@@ -160,8 +161,7 @@ def fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DicomStructures(ScanReader):
-    """Reader of images with structure sets, wherever they lie: what belongs together is told by
-    UIDs.
+    """Reader of images with structure sets in any folders; UIDs say what belongs together.
 
     rois: (class, regular expression) for each class; the regions whose names match are united.
     modality: of the images, as DICOM writes it ("PT" for PET). They are the series that the

@@ -1,5 +1,4 @@
-"""Readers of DICOM images: what they have in common, and the one for masks that are DICOM
-series."""
+"""Readers of DICOM images: what they have in common, and the one for masks as DICOM series."""
 
 from __future__ import annotations
 
@@ -141,8 +140,7 @@ def _read_together(
 
 
 def files_by_key(dataset: Dataset, pattern: str) -> dict[str, list[Path]]:
-    """Group the files whose path's end matches a pattern by its groups `key...`, as `Pairs`
-    does."""
+    """Group files by the groups `key...` of a pattern of their path's end, as `Pairs` does."""
     name = re.compile(f"(?:.*?/)??(?:{pattern})", re.I)
     found: dict[str, list[Path]] = {}
     for path in walk(dataset.root, dataset.within):
@@ -240,8 +238,7 @@ class DicomMasks(ScanReader):
 
 
 def _continues(grid: Series, mask: Series) -> bool:
-    """Tell whether a mask series has the images' grid but for its positions, which are mirrored at
-    an end."""
+    """Return whether a mask series has the images' grid with positions mirrored at an end."""
     if mask.shape != grid.shape or grid.shape[0] < 2:
         return False
     last = (grid.shape[0] - 1) * grid.affine[:3, 0]

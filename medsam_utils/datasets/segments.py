@@ -22,8 +22,7 @@ from .volumes import relative_path
 
 @dataclass(frozen=True)
 class DicomSegments(ScanReader):
-    """Reader of image series with segmentations of 3D Slicer (.seg.nrrd), whose headers name the
-    labels.
+    """Reader of image series with segmentations of 3D Slicer (.seg.nrrd), which name their labels.
 
     images, masks: regular expressions of the files, with a group `key`, see `files_by_key`.
     segments: (class, expression of the file's name, expression of the segment's name) for each
@@ -96,8 +95,7 @@ class DicomSegments(ScanReader):
         return result
 
     def _choose(self, paths: list[Path], wanted: set[str]) -> list[Path]:
-        """Return the files of the wanted series; raises BadCaseError unless there is exactly
-        one."""
+        """Return the files of the wanted series; raises BadCaseError unless there is one."""
         # One header per folder is enough: a download has a folder per series.
         folders = {
             parent: list(files) for parent, files in groupby(paths, key=lambda path: path.parent)
@@ -124,8 +122,7 @@ class DicomSegments(ScanReader):
         return folders[matching[0]]
 
     def _mapped_series(self, dataset: Dataset) -> dict[str, set[str]]:
-        """Return per key (lower case) the SeriesInstanceUIDs of the wanted series, from the mapping
-        file."""
+        """Return the SeriesInstanceUIDs of the wanted series per key (lower case)."""
         wanted: dict[str, set[str]] = {}
         # It may lie beside the top folders that the dataset is restricted to.
         beside = (path.name for path in dataset.root.iterdir() if path.is_file())

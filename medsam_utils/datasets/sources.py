@@ -1,5 +1,4 @@
-"""Where the datasets come from: addresses and hashes of what a program can fetch, and how to get
-the rest.
+"""Sources of the datasets: addresses and hashes for a program, instructions for a person.
 
 The addresses and hashes were collected from public code that uses these datasets; where a host has
 moved, the error tells which file to get by other means, and where to put it.
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Archive:
-    """One thing to download, under the name `file`: unpacked if it is a zip or tar, else kept as a
-    file.
+    """One download, kept under the name `file`; a zip or tar is unpacked.
 
     url: its address, or "doi:..." of a Zenodo record that holds it in parts ("....aa", "....ab"):
     they are joined. sha256: None if none is published; the first one seen is then recorded and
@@ -47,8 +45,7 @@ class Package:
 
 
 def _decathlon(task: str, sha256: str, note: str = "") -> tuple[Archive, ...]:
-    """Return the archive of a task of the Medical Segmentation Decathlon, which needs no
-    registration."""
+    """Return the archive of a task of the Medical Segmentation Decathlon."""
     url = f"https://msd-for-monai.s3-us-west-2.amazonaws.com/{task}.tar"
     return (Archive(url, sha256, f"{task}.tar", note, gives=task),)
 

@@ -1,5 +1,4 @@
-"""Images without masks as a dataset: one file or a folder of them, to be clicked on and
-annotated."""
+"""Images without masks as a dataset, to be clicked on and annotated."""
 
 from __future__ import annotations
 
@@ -19,8 +18,9 @@ from .volume_files import Cut, Volume, find_cut, read_volume
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Reader of images that have no masks. only: the one file that is read, empty for all of the
-    folder.
+    """Reader of images that have no masks.
+
+    only: the one file that is read; empty: the whole folder.
 
     plane: how volumes are cut, "axial", "coronal" or "sagittal". A case is a flat image or a slice.
     """
@@ -29,8 +29,7 @@ class Unlabelled:
     plane: str = "axial"
 
     def list(self, dataset: Dataset) -> Listing:
-        """List the cases in natural order; of volumes the shape is read, flat images are not
-        opened."""
+        """List the cases in natural order; opens volumes for their shape, but no flat image."""
         references, exclusions = [], []
         for name in sorted(_names(dataset.root, self.only), key=natural):
             path = dataset.root / name
@@ -58,8 +57,7 @@ class Unlabelled:
 
 
 def load_images(path: str | Path, plane: str = "axial") -> Dataset:
-    """Make a dataset of an image file, or of a folder's images at any depth, whose one class is
-    "object".
+    """Return an image file, or a folder's images, as a dataset with the class "object".
 
     PNG, JPEG, TIFF, BMP and npy are shown as `load_folder` shows them, or else NIfTI and NRRD
     volumes slice by slice; a folder holds one of the two kinds. plane: how volumes are cut. Raises

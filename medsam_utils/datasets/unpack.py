@@ -1,5 +1,4 @@
-"""Unpacking archives from the internet: nothing outside the folder, nothing larger than the
-disk."""
+"""Unpacking of archives: nothing outside the folder, nothing larger than the disk."""
 
 from __future__ import annotations
 
@@ -66,8 +65,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Callable[[], object]]]:
-    """Yield name, declared bytes, whether it is a plain file or folder, and how to extract it, per
-    member."""
+    """Yield each member's name, declared bytes, whether it is plain, and how to extract it."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as file:
             for info in file.infolist():
@@ -88,8 +86,10 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """A plain file or folder, without owner, mode and time; Python 3.11.2 has no filter for
-    these."""
+    """Write a plain file or folder without owner, mode and time.
+
+    Python 3.11.2 has no filter for these.
+    """
     path = folder / member.name
     (path if member.isdir() else path.parent).mkdir(parents=True, exist_ok=True)
     if member.isfile():

@@ -1,5 +1,4 @@
-"""Files of volumes, NIfTI and NRRD: their values, where these lie, and how to cut upright
-slices."""
+"""Files of volumes, NIfTI and NRRD: their values, their place in space, and upright slices."""
 
 from __future__ import annotations
 
@@ -40,8 +39,10 @@ _HEADER = 352
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume as it lies in its file. values: three axes; affine: 4 x 4, voxel to world in mm
-    (RAS+)."""
+    """A volume as it lies in its file.
+
+    values: three axes. affine: 4 x 4, voxel to world in mm (RAS+).
+    """
 
     values: np.ndarray
     affine: np.ndarray
@@ -49,8 +50,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Cut:
-    """How to cut upright slices out of a file's array: which array axis is which, and what to
-    flip."""
+    """How to cut upright slices out of a file's array: which axis is which, and what to flip."""
 
     slice_axis: int
     row_axis: int
@@ -65,8 +65,9 @@ class Cut:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a NIfTI or NRRD file: values of the dtype stored (float only where the header scales),
-    three axes.
+    """Read a NIfTI or NRRD file of three axes.
+
+    The values have the stored dtype; they are float only where the header scales them.
 
     Trailing axes of length 1 are dropped, and an image of two axes gets a third of length 1. Raises
     BadCaseError for a file that cannot be read, has more axes, or declares more than it can hold.
@@ -135,8 +136,7 @@ def _values(proxy: ArrayProxy, inflate: zlib._Decompress | None) -> np.ndarray:
 
 
 def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path) -> Cut:
-    """Return how to cut slices of a plane ("axial", "coronal", "sagittal", "stored") out of an
-    array.
+    """Return how to cut slices of a plane: "axial", "coronal", "sagittal" or "stored".
 
     The affine says which array axis runs along which axis of the body; an oblique one counts as the
     nearest. An array with exactly one axis of length 1 is one image, whatever its plane. "stored"
@@ -177,16 +177,14 @@ def _orientation(affine: np.ndarray) -> list[tuple[float, float]]:
 
 
 def is_identity(affine: np.ndarray) -> bool:
-    """Tell whether an affine has neither direction nor spacing: what is written when the header was
-    lost."""
+    """Return whether an affine tells neither direction nor spacing, as after a lost header."""
     return np.allclose(affine[:3, :3], np.eye(3))
 
 
 def check_same_grid(
     image: Volume, mask: Volume, path: Path, what: str = "mask", shape_only: bool = False
 ) -> None:
-    """Raise BadCaseError unless both arrays have one shape and lie within half a voxel of each
-    other.
+    """Raise BadCaseError unless two volumes have one shape and one grid, within half a voxel.
 
     what: how the second one is called.
     """

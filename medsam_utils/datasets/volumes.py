@@ -117,8 +117,7 @@ class Volumes:
         )
 
     def slices(self, dataset: Dataset, reference: CaseReference) -> tuple[int, float | None]:
-        """Return how many slices the volume of a case has, and how far apart they are in mm, if
-        known."""
+        """Return the number of slices of a case's volume, and their distance in mm, if known."""
         image = _read_together(reference.images, reference.masks, self.trust_identity)[0][0]
         cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
         known = self.trust_identity or not is_identity(image.affine)

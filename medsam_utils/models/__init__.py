@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,18 @@ class Model:
             mask = None if logits is None else logits[i : i + 1]
             predictions.append(self.predict(embedding, [clicks[i]], box, mask, **options))
         return predictions
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Arguments of `load_model` that give a model again, in another process for example."""
+
+    name: str
+    checkpoint: str | None = None
+    device: str | None = None
+    exact: bool = False
+    dtype: str = "float32"
+    embeddings: str | None = None
 
 
 @dataclass(frozen=True)
@@ -314,20 +327,27 @@ def load_model(
     dtype: str = "float32",
     embeddings: str | Path | None = None,
 ) -> Model:
-    """Model of the registry by its name; weights are read, or downloaded, when they are first
-    needed.
+    """Return a model of the registry; weights are read, or downloaded, when they are first needed.
 
     checkpoint: a weights file to use instead of the registry's; with the name "sam", of whatever
-    size. device: "cpu", "cuda", "cuda:1", "mps"; None takes the best there is. exact: one object at
-    a time, bit-equal to the reference predictor, instead of all objects of an image in one batch.
-    dtype: what the image is encoded in, "float32", "bfloat16" or "float16"; a model without a
-    network has no choice. embeddings: folder in which SAM keeps encoded images, each number as two
-    float16, so that what comes later with the same images and weights costs the decoder alone; the
-    other models have nothing to keep.
+    size. device: "cpu", "cuda", "cuda:1", "mps"; None takes the best there is; a model without a
+    network computes on the CPU. exact: one object at a time, bit-equal to the reference predictor,
+    instead of all objects of an image in one batch. dtype: what the image is encoded in, "float32",
+    "bfloat16" or "float16". embeddings: folder in which SAM keeps encoded images, each number as
+    two float16, so that what comes later with the same images and weights costs the decoder alone.
 
-    Raises BadInputError for an unknown name (it lists the known ones), for weights that are
-    missing, do not fit, or cannot be had, and for a device that this machine does not have.
+    Raises BadInputError for an unknown name (it lists the known ones), for an option that the model
+    does not have (see `model_options`), for weights that are missing, do not fit, or cannot be had,
+    and for a device that this machine does not have.
     """
+    recipe = Recipe(
+        name,
+        checkpoint and str(checkpoint),
+        device,
+        exact,
+        dtype,
+        embeddings and str(embeddings),
+    )
     entry = find_entry(name)
     weights = Checkpoint(Path(checkpoint).expanduser()) if checkpoint else entry.checkpoint
     if weights is None and entry.by_hand:
@@ -335,49 +355,61 @@ def load_model(
             f"{name} needs a weights file, {entry.by_hand}: give its path as `checkpoint`, as in "
             f'load_model("{name}", checkpoint="/data/weights.pth")'
         )
+    given = {"checkpoint": weights, "exact": exact, "dtype": dtype, "embeddings": recipe.embeddings}
+    chosen = {option: value for option, value in given.items() if value != DEFAULTS[option]}
+    options = model_options(name, device=device, **chosen)
+    if lacking := chosen.keys() - options.keys():
+        raise BadInputError(
+            f"{name} has no option {', '.join(sorted(lacking))}: leave it out, or choose a model "
+            "that has it, such as sam_small"
+        )
+    name = name_in_rows(name, weights if checkpoint else None, dtype)
+    return _adapter(entry)(name, recipe=recipe, **options, **entry.options)
+
+
+DEFAULTS = {"checkpoint": None, "exact": False, "dtype": "float32", "embeddings": None}
+"""Options of `load_model` that not every model has, and what they are if nothing is said."""
+
+
+def model_options(name: str, **options: Any) -> dict[str, Any]:
+    """Return those options of `load_model` that a model has.
+
+    So one set of options serves a list of different models:
+
+    >>> model_options("grabcut", dtype="bfloat16", embeddings="folder")
+    {}
+    """
+    known = inspect.signature(_adapter(find_entry(name))).parameters
+    return {option: value for option, value in options.items() if option in known}
+
+
+def _adapter(entry: ModelEntry) -> Callable[..., Model]:
+    """Return the class that runs a model; imports its module."""
     module, adapter = entry.adapter.split(".")
-    build = getattr(importlib.import_module(f".{module}", __package__), adapter)
-    return build(
-        name_in_rows(name, weights if checkpoint else None, dtype),
-        weights,
-        recipe=(
-            name,
-            checkpoint and str(checkpoint),
-            device,
-            exact,
-            dtype,
-            embeddings and str(embeddings),
-        ),
-        device=device,
-        exact=exact,
-        dtype=dtype,
-        embeddings=embeddings and str(embeddings),
-        **entry.options,
-    )
+    return getattr(importlib.import_module(f".{module}", __package__), adapter)
 
 
-def name_in_rows(name: str, given: Checkpoint | None, dtype: str) -> str:
-    """The registry's name, and what sets this model apart from it: rows of two models never share a
-    mean.
+def name_in_rows(name: str, checkpoint: Checkpoint | None, dtype: str) -> str:
+    """Return the name of a model in rows, so that rows of two models never share a mean.
 
-    That is a weights file that is not the registered one, and a dtype other than float32:
-    "sam (my_weights)", "sam_vit_b (bfloat16)".
+    That is the registry's name with what differs from it: a weights file that is not the registered
+    one, and a dtype other than float32: "sam (my_weights)", "sam_vit_b (bfloat16)".
     """
     entry = MODELS[name]
-    apart = []
-    if given:
-        file = Path(given.location).stem
-        registered = entry.checkpoint and entry.checkpoint.expected_sha256
-        apart += (
-            [file] if (given.sha256 != registered if entry.checkpoint else file != name) else []
-        )
-    if dtype != "float32" and (entry.checkpoint or entry.by_hand):
-        apart.append(dtype)
-    return f"{name} ({', '.join(apart)})" if apart else name
+    differences = []
+    if checkpoint:
+        file = Path(checkpoint.location).stem
+        if entry.checkpoint:
+            is_other = checkpoint.sha256 != entry.checkpoint.expected_sha256
+        else:
+            is_other = file != name
+        differences += [file] if is_other else []
+    if dtype != "float32":
+        differences.append(dtype)
+    return f"{name} ({', '.join(differences)})" if differences else name
 
 
 @functools.lru_cache(maxsize=4)
-def load_model_once(name: str, *arguments: Any) -> Model:
-    """As `load_model`, but equal arguments give one object: what an unpickled model is in a
-    worker."""
-    return load_model(name, *arguments)
+def load_model_once(recipe: Recipe) -> Model:
+    """As `load_model`, but equal recipes give one object, for the models of a worker."""
+    return load_model(**vars(recipe))

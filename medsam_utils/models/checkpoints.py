@@ -1,5 +1,4 @@
-"""Weights files: where they are, that they are the right ones, and reading them without running
-them."""
+"""Weights files: where they are, whether they are the right ones, and safe reading."""
 
 from __future__ import annotations
 
@@ -38,8 +37,7 @@ class Checkpoint:
 
     @property
     def expected_sha256(self) -> str | None:
-        """Hash that a download must have: the published one, else the recorded one, None before the
-        first."""
+        """Return the hash that a download must have; None before the first one."""
         if self.known_sha256 or isinstance(self.location, Path) or not self._record.is_file():
             return self.known_sha256
         return self._record.read_text().split()[0]

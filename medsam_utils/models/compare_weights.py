@@ -47,8 +47,7 @@ def differences(one: Sam, other: Sam) -> dict[str, float]:
 
 
 def are_equal(found: dict[str, float]) -> bool:
-    """Whether weights with such differences are the same: the tensors exactly, the features but for
-    rounding."""
+    """Return whether weights are the same: tensors exactly, features but for rounding."""
     return all(value <= (ROUNDING if part == FEATURES else 0) for part, value in found.items())
 
 

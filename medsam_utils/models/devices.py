@@ -16,8 +16,7 @@ def available_devices() -> list[str]:
 
 
 def choose_device(requested: str | None = None) -> torch.device:
-    """The device asked for, such as "cpu", "cuda", "cuda:1" or "mps", or without a wish the best
-    there is.
+    """Return the device of a name such as "cpu", "cuda:1" or "mps", without one the best there is.
 
     Raises BadInputError if this machine does not have it.
     """

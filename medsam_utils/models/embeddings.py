@@ -1,5 +1,4 @@
-"""Image embeddings kept on disk, so that a second protocol, prompt or page costs the decoder
-alone."""
+"""Image embeddings kept on disk, so that what comes later costs the decoder alone."""
 
 from __future__ import annotations
 
@@ -31,8 +30,7 @@ class EmbeddingStore:
     _unseen: float = field(default=float("inf"), repr=False)
 
     def get(self, key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of a key, float16, of any shape: read if it is there, else computed, rounded
-        and kept.
+        """Return the array of a key, float16, of any shape: read, or computed, rounded and kept.
 
         What is computed comes back rounded too, so that an answer does not depend on whether it was
         stored.

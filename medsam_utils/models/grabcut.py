@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..clicks import Click
-from . import Model, Prediction, load_model_once, refuse_prompts
+from . import Model, Prediction, Recipe, load_model_once, refuse_prompts
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class GrabCutEmbedding:
 
 @dataclass(frozen=True)
 class GrabCut(Model):
-    """OpenCV's GrabCut (Rother et al. 2004) seeded by the clicks, at a longest side of `side`
-    pixels.
+    """OpenCV's GrabCut (Rother et al. 2004) seeded by the clicks, on a small copy of the image.
+
+    side: longest side of that copy in pixels.
 
     Every click fixes a small disk round it. The object can only be in its box or, without one,
     within `reach` of the longest side of a positive click, so that it grows click by click and
@@ -32,12 +33,7 @@ class GrabCut(Model):
     """
 
     name: str
-    checkpoint: None = None
-    recipe: tuple = ()
-    device: str | None = None
-    exact: bool = False
-    dtype: str = "float32"
-    embeddings: str | None = None
+    recipe: Recipe | None = None
     side: int = 128
     disk: int = 2
     reach: float = 0.2
@@ -49,7 +45,7 @@ class GrabCut(Model):
 
     def __reduce__(self) -> tuple:
         """Pickle the arguments of `load_model`."""
-        return load_model_once, self.recipe
+        return load_model_once, (self.recipe,)
 
     def settings(self) -> dict[str, Any]:
         """Working size, seeds and iterations."""

@@ -46,8 +46,11 @@ class Pointwise(nn.Module):
 
 
 class Inverted(nn.Module):
-    """Convolutions that widen, look round and narrow: a block of the first stage, or between two
-    stages, where nothing is added and the stride may be 2."""
+    """Convolutions that widen, look round and narrow.
+
+    A block of the first stage; or between two stages, where nothing is added and the stride may be
+    2.
+    """
 
     def __init__(self, before: int, inside: int, after: int, stride: int | None = None) -> None:
         super().__init__()
@@ -63,8 +66,11 @@ class Inverted(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention between the places of a window, to whose logits a number for their distance in rows
-    and columns is added, another one in each head."""
+    """Attention between the places of a window.
+
+    To its logits a number for their distance in rows and columns is added, another one in each
+    head.
+    """
 
     def __init__(self, channels: int, window: int) -> None:
         super().__init__()
@@ -174,8 +180,7 @@ class TinyViT(nn.Module):
 
 
 def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of `TinyViT`, from the released ones, whose convolutions `c` precede batch norms
-    `bn`.
+    """Return tensors of `TinyViT` from the released ones, whose convolutions precede batch norms.
 
     The head for the classes of ImageNet and the indices of the attention's biases are left out.
     """

@@ -19,8 +19,9 @@ _SHAPES = ((3, IMAGE_SIZE, IMAGE_SIZE), (CHANNELS, CELLS, CELLS))
 
 
 class OnnxEncoder(nn.Module):
-    """Image encoder that onnxruntime computes, with as many threads as torch has; it has no
-    tensors of its own, so it is not trained.
+    """Image encoder that onnxruntime computes, with as many threads as torch has.
+
+    It has no tensors of its own, so it is not trained.
 
     path: set before the first use; it alone is pickled and copied.
     """

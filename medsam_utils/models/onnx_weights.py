@@ -113,8 +113,10 @@ def _checked(
 
 
 def _tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield every weight in a file with its name in PyTorch, "" where no module says one; matrices
-    of linear layers as PyTorch has them, a row for each output."""
+    """Yield every weight in a file with its name in PyTorch, "" where no module says one.
+
+    Matrices of linear layers are as in PyTorch, a row for each output.
+    """
     graph = _read(path).graph
     from onnx import numpy_helper
 

@@ -30,7 +30,7 @@ from scipy.special import logit
 
 from ..case import BadInputError
 from ..clicks import Click
-from . import Model, Prediction, load_model_once, refuse_prompts
+from . import Model, Prediction, Recipe, load_model_once, refuse_prompts
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype
 from .ritm_network import SIZES, build_ritm, resized
@@ -46,8 +46,7 @@ KEPT_STATES = 32  # click sequences per image whose state is kept; a lost one is
 
 @dataclass(frozen=True)
 class RitmState:
-    """What RITM remembers of one object after some clicks: its mask, and the box it looks at (None:
-    all).
+    """State of one object after some clicks: its mask, and the box of the zoom (None: the image).
 
     probability: float32, 1 x 1 x H x W, on the model's device.
     """
@@ -58,8 +57,7 @@ class RitmState:
 
 @dataclass(frozen=True)
 class RitmEmbedding:
-    """An image as the network reads it, float32, 1 x 3 x H x W in 0..1, and the states of click
-    sequences.
+    """An image as the network reads it, 1 x 3 x H x W in 0..1, and the states of click sequences.
 
     RITM encodes nothing ahead of the clicks, but each answer depends on the one before. The states
     are therefore kept here by their clicks: an answer depends on image and clicks alone, not on
@@ -71,18 +69,16 @@ class RitmEmbedding:
 
 
 class Ritm(Model):
-    """RITM of any size: one candidate mask, the previous mask fed back, no estimate of its own IoU."""
+    """RITM of any size: one candidate mask, the previous mask fed back, no predicted IoU."""
 
     def __init__(
         self,
         name: str,
         checkpoint: Checkpoint,
         architecture: str,
-        recipe: tuple = (),
+        recipe: Recipe | None = None,
         device: str | None = None,
-        exact: bool = False,
         dtype: str = "float32",
-        embeddings: str | None = None,
         zoom: dict[str, Any] | None = None,
         flip: bool = True,
         threshold: float = 0.49,
@@ -90,19 +86,14 @@ class Ritm(Model):
     ) -> None:
         """Keep the recipe; `network` is built and its weights are read on first use.
 
-        recipe: arguments of `load_model` that give this model again. exact: nothing changes,
-        objects are always answered one by one, so that an answer does not depend on the other
-        objects. embeddings: none to keep. zoom: fields of `Zoom` that differ from its defaults.
-        flip: average with the mirrored image. threshold: on the probability, of the mask.
+        recipe: arguments of `load_model` that give this model again. zoom: fields of `Zoom` that
+        differ from its defaults. flip: average with the mirrored image. threshold: on the
+        probability, of the mask.
         longest_side: least and greatest, in pixels, of the whole image as the network sees it; it
         is resized to get there.
         """
-        self.name, self.checkpoint, self.architecture, self.recipe = (
-            name,
-            checkpoint,
-            architecture,
-            recipe,
-        )
+        self.name, self.checkpoint, self.recipe = name, checkpoint, recipe
+        self.architecture = architecture
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
         self.zoom, self.flip, self.threshold = Zoom(**zoom or {}), flip, threshold
         self.longest_side = longest_side
@@ -115,7 +106,7 @@ class Ritm(Model):
 
     def __reduce__(self) -> tuple:
         """Pickle the recipe instead of the weights: a worker process loads them once."""
-        return load_model_once, self.recipe
+        return load_model_once, (self.recipe,)
 
     def settings(self) -> dict[str, Any]:
         """Architecture and all that inference adds to it."""
@@ -183,7 +174,7 @@ class Ritm(Model):
         )
 
     def _log_odds(self, probability: np.ndarray) -> np.ndarray:
-        """Float32 logits that are > 0 exactly where the float32 probability is above the threshold."""
+        """Return logits that are > 0 exactly where the probability is above the threshold."""
         least = np.finfo(np.float32).eps  # outside of the box it is exactly 0
         odds = logit(probability.clip(least, 1 - least).astype(np.float64))
         return (odds - logit(np.float64(np.float32(self.threshold)))).astype(np.float32)
@@ -221,8 +212,7 @@ class Ritm(Model):
         looked_at: Box | None,
         box: Box | None,
     ) -> torch.Tensor:
-        """Probability 1 x 1 x H x W of the object: what the network sees in `looked_at`, put into
-        `box`."""
+        """Compute the probability 1 x 1 x H x W of what is in `looked_at`, put into `box`."""
         rows, cols = image.shape[2:]
         everything = Box(0, rows - 1, 0, cols - 1)
         part, target = looked_at or everything, box or everything
@@ -236,8 +226,10 @@ class Ritm(Model):
         return probability
 
     def _answer(self, seen: torch.Tensor, points: np.ndarray) -> torch.Tensor:
-        """Logits 1 x 1 x h x w of what the network sees, 1 x 4 x h x w, with points K x 4 as
-        `_points_in`."""
+        """Compute logits 1 x 1 x h x w of what the network sees, 1 x 4 x h x w.
+
+        points: K x 4, as `_points_in`.
+        """
         given = [points]
         if self.flip:
             seen = torch.cat([seen, seen.flip(3)])
@@ -254,8 +246,10 @@ def _cut(maps: torch.Tensor, box: Box) -> torch.Tensor:
 
 
 def _points_in(points: Sequence[Point], part: Box, size: Sequence[int]) -> np.ndarray:
-    """(row, col, index, positive) of each point, float64 K x 4, in pixels of the part resized to
-    `size`."""
+    """Return (row, col, index, positive) of each point, K x 4, in pixels of the resized part.
+
+    size: of the part after resizing.
+    """
     corner, scale = np.array([part.top, part.left]), np.array(size)
     table = np.array(
         [(row, col, i, positive) for i, (row, col, positive) in enumerate(points)], float
@@ -265,8 +259,10 @@ def _points_in(points: Sequence[Point], part: Box, size: Sequence[int]) -> np.nd
 
 
 def _by_sign(points: np.ndarray) -> np.ndarray:
-    """As the network takes them: N positive points, then N negative, float32 2N x 3, filled up with
-    -1."""
+    """Return the points as the network takes them: N positive, N negative, filled up with -1.
+
+    Float32 2N x 3.
+    """
     halves = [points[points[:, 3] == sign, :3] for sign in (1, 0)]
     listed = np.full((2, max(map(len, halves)), 3), -1, np.float32)
     for half, rows in zip(listed, halves, strict=True):

@@ -20,7 +20,7 @@ CLICK_RADIUS = 5  # pixels of the network's input
 
 @dataclass(frozen=True)
 class Size:
-    """Width of the finest branch, of the OCR head, blocks per branch, modules in stages 2, 3 and 4."""
+    """Sizes: width of the finest branch, of the OCR head, blocks per branch, modules per stage."""
 
     width: int
     ocr: int
@@ -70,8 +70,7 @@ def normalised(image: torch.Tensor) -> torch.Tensor:
 
 
 def click_disks(points: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Disks round the positive and round the negative points: B x 2 x H x W, 1 inside and 0
-    outside.
+    """Draw disks round the positive and the negative points: B x 2 x H x W, 1 inside.
 
     points: as `Ritm.forward` takes them; one above and left of the image draws nothing.
     """
@@ -108,8 +107,7 @@ class Scale(nn.Module):
 
 
 class HrnetOcr(nn.Module):
-    """HRNet: branches at strides 4, 8, 16, 32 that exchange features; OCR: each pixel sees its
-    object."""
+    """HRNet, whose branches of strides 4 to 32 exchange features, and an OCR head."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -232,7 +230,8 @@ class ObjectContext(nn.Module):
         self.conv_bn_dropout = _pointwise(2 * channels, channels)
 
     def forward(self, features: torch.Tensor, rough: torch.Tensor) -> torch.Tensor:
-        """Map features B x C x H x W, and the rough mask's logits B x 1 x H x W, to B x C x H x W."""
+        """Map features B x C x H x W, and the rough mask's logits B x 1 x H x W, to B x C x H x
+        W."""
         weights = rough.flatten(2).softmax(-1)
         mean = (weights @ features.flatten(2).mT).mT[..., None]
         block = self.object_context_block
@@ -258,7 +257,10 @@ def _pointwise(*channels: int) -> nn.Sequential:
 
 
 def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
-    """Steps to the next stage's branches: another width, nothing, or a new branch at half the size."""
+    """Return the steps to the next stage's branches.
+
+    Another width, nothing, or a new branch at half the size.
+    """
     steps: list[nn.Module] = []
     for i, width in enumerate(after):
         if i >= len(before):
@@ -272,8 +274,7 @@ def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
 
 
 def _fuse(widths: Sequence[int], source: int, target: int) -> nn.Module:
-    """What a branch contributes to another: narrowed if it is coarser, halved step by step if
-    finer."""
+    """Return a branch's contribution to another: narrowed if coarser, halved if finer."""
     if source == target:
         return nn.Identity()
     if source > target:

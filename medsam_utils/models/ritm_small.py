@@ -1,5 +1,4 @@
-"""The embedded small RITM: the small SAM's convolutional stages, clicks and previous mask as input
-maps."""
+"""The embedded small RITM: the small SAM's stages, with clicks and previous mask as input."""
 
 import torch
 from torch import nn
@@ -14,8 +13,7 @@ DIVISOR = (
 
 
 class RitmSmall(nn.Module):
-    """Interactive segmentation with iterative training and mask guidance (Sofiiuk et al. 2021), in
-    small.
+    """Small interactive segmentation with iterative training and mask guidance (Sofiiuk 2021).
 
     Clicks and previous mask join the image after the first convolution, as in the released
     networks. Four stages at strides 2, 4, 8 and 16, attention at the coarsest; then the features go

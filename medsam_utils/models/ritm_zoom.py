@@ -1,5 +1,4 @@
-"""Zoom-in: after its first click, RITM looks only at the object's surroundings, at one working
-size.
+"""Zoom-in: after its first click, RITM sees only the object's surroundings, at one size.
 
 Source: Sofiiuk et al. 2021 (arXiv 2102.06583) and its released code, whose rounding and order this
 keeps.
@@ -30,8 +29,7 @@ class Box(NamedTuple):
         return self.bottom - self.top + 1, self.right - self.left + 1
 
     def overlap(self, other: Box) -> float:
-        """IoU of the row ranges times IoU of the column ranges: 1 for equal boxes, 0 for separate
-        ones."""
+        """Return IoU of the row ranges times IoU of the column ranges, 0..1."""
         product = 1.0
         for a, b, c, d in ((*self[:2], *other[:2]), (*self[2:], *other[2:])):
             product *= max(0, min(b, d) - max(a, c) + 1) / (max(b, d) - min(a, c) + 1)
@@ -67,8 +65,7 @@ class Zoom:
     def view(
         self, mask: np.ndarray, box: Box | None, points: Sequence[Point]
     ) -> tuple[Box | None, Box | None]:
-        """Box that the answer to `points` belongs to, and box that the network looks at; None is
-        all.
+        """Return the box that the mask belongs to, and the box that the network sees; None is all.
 
         mask: bool, H x W, the object so far. box: the box so far.
         """
@@ -83,8 +80,7 @@ class Zoom:
         return box, box
 
     def second_view(self, mask: np.ndarray, points: Sequence[Point]) -> Box | None:
-        """Box to look at before the answer `mask`, made from the whole image, is given; None: it is
-        good."""
+        """Return the box for a second look after one at the whole image; None if `mask` is good."""
         if self.skip_clicks > 0 or not mask.any():
             return None
         everything = Box(0, mask.shape[0] - 1, 0, mask.shape[1] - 1)

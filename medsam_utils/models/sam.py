@@ -19,7 +19,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Click
-from . import BATCH_SIZE, Model, Prediction, load_model_once
+from . import BATCH_SIZE, Model, Prediction, Recipe, load_model_once
 from .checkpoints import Checkpoint, load_state_dict
 from .devices import choose_device, choose_dtype, has_fast_bfloat16
 from .embeddings import EmbeddingStore
@@ -82,8 +82,7 @@ class SamEmbedding:
 
 
 def _resized(image: np.ndarray, side: int) -> np.ndarray:
-    """Image with its longest side resized, as by SAM's own predictor; a grey image as one
-    channel."""
+    """Return the image resized as by SAM's own predictor; a grey image as one channel."""
     resize = ResizeLongestSide(side).apply_image
     red, green, blue = cv2.split(image)
     if cv2.norm(red, green, cv2.NORM_INF) or cv2.norm(red, blue, cv2.NORM_INF):
@@ -123,7 +122,7 @@ class Sam(Model):
         name: str,
         checkpoint: Checkpoint,
         architecture: str | None,
-        recipe: tuple,
+        recipe: Recipe | None = None,
         device: str | None = None,
         exact: bool = False,
         dtype: str = "float32",
@@ -150,9 +149,8 @@ class Sam(Model):
         _ = self.network if self.exact else self.decoder
 
     @property
-    def advice(self) -> str:
-        """A number format that is faster on this processor, for SAM's own encoders without a
-        GPU."""
+    def advice(self) -> str:  # type: ignore[override]
+        """Return a number format in which this processor runs SAM's encoders faster."""
         is_slow = self.device.type == "cpu" and self.architecture.startswith("vit")
         if is_slow and self.dtype == torch.float32 and has_fast_bfloat16():
             return 'dtype="bfloat16" encodes faster on this processor, and rounds'
@@ -160,7 +158,7 @@ class Sam(Model):
 
     def __reduce__(self) -> tuple:
         """Pickle the recipe instead of the weights: a worker process loads them once."""
-        return load_model_once, self.recipe
+        return load_model_once, (self.recipe,)
 
     def settings(self) -> dict[str, Any]:
         """Architecture, decoding mode and the encoder's number format."""
@@ -209,8 +207,7 @@ class Sam(Model):
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> SamEmbedding:
-        """Embed uint8 H x W x 3 RGB: longest side resized with Pillow, as SAM's own predictor
-        does."""
+        """Encode uint8 H x W x 3 RGB, resized with Pillow as by SAM's own predictor."""
         if self.embeddings:
             stored = self.embeddings.get(self._key(image), lambda: _halves(self._features(image)))
             features = torch.as_tensor(stored, device=self.device).float().sum(dim=0)
@@ -274,8 +271,7 @@ class Sam(Model):
     def embedding(
         self, features: torch.Tensor, resized: tuple[int, int], original: tuple[int, int]
     ) -> SamEmbedding:
-        """What `predict` needs, from the encoder's features, 1 x C x h x w, computed now or stored
-        before."""
+        """Return what `predict` needs, from the encoder's features 1 x C x h x w."""
         tokens = None if self.exact else self.decoder.image_tokens(features)
         return SamEmbedding(features, resized, original, tokens)
 
@@ -288,8 +284,7 @@ class Sam(Model):
         logits: np.ndarray | None = None,
         multimask: bool = True,
     ) -> Prediction:
-        """Three candidate masks for each of B objects, from equally many clicks, a box, logits, or
-        several.
+        """Predict three candidate masks for each of B objects, from clicks, a box or logits.
 
         multimask: False for the one mask that SAM makes of a prompt without ambiguity.
         Raises ValueError if the objects have different numbers of clicks, or no prompt at all.
@@ -394,8 +389,7 @@ class Sam(Model):
         masks: torch.Tensor | None,
         multimask: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Low-resolution logits B x C x h x w and predicted IoU B x C of prompts as `_prompts`,
-        exactly."""
+        """Decode exactly: logits B x C x h x w and predicted IoU B x C of prompts as `_prompts`."""
         clicked = (points, labels) if points.shape[1] else None
         sparse, dense = self.network.prompt_encoder(points=clicked, boxes=boxes, masks=masks)
         return self.network.mask_decoder(

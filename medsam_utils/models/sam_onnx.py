@@ -1,5 +1,4 @@
-"""SAM's answer to clicks, a box and its last mask as three ONNX files, for a page without a
-kernel."""
+"""SAM's decoder for clicks, a box and its last mask as three ONNX files, for a page."""
 
 from __future__ import annotations
 
@@ -55,8 +54,7 @@ class MaskNetwork(nn.Module):
 
 
 class PromptNetwork(nn.Module):
-    """What the fast decoder computes at every prompt, made from the weights anew: they are what is
-    stored."""
+    """What the fast decoder computes at every prompt, from the stored weights."""
 
     def __init__(self, network: Sam) -> None:
         super().__init__()
@@ -94,8 +92,7 @@ class _Widened(nn.Module):
 
 
 def half_stored(network: Sam) -> Sam:
-    """A network on the CPU whose decoder's weights are stored as float16 and computed with as
-    float32."""
+    """Return a network whose decoder's weights are stored as float16 and computed as float32."""
     parts = {
         part: copy.deepcopy(getattr(network, part)) for part in ("prompt_encoder", "mask_decoder")
     }

@@ -1,5 +1,4 @@
-"""The embedded small SAM: segment-anything's own parts round a small convolutional image
-encoder."""
+"""The embedded small SAM: segment-anything's parts round a small convolutional encoder."""
 
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
@@ -12,8 +11,7 @@ CHANNELS = 64  # of the embedding, the prompts and the mask decoder
 
 
 class ConvBlock(nn.Module):
-    """Residual block: depthwise convolution, then a perceptron per position (Liu et al. 2022,
-    ConvNeXt)."""
+    """Residual block: depthwise convolution and a perceptron per position (ConvNeXt)."""
 
     def __init__(self, channels: int, kernel: int, ratio: int = 3):
         super().__init__()
@@ -31,8 +29,7 @@ class ConvBlock(nn.Module):
 
 
 class ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of B x C x H x W: segment-anything's LayerNorm2d as one fused
-    operation."""
+    """LayerNorm over the channels of B x C x H x W, as segment-anything's LayerNorm2d, fused."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map B x C x H x W to the same shape."""

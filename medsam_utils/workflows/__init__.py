@@ -1,2 +1,1 @@
-"""Ways of using SAM beyond the study: masks of everything, fine-tuning, propagation through a
-volume."""
+"""Uses of SAM beyond the study: everything mode, fine-tuning, propagation in volumes."""

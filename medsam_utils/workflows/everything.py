@@ -1,5 +1,4 @@
-"""Everything mode: masks proposed from a grid of points, then named by the truth or by a light
-classifier.
+"""Everything mode: masks proposed from a grid of points, then named by truth or classifier.
 
 Source of the proposals: Kirillov et al., Segment Anything, ICCV 2023, section 5 and
 segment-anything's own `SamAutomaticMaskGenerator`.
@@ -26,8 +25,7 @@ LEAST_IOU = 0.5  # with an object, from which on a proposal counts as one of its
 
 @dataclass(frozen=True)
 class Proposals:
-    """All masks that were proposed for one case, bool H x W each, and what is known of them without
-    a truth.
+    """All masks proposed for one case, bool H x W each, and what is known without a truth.
 
     features: one line per mask, as `features` and the model's two own scores.
     """
@@ -53,8 +51,9 @@ def propose(case: Case, model: Sam, **options: float) -> Proposals:
 
 
 def features(image: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """What a mask, bool H x W and not empty, is like in an image, uint8 H x W x 3: no truth is
-    needed.
+    """Compute what a mask is like in an image; no truth is needed.
+
+    image: uint8 H x W x 3. mask: bool H x W, not empty.
 
     area_share 0..1; row, col: of the centre, 0..1 of the image; height, width: of its box, 0..1;
     mean, spread: of the grey values in it; contrast: to a ring round it; compactness: 1 for a disk,
@@ -78,8 +77,7 @@ def features(image: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 
 
 def oracle(proposals: Proposals) -> dict[str, np.ndarray]:
-    """Class name -> union of the proposals that best covers the class, chosen with the truth in
-    hand.
+    """Return per class the union of proposals that covers it best, chosen with the truth in hand.
 
     Proposals are taken in the order of the share of them that lies in the class, and as many as
     give the highest IoU. For masks that do not overlap no other choice is better.
@@ -95,8 +93,10 @@ def oracle(proposals: Proposals) -> dict[str, np.ndarray]:
 
 
 def labels(proposals: Proposals) -> list[str]:
-    """Class name of each proposal, "" for none: the class it overlaps most, with an IoU of
-    LEAST_IOU."""
+    """Return the class name of each proposal, "" for none.
+
+    The class that it overlaps most, with an IoU of at least LEAST_IOU.
+    """
     found = []
     for mask in proposals.masks:
         overlaps = {name: iou(mask, truth) for name, truth in proposals.case.masks.items()}
@@ -106,8 +106,7 @@ def labels(proposals: Proposals) -> list[str]:
 
 
 def classify(cases: Sequence[Proposals], folds: int = 5) -> list[dict[str, np.ndarray]]:
-    """Masks by class of every case, named by a classifier that never saw a case of the same
-    patient.
+    """Return masks by class, named by a classifier that never saw a case of the same patient.
 
     A random forest on the proposals' features is trained on the other folds' patients; each fold
     once. A class has the union of the proposals of its name. Raises ValueError with fewer than two

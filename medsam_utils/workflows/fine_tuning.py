@@ -30,8 +30,7 @@ from .training import decode
 def split_by_patient(
     references: Sequence[CaseReference], held_out: float, seed: int = 0
 ) -> tuple[list[CaseReference], list[CaseReference]]:
-    """Divide cases at random into those to learn from and those held out, never both of one
-    patient.
+    """Divide cases at random into those to learn from and those held out, by patient.
 
     held_out: share of the patients, 0..1. Raises BadInputError unless both parts have a patient.
     """
@@ -63,8 +62,10 @@ class Example:
 
 
 def examples(dataset: Dataset, references: Sequence[CaseReference], model: Sam) -> list[Example]:
-    """Every object of the cases, each image encoded once. Memory: 5 MB an image for the released
-    SAM."""
+    """Return every object of the cases, each image encoded once.
+
+    Memory: 5 MB an image for the released SAM.
+    """
     side, found = model.network.image_encoder.img_size, []
     cells = 4 * model.network.prompt_encoder.image_embedding_size[0]
     for case in (case for reference in references for case in dataset.views(reference)):
@@ -97,8 +98,7 @@ def candidate_loss(logits: Tensor, predicted_iou: Tensor, targets: Tensor) -> tu
 
 
 class LowRank(nn.Module):
-    """A matrix plus a product of two thin ones, zero at first (LoRA, Hu et al. 2021, arXiv
-    2106.09685)."""
+    """A matrix plus a product of two thin ones, zero at first (LoRA, Hu 2021, arXiv 2106.09685)."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
@@ -120,8 +120,7 @@ def fine_tune(
     rank: int = 0,
     seed: int = 0,
 ) -> tuple[dict[str, Tensor], list[tuple[float, ...]]]:
-    """Weights of SAM with its mask decoder trained further, and after each step the loss and mean
-    IoUs.
+    """Train SAM's mask decoder further; return its weights, and loss and mean IoUs of each step.
 
     learnt: objects, of which each step takes `batch` at random. clicks: Algorithm 1's on each,
     their losses averaged; IoUs, and the next click, are those of the mask that the network is most

@@ -21,8 +21,7 @@ from ..files import atomic_path
 def click_in(
     region: np.ndarray, rng: np.random.Generator, taken: list, reach: int
 ) -> tuple[int, int]:
-    """Choose a (row, col) in a region, bool h x w: its innermost pixel, or in one of four cases a
-    random one.
+    """Choose a (row, col) in a region, bool h x w: its innermost pixel, or, one in four, any.
 
     taken: clicks of the same round; another one goes elsewhere than within `reach` pixels of them.
     """
@@ -80,8 +79,7 @@ def mixed_precision(device: str, bfloat16: bool) -> contextlib.AbstractContextMa
 
 
 class Training:
-    """A network, the running average of its weights, its optimizers, and the checkpoint to go on
-    from.
+    """A network, the running average of its weights, its optimizers, and its checkpoint.
 
     history: what is noted of each step, a tuple of numbers. average: the weights that are kept in
     the end.
@@ -95,8 +93,9 @@ class Training:
         name: str,
         resume: bool,
     ) -> None:
-        """inner: tells of each parameter whether Muon trains it (Jordan et al. 2024), else AdamW
-        does.
+        """Read the checkpoint if there is one and `resume` is set.
+
+        inner: whether Muon trains a parameter (Jordan et al. 2024), else AdamW does.
 
         folder: where name_checkpoint.pt and, in float16, name.pt are written; empty: nowhere.
         """
@@ -129,8 +128,7 @@ class Training:
         rate: float,
         save_every: int,
     ) -> Iterator[tuple[int, Any]]:
-        """Yield the number of each step and what the loader gives for it; when asked for the next,
-        learn.
+        """Yield each step's number and batch, and step the optimisers when resumed.
 
         Whoever asks has called `backward` by then. The rate rises over 200 steps to `rate` (Muon's:
         twice as high) and falls to zero over the last part, `fall`, of all steps or minutes,

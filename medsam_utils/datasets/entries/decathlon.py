@@ -6,7 +6,9 @@ from ..pairs import Pairs
 
 
 def decathlon(prefix: str) -> Pairs:
-    """Pairs of a task of the Medical Segmentation Decathlon: equal names in imagesTr and
-    labelsTr."""
+    """Return the pairs of a task of the Medical Segmentation Decathlon.
+
+    Images and masks have equal names in imagesTr and labelsTr.
+    """
     name = rf"(?P<key>{prefix}_\d+)\.nii(?:\.gz)?"
     return Pairs(images=f"imagesTr/{name}", masks=f"labelsTr/{name}")

@@ -1,2 +1,1 @@
-"""SAM's encoder and decoder with the same weights, in less time; `exact=True` is the reference
-without them."""
+"""SAM's encoder and decoder in less time, with the same weights; `exact=True` is the reference."""

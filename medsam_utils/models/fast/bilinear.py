@@ -1,5 +1,4 @@
-"""SAM's way from low-resolution logits to a mask of the image, computed only where it can be
-foreground."""
+"""SAM's mask of the image from low-resolution logits, computed only where it can be true."""
 
 from __future__ import annotations
 
@@ -33,8 +32,7 @@ class Axis:
 
     @classmethod
     def from_sizes(cls, low: int, padded: int, resized: int, original: int) -> Axis:
-        """From `low` to `padded`, the part behind `resized` cut off, to `original`: SAM's own two
-        steps.
+        """Return SAM's two steps: from `low` to `padded`, cut to `resized`, then to `original`.
 
         Both are linear and act along each axis by itself: their weights are what they make of unit
         vectors.
@@ -58,8 +56,10 @@ class Axis:
 def axes(
     low: tuple[int, int], padded: int, resized: tuple[int, int], original: tuple[int, int]
 ) -> tuple[Axis, Axis]:
-    """Rows and columns of logits of shape `low`, for an image of shape `original` that SAM saw
-    `resized`."""
+    """Return rows and columns of logits of shape `low`, for an image that SAM saw `resized`.
+
+    original: the image's shape.
+    """
     rows, cols = (
         Axis.from_sizes(n, padded, seen, final)
         for n, seen, final in zip(low, resized, original, strict=True)

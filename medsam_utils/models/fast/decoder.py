@@ -122,8 +122,7 @@ class Decoder:
     def answer(
         self, image: ImageTokens, prompts: Tensor, candidates: tuple[int, ...] = MULTIMASK
     ) -> tuple[Tensor, Tensor]:
-        """As the call, from prompts that are tokens already, B x T x C, those for the answers
-        first."""
+        """Decode as the call does, from tokens B x T x C, those of the outputs first."""
         origin, tokens, read = prompts, image.tokens, image.projected
         for layer in self.layers:
             prompts, tokens = layer(prompts, origin, tokens, read)
@@ -141,8 +140,7 @@ class Decoder:
         return self._masks(tokens, kernels.transpose(0, 1)), predicted_iou
 
     def _prompts(self, points: Tensor, labels: Tensor, boxes: Tensor | None) -> Tensor:
-        """Tokens B x T x C: for the answers, of the points, and of a box or SAM's filler for
-        none."""
+        """Return tokens B x T x C: of the outputs, the points, and a box or SAM's filler."""
         size, count = labels.shape
         parts = [self.outputs.expand(size, -1, -1)]
         if boxes is not None:
@@ -249,15 +247,16 @@ def _stack_perceptrons(mlps: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor]]
 
 
 def _centred(weight: Tensor, bias: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """`_per_token`'s map, less the mean over each pixel's channels, which the norm behind it takes
-    away."""
+    """Return `_per_token`'s map less the mean over each pixel's channels.
+
+    The norm behind it takes that mean away.
+    """
     channels = len(norm.weight)
     weight, bias = (part.unflatten(0, (-1, channels)) for part in (weight, bias))
     return tuple((part - part.mean(dim=1, keepdim=True)).flatten(0, 1) for part in (weight, bias))
 
 
 def _per_token(transposed: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
-    """A transposed convolution of kernel and stride 2 as a linear map of a token to its 2 x 2
-    pixels."""
+    """Return a transposed convolution of stride 2 as a linear map of a token to 2 x 2 pixels."""
     weight = transposed.weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous()
     return weight, transposed.bias.repeat(4)

@@ -1,5 +1,4 @@
-"""SAM's image encoder with fused attention: the same weights, without a matrix of all pairs of
-places.
+"""SAM's image encoder with fused attention: same weights, no matrix of all pairs of places.
 
 segment-anything adds to every pair's q k a term for their offset in rows and one for that in
 columns, q r. Both are written here as further numbers of the query, of which the key picks one

@@ -34,8 +34,10 @@ class Reading:
         self.answer = torch.einsum("chd,hdi->chi", out, value).flatten(1), bias
 
     def __call__(self, placed: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """B x T x C that tokens `placed`, B x T x C, read of keys and values, N x D or B x N x
-        D."""
+        """Return B x T x C that tokens `placed`, B x T x C, read of keys and values.
+
+        keys, values: N x D or B x N x D.
+        """
         size = len(placed)
         asked = F.linear(placed, *self.ask).view(size, -1, keys.shape[-1])
         read = torch.softmax(asked @ keys.transpose(-2, -1), dim=-1) @ values
@@ -87,8 +89,7 @@ class FromImage:
 
 
 def _by_head(attention: Attention) -> tuple[Linear, Linear, Linear, Tensor]:
-    """Weights H x d x C and biases H x d of queries, keys and values; weights C x H x d of the
-    output."""
+    """Return weights H x d x C and biases H x d of queries, keys and values by head."""
     heads = attention.num_heads
     linears = attention.q_proj, attention.k_proj, attention.v_proj
     parts = (
@@ -104,6 +105,8 @@ def _own_parts(weight: Tensor) -> Tensor:
 
 
 def _folded(weight: Tensor, bias: Tensor) -> Linear:
-    """A linear map to all heads' vectors, one after the other, from weights H x D x C and biases H
-    x D."""
+    """Return a linear map to all heads' vectors, one after the other.
+
+    weights: H x D x C. biases: H x D.
+    """
     return weight.flatten(0, 1).contiguous(), bias.flatten().contiguous()
