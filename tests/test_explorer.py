@@ -58,7 +58,7 @@ def stored(html: str) -> dict:
 
 
 def mask_of(text: str, shape: tuple[int, int]) -> np.ndarray:
-    """Decode COCO's compressed run lengths, written after their definition, not after our encoder."""
+    """Decode COCO's compressed run lengths, written after their definition, not our encoder."""
     counts, i = [], 0
     while i < len(text):
         value, shift, more = 0, 0, True
