@@ -66,7 +66,8 @@ def root(tmp_path, monkeypatch):
 
 def write_runs(root: Path, everywhere: str = "{}", **pages: dict) -> None:
     lines = [
-        f"- {{page: {name}, notebook: notebooks/double.py, title: Page {name}, parameters: {parameters}}}"
+        f"- {{page: {name}, notebook: notebooks/double.py, title: Page {name}, parameters: "
+        f"{parameters}}}"
         for name, parameters in pages.items()
     ]
     (root / "runs.yml").write_text("\n".join([f"everywhere: {everywhere}", "pages:", *lines]))
@@ -186,7 +187,7 @@ def test_a_failing_cell_fails_the_build_with_cell_and_error_and_the_others_are_d
     assert page(root, "one").metadata["medsam"]["key"] == ""  # so it is tried again
 
 
-def test_a_page_has_its_title_hides_parameters_and_what_only_defines_and_keeps_no_trace_of_the_machine(
+def test_a_page_has_its_title_hides_what_only_defines_and_keeps_no_trace_of_the_machine(
     root,
 ):
     run(root)

@@ -18,7 +18,8 @@ WARM = f"{__package__}.warm"
 
 
 def context() -> BaseContext:
-    """Return how processes of the renderer start: on Linux forked from one that has imported `WARM`.
+    """Return how processes of the renderer start: on Linux forked from one that has imported
+    `WARM`.
 
     Elsewhere forking a process that has loaded its libraries is not safe, so each imports them
     anew.
@@ -31,7 +32,8 @@ def context() -> BaseContext:
 
 
 def kernel_options() -> dict[str, Any]:
-    """Return what papermill needs to start kernels here, nothing in a process that is not forked."""
+    """Return what papermill needs to start kernels here, nothing in a process that is not
+    forked."""
     if multiprocessing.get_start_method(allow_none=True) == "forkserver":
         return {"kernel_manager_class": ForkedKernelManager}
     return {}

@@ -53,8 +53,8 @@ def _parsed(path: Path, changed: int) -> Any:
 
 
 def read_runs(root: Path) -> dict[str, Any]:
-    """Return the content of root/runs.yml: `pages`, and the parameters of all pages: `everywhere`, and
-    `phantoms`, which hold where no folder of real datasets is given.
+    """Return the content of root/runs.yml: `pages`, and the parameters of all pages: `everywhere`,
+    and `phantoms`, which hold where no folder of real datasets is given.
 
     Raises BadInputError if it has another form.
     """

@@ -37,7 +37,8 @@ def code_state(root: Path) -> str:
 
 
 def fingerprint(page: Page, root: Path, code: str) -> str:
-    """Hash of all that a page depends on: notebook, parameters, data, and `code_state` as `code`."""
+    """Hash of all that a page depends on: notebook, parameters, data, and `code_state` as
+    `code`."""
     known = [page.page, page.notebook, page.title, page.values, data_state(page.values, root), code]
     digest = hashlib.sha256(json.dumps(known, default=str, sort_keys=True).encode())
     digest.update("\n".join(cell.source for cell in source(page, root).cells).encode())
