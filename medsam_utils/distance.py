@@ -30,7 +30,7 @@ def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]
     (2.0, [[1, 1], [1, 2]])
     """
     if not exact or region.size < LARGE:
-        return _of_box(region, exact)
+        return _farthest_in_box(region, exact)
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     largest = 0.0
     deepest: list[np.ndarray] = []
@@ -41,14 +41,14 @@ def farthest(region: np.ndarray, exact: bool = True) -> tuple[float, np.ndarray]
             break
         # What reaches in from other pieces is cut, so that it looks less deep than it is, never
         # deeper.
-        distance, pixels = _of_box(region[row : row + height, col : col + width], exact)
+        distance, pixels = _farthest_in_box(region[row : row + height, col : col + width], exact)
         if distance >= largest:
             deepest = [*(deepest if distance == largest else []), pixels + np.array([row, col])]
             largest = distance
     return largest, np.unique(np.concatenate(deepest), axis=0)
 
 
-def _of_box(region: np.ndarray, exact: bool) -> tuple[float, np.ndarray]:
+def _farthest_in_box(region: np.ndarray, exact: bool) -> tuple[float, np.ndarray]:
     """As `farthest`, from all of the box at once."""
     box = cv2.copyMakeBorder(region, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     precise = exact and region.size < SMALL

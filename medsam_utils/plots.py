@@ -141,13 +141,13 @@ def by_task(
     hollow: for the study's values, as in `published_curves`.
     """
     for i, name in enumerate(names):
-        of_line = means[means["line"] == name].set_index("task").reindex(tasks)
+        line_means = means[means["line"] == name].set_index("task").reindex(tasks)
         style = {"color": COLOURS[i], "marker": MARKERS[i]}
         if hollow:
             style = {"color": INK, "marker": "s^"[i % 2], "mfc": "none"}
-        reach = (of_line["iou"] - of_line["low"], of_line["high"] - of_line["iou"])
+        reach = (line_means["iou"] - line_means["low"], line_means["high"] - line_means["iou"])
         axes.errorbar(
-            of_line["iou"],
+            line_means["iou"],
             range(len(tasks)),
             xerr=reach,
             label=name,
@@ -186,9 +186,9 @@ def differences(
     """
     axes.axvline(0, color=INK, linewidth=0.8)
     for i, model in enumerate(models):
-        of_model = table[table["model"] == model].set_index("task").reindex(tasks)
+        model_rows = table[table["model"] == model].set_index("task").reindex(tasks)
         places = np.arange(len(tasks)) + 0.5 * ((i + 0.5) / len(models) - 0.5)
-        mean, low, high = (of_model[f"difference{end}"] for end in ("", " low", " high"))
+        mean, low, high = (model_rows[f"difference{end}"] for end in ("", " low", " high"))
         ends = (mean - low, high - mean)
         style = {
             "color": COLOURS[i],

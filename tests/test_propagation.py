@@ -133,7 +133,7 @@ def test_slices_without_the_object_between_two_that_have_it_are_there_too():
 def test_dicom_volumes_tell_how_many_slices_they_have_and_how_far_apart(name):
     dataset = load_dataset(name)
     reference = dataset.list().references[0]
-    count, apart = dataset.reader.slices(dataset, reference)
+    count, apart = dataset.reader.slices(reference)
     assert count == len(reference.images) and 1 < apart < 20
 
 

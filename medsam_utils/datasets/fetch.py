@@ -203,7 +203,9 @@ def how_fetched(name: str) -> str:
     """
     if name in PACKAGES:
         return "package"
-    return ("partly" if name in HOW else "yes") if name in ARCHIVES else "by hand"
+    if name not in ARCHIVES:
+        return "by hand"
+    return "partly" if name in HOW else "yes"
 
 
 def overview() -> str:
@@ -211,11 +213,15 @@ def overview() -> str:
     rows = [("dataset", "fetched", "verified by", "licence", "note")]
     for name in sorted({*DATASETS, *ARCHIVES, *PACKAGES, *HOW}):
         archives, package = ARCHIVES.get(name, ()), PACKAGES.get(name)
-        by = "published sha256" if all(a.sha256 for a in archives) else "hash of the first download"
-        if any(a.url.startswith("doi:") for a in archives):
-            by = "the record's md5"
-        note = archives[0].note if archives else str(package or "")
-        by = by if archives else f"sha256 {package.sha256[:16]}..." if package else "-"
+        note, by = str(package or ""), "-"
+        if archives:
+            note, by = archives[0].note, "hash of the first download"
+            if any(archive.url.startswith("doi:") for archive in archives):
+                by = "the record's md5"
+            elif all(archive.sha256 for archive in archives):
+                by = "published sha256"
+        elif package:
+            by = f"sha256 {package.sha256[:16]}..."
         entry = DATASETS.get(name)
         licence = entry.passport.licence if entry else "(no reader yet)"
         rows.append((name, how_fetched(name), by, licence, note))

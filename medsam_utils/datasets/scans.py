@@ -122,11 +122,16 @@ class ScanReader(ABC):
             spacing=(float(sizes[cut.row_axis]), float(sizes[cut.column_axis])),
         )
 
-    def slices(self, dataset: Dataset, reference: CaseReference) -> tuple[int, float | None]:
-        """Return how many slices the volume of a case has, and how far apart they are in mm."""
-        grid = read_series(reference.images)
-        axis = find_cut(grid.shape, grid.affine, self.plane, reference.images[0]).slice_axis
-        return grid.shape[axis], float(nibabel.affines.voxel_sizes(grid.affine)[axis])
+    def grid(self, reference: CaseReference) -> Grid:
+        """Return the grid of a case's volume; raises BadCaseError."""
+        series = read_series(reference.images)
+        cut = find_cut(series.shape, series.affine, self.plane, reference.images[0])
+        return Grid(series.shape, series.affine, cut)
+
+    def slices(self, reference: CaseReference) -> tuple[int, float | None]:
+        """Return the number of slices of a case's volume, and their distance in mm."""
+        grid = self.grid(reference)
+        return grid.count, grid.apart
 
 
 @lru_cache(maxsize=1)

@@ -55,6 +55,10 @@ class Unlabelled:
             values = cut.slice(volume.values, reference.slice_index)
         return reference.case(to_rgb(values, dataset, path), {}, None, None)
 
+    def grid(self, reference: CaseReference) -> Grid:
+        """Return the grid of a case's volume; raises BadCaseError."""
+        return read_grid(reference.images[0], self.plane)
+
 
 def load_images(path: str | Path, plane: str = "axial") -> Dataset:
     """Return an image file, or a folder's images, as a dataset with the class "object".

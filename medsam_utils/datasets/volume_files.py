@@ -37,6 +37,47 @@ UNREADABLE = (
 _HEADER = 352
 
 
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where the voxels of a volume lie, and how its upright slices are cut.
+
+    shape: three axes. affine: 4 x 4, voxel to world in mm (RAS+). header: that of a NIfTI file,
+    None for other formats.
+    """
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
+    cut: Cut
+    header: nibabel.Nifti1Header | None = None
+
+    @property
+    def count(self) -> int:
+        """Return the number of slices."""
+        return self.shape[self.cut.slice_axis]
+
+    @property
+    def apart(self) -> float:
+        """Return the distance from slice to slice, in mm if the affine tells it."""
+        return float(nibabel.affines.voxel_sizes(self.affine)[self.cut.slice_axis])
+
+
+def read_grid(path: Path, plane: str) -> Grid:
+    """Read the grid of a NIfTI or NRRD file; raises BadCaseError for a file that cannot be read."""
+    header = None
+    if path.suffix.lower() == ".nrrd":
+        volume = read_volume(path)
+        shape, affine = volume.values.shape, volume.affine
+    else:
+        try:
+            image = nibabel.load(path)
+        except UNREADABLE as error:
+            raise unreadable(path, error) from None
+        shape, affine = (*image.shape, 1)[:3], image.affine
+        if isinstance(image, nibabel.Nifti1Image):
+            header = image.header
+    return Grid(shape, affine, find_cut(shape, affine, plane, path), header)
+
+
 @dataclass(frozen=True)
 class Volume:
     """A volume as it lies in its file.

@@ -116,13 +116,15 @@ class Volumes:
             else None,
         )
 
-    def slices(self, dataset: Dataset, reference: CaseReference) -> tuple[int, float | None]:
+    def grid(self, reference: CaseReference) -> Grid:
+        """Return the grid of a case's volume; raises BadCaseError."""
+        return read_grid(reference.images[0], self.plane)
+
+    def slices(self, reference: CaseReference) -> tuple[int, float | None]:
         """Return the number of slices of a case's volume, and their distance in mm, if known."""
-        image = _read_together(reference.images, reference.masks, self.trust_identity)[0][0]
-        cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
-        known = self.trust_identity or not is_identity(image.affine)
-        apart = nibabel.affines.voxel_sizes(image.affine)[cut.slice_axis]
-        return image.values.shape[cut.slice_axis], round(float(apart), 6) if known else None
+        grid = self.grid(reference)
+        known = self.trust_identity or not is_identity(grid.affine)
+        return grid.count, round(grid.apart, 6) if known else None
 
     def _decide(self, masks: Sequence[np.ndarray]) -> np.ndarray:
         """Return the pixels that enough of the masks mark."""

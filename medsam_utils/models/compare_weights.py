@@ -33,11 +33,13 @@ def differences(one: Sam, other: Sam) -> dict[str, float]:
             "compare weights of one architecture"
         )
     states = [model.network.state_dict() for model in (one, other)]
-    of_tensor = {
+    tensor_differences = {
         name: (tensor - states[1][name]).abs().max().item() for name, tensor in states[0].items()
     }
     found = {
-        part: max(value for name, value in of_tensor.items() if name.startswith(f"{part}."))
+        part: max(
+            value for name, value in tensor_differences.items() if name.startswith(f"{part}.")
+        )
         for part in ("prompt_encoder", "mask_decoder")
     }
     features = [model.encode(drawn_image()).features for model in (one, other)]

@@ -77,7 +77,7 @@ class GrabCut(Model):
         refuse_prompts(self.name, use="sam_small", logits=logits)
         each_box: Any = [None] * len(clicks) if boxes is None else boxes
         logits = np.stack(
-            [self._cut(embedding, *of_object) for of_object in zip(clicks, each_box, strict=True)]
+            [self._cut(embedding, *prompt) for prompt in zip(clicks, each_box, strict=True)]
         )[:, None]
         rows, cols = embedding.original
         return Prediction(

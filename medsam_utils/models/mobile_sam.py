@@ -92,7 +92,7 @@ class Attention(nn.Module):
             3, 0, 2, 1, 4
         )
         place = torch.arange(side * side, device=x.device)
-        row, col = ((of[:, None] - of).abs() for of in (place // side, place % side))
+        row, col = ((at[:, None] - at).abs() for at in (place // side, place % side))
         bias = self.attention_biases[None, :, row * side + col]
         x = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
         x = x.transpose(1, 2).reshape(size, rows, cols, side, side, channels).transpose(2, 3)

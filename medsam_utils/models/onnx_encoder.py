@@ -75,7 +75,7 @@ def _session(path: Path, on_gpu: bool) -> onnxruntime.InferenceSession:
         raise BadInputError(
             f"{path} cannot be read as ONNX ({error}): export or download it again"
         ) from error
-    shapes = [of.shape[1:] for of in (session.get_inputs()[0], session.get_outputs()[0])]
+    shapes = [session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]]
     for shape, needed in zip(shapes, _SHAPES, strict=True):
         named = [size if isinstance(size, int) else None for size in shape]  # or may vary
         if named not in (list(needed), [*needed[:1], None, None], [None] * 3):

@@ -91,7 +91,7 @@ def _expected(*prefixes: str) -> dict[str, tuple[int, ...]]:
     """Shapes of MobileSAM's tensors, by name."""
     with torch.device("meta"):
         state = build_mobile_sam().state_dict()
-    return {name: tuple(of.shape) for name, of in state.items() if name.startswith(prefixes)}
+    return {key: tuple(value.shape) for key, value in state.items() if key.startswith(prefixes)}
 
 
 def _checked(

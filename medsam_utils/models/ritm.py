@@ -159,8 +159,8 @@ class Ritm(Model):
         """
         refuse_prompts(self.name, use="sam_small", boxes=boxes, logits=logits)
         sequences = [
-            tuple((int(click.row), int(click.col), bool(click.positive)) for click in of_object)
-            for of_object in clicks
+            tuple((int(click.row), int(click.col), bool(click.positive)) for click in sequence)
+            for sequence in clicks
         ]
         probability = np.concatenate(
             [self._state(embedding, points).probability.cpu().numpy() for points in sequences]

@@ -213,7 +213,7 @@ class Sam(Model):
             features = torch.as_tensor(stored, device=self.device).float().sum(dim=0)
         else:
             features = self._features(image)
-        return self._of_image(image, features)
+        return self._embed(image, features)
 
     @torch.inference_mode()
     def encode_batch(self, images: Sequence[np.ndarray]) -> list[SamEmbedding]:
@@ -228,9 +228,7 @@ class Sam(Model):
         for start in range(0, len(images), BATCH_SIZE):
             batch = images[start : start + BATCH_SIZE]
             features = self._features(*batch, *[batch[-1]] * (BATCH_SIZE - len(batch)))
-            embeddings += [
-                self._of_image(image, features[i : i + 1]) for i, image in enumerate(batch)
-            ]
+            embeddings += [self._embed(image, features[i : i + 1]) for i, image in enumerate(batch)]
         return embeddings
 
     def _features(self, *images: np.ndarray) -> torch.Tensor:
@@ -262,7 +260,7 @@ class Sam(Model):
         )
         return hashlib.sha256(repr(decides).encode() + np.ascontiguousarray(image).data).hexdigest()
 
-    def _of_image(self, image: np.ndarray, features: torch.Tensor) -> SamEmbedding:
+    def _embed(self, image: np.ndarray, features: torch.Tensor) -> SamEmbedding:
         side = self.network.image_encoder.img_size
         resized = ResizeLongestSide.get_preprocess_shape(*image.shape[:2], side)
         return self.embedding(features, resized, image.shape[:2])
@@ -289,7 +287,7 @@ class Sam(Model):
         multimask: False for the one mask that SAM makes of a prompt without ambiguity.
         Raises ValueError if the objects have different numbers of clicks, or no prompt at all.
         """
-        counts = {len(of_object) for of_object in clicks}
+        counts = {len(object_clicks) for object_clicks in clicks}
         if len(counts) != 1:
             raise ValueError(
                 "the objects of one call need equally many clicks each: call once per number of "
@@ -367,11 +365,13 @@ class Sam(Model):
         embeddings: of each object's image, or one for all.
         """
         tensor = functools.partial(torch.as_tensor, dtype=torch.float32, device=self.device)
-        scale = np.array([np.divide(of.resized, of.original)[::-1] for of in embeddings])[
+        scale = np.array([np.divide(e.resized, e.original)[::-1] for e in embeddings])[
             :, None
         ]  # x, y
-        xy = np.array([[(click.col, click.row) for click in of_object] for of_object in clicks])
-        labels = [[int(click.positive) for click in of_object] for of_object in clicks]
+        xy = np.array(
+            [[(click.col, click.row) for click in object_clicks] for object_clicks in clicks]
+        )
+        labels = [[int(click.positive) for click in object_clicks] for object_clicks in clicks]
         corners = None if boxes is None else boxes[:, [1, 0, 3, 2]].reshape(-1, 2, 2) * scale
         return (
             tensor(xy.reshape(len(clicks), -1, 2) * scale),

@@ -127,7 +127,7 @@ def volume_objects(
             "take a dataset of volumes, such as mri_prostate"
         )
     for slices in volumes[: max_volumes or None]:
-        count, apart = dataset.reader.slices(dataset, slices[0])
+        count, apart = dataset.reader.slices(slices[0])
         listed = {reference.slice_index: reference for reference in slices}
         wanted = range(max(min(listed) - beyond, 0), min(max(listed) + beyond + 1, count))
         references = [

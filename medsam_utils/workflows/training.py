@@ -113,10 +113,10 @@ class Training:
             device = next(network.parameters()).device
             state = torch.load(self.checkpoint, map_location=device, weights_only=True)
             saved = [state["model"], state["average"], *state["optimizers"]]
-            for part, of_part in zip(
+            for part, part_state in zip(
                 (self.network, self.average, *self.optimizers), saved, strict=True
             ):
-                part.load_state_dict(of_part)
+                part.load_state_dict(part_state)
             self.start = state["step"]
 
     def steps(

@@ -16,9 +16,7 @@ from PIL import Image
 from ...boxed_mask import BoxedMask
 from ...case import BadInputError, CaseReference
 from ...datasets import Dataset
-from ...datasets.dicom import read_series
-from ...datasets.unlabelled import is_volume
-from ...datasets.volume_files import Cut, find_cut, read_volume
+from ...datasets.volume_files import Cut, find_cut
 from .run_lengths import from_run_lengths
 
 # What a NIfTI header says of where its voxels lie. Nothing else is copied: free text could name a
@@ -89,26 +87,21 @@ def _empty(
     if reference.slice_index is None:
         shape, affine = (size[1], size[0], 1), np.diag([-1.0, -1.0, 1.0, 1.0])
         return _zeros(shape, affine), find_cut(shape, affine, "axial", path)
-    if not is_volume(path.name):
-        series = read_series(reference.images)
-        image = _zeros(series.shape, series.affine)
-    elif path.suffix.lower() == ".nrrd":
-        volume = read_volume(path)
-        image = _zeros(volume.values.shape, volume.affine)
-    else:
-        source = nibabel.load(path)
-        image = _zeros(source.shape, source.affine, type(source))
-        if isinstance(source, nibabel.Nifti1Image):
-            for field in (*_PLACE.split(), "pixdim", "xyzt_units"):
-                image.header[field] = source.header[field]
-    return image, find_cut((*image.shape, 1)[:3], image.affine, dataset.reader.plane, path)
+    grid = dataset.reader.grid(reference)
+    if grid.header is None:
+        return _zeros(grid.shape, grid.affine), grid.cut
+    is_second = isinstance(grid.header, nibabel.Nifti2Header)
+    kind = nibabel.Nifti2Image if is_second else nibabel.Nifti1Image
+    image = _zeros(grid.header.get_data_shape(), grid.affine, kind)
+    for field in (*_PLACE.split(), "pixdim", "xyzt_units"):
+        image.header[field] = grid.header[field]
+    return image, grid.cut
 
 
 def _zeros(
     shape: tuple[int, ...], affine: np.ndarray, kind: type = nibabel.Nifti1Image
 ) -> nibabel.Nifti1Image:
-    """An empty image that takes no memory."""
-    kind = kind if issubclass(kind, nibabel.Nifti1Image) else nibabel.Nifti1Image
+    """Return an empty image that takes no memory."""
     image = kind(np.broadcast_to(np.uint8(0), shape), affine)
     image.header.set_xyzt_units("mm")
     return image

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from ...intensity import Percentile, Window
 from ..dataset import Dataset, Passport
 from ..pairs import Pairs
@@ -35,7 +37,7 @@ ENTRIES = [
         title="CT-Torso",
         modality="CT",
         classes=_TORSO,
-        other_labels=tuple(sorted({*range(1, 119)} - {v for of in _TORSO.values() for v in of})),
+        other_labels=tuple(sorted({*range(1, 119)} - set(chain(*_TORSO.values())))),
         reader=Volumes(Pairs(images=r"(?P<key>)cxr\.nii\.gz", masks=r"(?P<key>)mask\.nii\.gz")),
         intensity=_SOFT_TISSUE,
         class_intensity={
