@@ -33,8 +33,8 @@ def test_the_answer_names_rule_and_feedback_in_words_and_leaves_the_oracle_out()
         "After 4 clicks first, then single, fed back is best: the first of three masks counts "
         "after one click and the single mask after every further one; SAM is given its last mask "
         "again with the next click. Its IoU is 0.80, against 0.50 for the first mask and 0.50 for "
-        "the most confident one, neither given to SAM again (m, 1 task, demo). From click 3 to 4 the "
-        "single mask gains +0.00 if it is not given to SAM again, and +0.30 if it is."
+        "the most confident one, neither given to SAM again (m, 1 task, demo). From click 3 to 4 "
+        "the single mask gains +0.00 if it is not given to SAM again, and +0.30 if it is."
     )
 
 
