@@ -136,14 +136,14 @@ def sign_flip_test(differences: np.ndarray, resamples: int = 9999) -> np.ndarray
     return np.array(
         [
             permutation_test(
-                (of_click,),
+                (click_differences,),
                 np.sum,
                 permutation_type="samples",
                 n_resamples=resamples,
                 batch=1000,
                 random_state=0,
             ).pvalue
-            for of_click in differences.T
+            for click_differences in differences.T
         ]
     )
 
@@ -214,18 +214,21 @@ def seed_spread(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
         )
     ious = pd.concat([iou_by_click(rows) for rows in runs], keys=range(len(runs)), names=["seed"])
     objects = [*GROUP, "case_id", "patient_id"]
-    ious = ious.groupby(objects, sort=False).filter(lambda of_object: len(of_object) == len(runs))
+    ious = ious.groupby(objects, sort=False).filter(lambda seeds: len(seeds) == len(runs))
     tied = pd.concat(rows.assign(tied=rows["ties"] > 1) for rows in runs)
     tied = tied.groupby([*objects, "click"], sort=False)["tied"].any().unstack("click")
     tied = tied.fillna(False).cummax(axis="columns")
     parts = []
     for key, table in ious.groupby(GROUP, sort=False):
-        of_seed = table.groupby("seed").mean()
-        of_object = table.groupby(objects, sort=False)
-        part = {"click": table.columns, "seeds": len(runs), "objects": of_object.ngroups}
-        part |= {"tied": tied.loc[of_object.first().index].mean().to_numpy()}
-        part |= {"object_sd": of_object.std().mean().to_numpy(), "lowest": of_seed.min().to_numpy()}
-        part |= {"highest": of_seed.max().to_numpy(), "mean_sd": of_seed.std().to_numpy()}
+        seed_means = table.groupby("seed").mean()
+        object_seeds = table.groupby(objects, sort=False)
+        part = {"click": table.columns, "seeds": len(runs), "objects": object_seeds.ngroups}
+        part |= {"tied": tied.loc[object_seeds.first().index].mean().to_numpy()}
+        part |= {
+            "object_sd": object_seeds.std().mean().to_numpy(),
+            "lowest": seed_means.min().to_numpy(),
+        }
+        part |= {"highest": seed_means.max().to_numpy(), "mean_sd": seed_means.std().to_numpy()}
         parts.append(pd.DataFrame(part).assign(**dict(zip(GROUP, key, strict=True))))
     table = pd.concat(parts, ignore_index=True)
     return table[[*GROUP, *table.columns.drop(GROUP)]]

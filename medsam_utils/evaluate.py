@@ -87,7 +87,7 @@ def evaluate(
         results = run(evaluate_batch, ((some, *task) for some in _batches(missing, size)), executor)
     else:
         results = on_one_thread(evaluate_cases(missing, *task, ahead=True))
-    fingerprint_of = {
+    fingerprint_by_id = {
         reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()
     }
     where = computed_on(model, executor, processes)
@@ -96,13 +96,13 @@ def evaluate(
     packed, memory = [], [peak_memory()]
     seconds: Counter[str] = Counter()
     with kept or nullcontext(), progress:
-        for rows, left_out, done, of_worker in results:
-            seconds.update(of_worker["seconds"])
-            memory.append(of_worker["peak_memory"])
+        for rows, left_out, done, resources in results:
+            seconds.update(resources["seconds"])
+            memory.append(resources["peak_memory"])
             if kept:
                 kept.append(
                     rows.assign(
-                        fingerprint=rows["case_id"].map(fingerprint_of.get).astype("string")
+                        fingerprint=rows["case_id"].map(fingerprint_by_id.get).astype("string")
                     )
                 )
             tables.append(rows)

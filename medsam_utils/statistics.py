@@ -147,8 +147,8 @@ def means(
     [['a', 0.5, 2, 2], ['b', 1.0, 1, 1]]
     """
     lines = []
-    for key, of_group in table.groupby(list(by), sort=False):
-        known = of_group[of_group[value].notna()]
+    for key, group_rows in table.groupby(list(by), sort=False):
+        known = group_rows[group_rows[value].notna()]
         low, high = interval(
             known[[value]].to_numpy(), known["patient_id"].to_numpy(), within=within
         )[:, 0]
@@ -158,7 +158,7 @@ def means(
             "high": high,
         }
         line |= {"objects": len(known), "patients": known["patient_id"].nunique()}
-        lines.append(line | of_group[list(beside)].mean().to_dict())
+        lines.append(line | group_rows[list(beside)].mean().to_dict())
     return pd.DataFrame(lines)
 
 
@@ -223,8 +223,8 @@ def by_components(rows: pd.DataFrame, most: int = 4) -> pd.DataFrame:
 def _curves_by(rows: pd.DataFrame, bins: pd.Series) -> pd.DataFrame:
     """Mean curves of the objects of each bin, with the bin as first column."""
     parts = [
-        mean_curves(of_bin).assign(**{bins.name: name})
-        for name, of_bin in rows.groupby(bins, observed=True, sort=True)
+        mean_curves(bin_rows).assign(**{bins.name: name})
+        for name, bin_rows in rows.groupby(bins, observed=True, sort=True)
     ]
     table = pd.concat(parts, ignore_index=True)
     return table[[bins.name, *table.columns.drop(bins.name)]]

@@ -21,6 +21,7 @@ from .masks import class_masks, soft_scale, tidy_mask
 from .pairs import natural, walk
 from .volumes import (
     PLANES,
+    Grid,
     Volume,
     check_same_grid,
     choose_slices,

@@ -13,7 +13,7 @@ from ..intensity import EightBit, Percentile
 from . import ANY_VALUE, Dataset, Listing, Passport, images, volumes
 from .dataset import to_rgb
 from .pairs import natural, walk
-from .volume_files import Cut, Volume, find_cut, read_volume
+from .volume_files import Cut, Grid, Volume, find_cut, read_grid, read_volume
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,16 @@ from .dataset import Dataset, Listing, to_rgb
 from .listings import kept
 from .masks import check_labels, class_masks, overlap, soft_scale, tidy_mask
 from .pairs import Pairs
-from .volume_files import PLANES, Volume, check_same_grid, find_cut, is_identity, read_volume
+from .volume_files import (
+    PLANES,
+    Grid,
+    Volume,
+    check_same_grid,
+    find_cut,
+    is_identity,
+    read_grid,
+    read_volume,
+)
 
 SUFFIXES = r"\.(?:nii(?:\.gz)?|(?<!\.seg\.)nrrd)"
 """The file name endings that are read, as a regular expression; .seg.nrrd: see `segments`."""

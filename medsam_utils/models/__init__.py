@@ -342,11 +342,11 @@ def load_model(
     """
     recipe = Recipe(
         name,
-        checkpoint and str(checkpoint),
+        str(checkpoint) if checkpoint else None,
         device,
         exact,
         dtype,
-        embeddings and str(embeddings),
+        str(embeddings) if embeddings else None,
     )
     entry = find_entry(name)
     weights = Checkpoint(Path(checkpoint).expanduser()) if checkpoint else entry.checkpoint

@@ -239,10 +239,10 @@ def _stack_perceptrons(mlps: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor]]
     """Perceptrons of one shape as one: per layer, weights K x in x out and biases K x 1 x out."""
     return [
         (
-            torch.stack([linear.weight.T for linear in of_layer]),
-            torch.stack([linear.bias[None] for linear in of_layer]),
+            torch.stack([linear.weight.T for linear in linears]),
+            torch.stack([linear.bias[None] for linear in linears]),
         )
-        for of_layer in zip(*(mlp.layers for mlp in mlps), strict=True)
+        for linears in zip(*(mlp.layers for mlp in mlps), strict=True)
     ]
 
 
