@@ -125,8 +125,8 @@ excluded(excluded_table(left_out))
 #   difference says how far this can be trusted.
 # - Phantoms have their organs in nearly the same place, which makes naming easier than on real
 #   images.
-# - The thresholds are set for `sam_small`; for the released SAM the library's own (0.88, 0.95 and
-#   32 points a side) are the place to begin.
+# - Thresholds and grid are lower than the library's own (0.88, 0.95 and 32 points a side), with
+#   which the released SAM is the place to begin.
 # - A class that is not in an image is not counted there, so masks wrongly given its name cost
 #   nothing.
 

@@ -66,7 +66,7 @@ display(*notes, explorer)
 # nothing is written but the case's name.
 #
 # The same in Python: `explorer.state` is all that is chosen now, `explorer.session` all that was
-# done; `explorer.accept("sam_small")`, `explorer.undo()`, `explorer.save("annotations")`,
+# done; `explorer.accept("mobile_sam")`, `explorer.undo()`, `explorer.save("annotations")`,
 # `explorer.resume("annotations")`.
 
 # %%

@@ -104,24 +104,26 @@ if not notes and subject.level != "demo":
 # : The study's own value, from the authors' tables.
 #
 # measured on your data
-# : Computed here, on files that you have: a dataset of the study, or a folder of your own.
+# : Computed here, on real images: a dataset of the study that you have, a folder of your own, or
+#   images that come in a package. Where a model made the masks, it says so beside the level.
 #
 # demo
-# : Computed here, on **phantoms**. No dataset of the study may be passed on with this book, so a
-#   program draws images and writes them in each dataset's own file format. Demo numbers show that
+# : Computed here, on **phantoms**. This book passes on no dataset of the study, so a program
+#   draws images and writes them in each dataset's own file format. Demo numbers show that
 #   every step works. They are no statement about medicine, and pages that show them begin with a
 #   box that says so.
 #
-# Out of the box, with no download, everything is a demo. The embedded models `sam_small` and
-# `ritm_small` are built as SAM and RITM are, in small, and were trained by this project on
-# drawings alone; GrabCut is a classical method that needs no training at all.
+# Out of the box the book shows a real CT and a SAM whose weights come in a package, `mobile_sam`;
+# the study's own datasets are phantoms until you have them. `sam_small`, which stands in where
+# there is no network, and `ritm_small` are built as SAM and RITM are, in small, and were trained
+# by this project on drawings alone; GrabCut is a classical method that needs no training at all.
 #
 # ## How to read it
 #
 # A page asks one question and answers it in one sentence. Then come the figure, what an IoU looks
 # like in pictures, the table, how it was computed, what is left out and why, and what the number
 # cannot tell. The last section of each page is the command that makes it again, and the rows
-# behind its numbers to download. The code of every step is behind "Show code cell source".
+# behind its numbers to download. Each step stands there with its code.
 #
 # The chapters go by modality: first its datasets together, then one chapter for each. After them
 # come the questions that cross datasets: [the comparison with the study](#the-comparison),

@@ -190,9 +190,8 @@ page.differences_table(run_differences(box_rows, "noise 0", way="mode"), "mode")
 # %% [markdown]
 # ## Limits
 #
-# - The embedded `sam_small` never saw a box in its training: the two vectors that mark the corners
-#   of a box are untrained. Its numbers with boxes show that the loop works, and nothing of what
-#   boxes are worth. It did learn from clicks and from its own mask fed back. GrabCut was made for
+# - Where the embedded `sam_small` stands in: it never saw a box in its training, so its numbers
+#   with boxes show that the loop works, and nothing of what boxes are worth. GrabCut was made for
 #   boxes, but takes no mask.
 # - All prompts are made from the truth. A person's point or box is less exact, and a box costs more
 #   effort than a click, although both count as one here.

@@ -140,7 +140,7 @@ excluded(excluded_table(left_out))
 #   Where the object has several regions, one click gives one of them.
 # - The networks are small and learn for few steps. Where even the oracle's labels do not help, this
 #   is what holds the network back, and not the labels: take more `steps`.
-# - `sam_small` never learned from boxes; for a model that did, try `prompt="box_all"`. What a
+# - Labels begin with one click here; with boxes, try `prompt="box_all"`. What a
 #   detector's boxes are worth when they are off is on the page about [prompts](#prompt-modes).
 
 # %% [markdown]

@@ -136,8 +136,8 @@ slices(volume, masks, prompted, title, median["dice"])
 #   ones it may lose a little.
 # - Few slices past each end are looked at (`beyond` in the parameters); without a stop rule a mask
 #   could run on further.
-# - The embedded `sam_small` never learned from boxes or from a mask without clicks, so that those
-#   ways fail here says nothing about the released SAM.
+# - Where the embedded `sam_small` stands in: it never learned from boxes or from a mask without
+#   clicks, so that those ways fail then says nothing about the released SAM.
 # - Models that were trained on videos, such as SAM 2, carry a memory instead of a prompt. They are
 #   not here.
 
