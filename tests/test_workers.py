@@ -110,6 +110,7 @@ def test_two_shards_into_one_store_are_one_run_byte_for_byte(run_of, tmp_path):
     assert as_bytes(merged) == as_bytes(evaluate(**run_of))
 
 
+@pytest.mark.slow
 def test_one_two_and_four_processes_give_the_bytes_of_this_one(run_of):
     expected = as_bytes(evaluate(**run_of))
     for workers in (1, 2, 4):
