@@ -145,7 +145,7 @@ def by_task(
         style = {"color": COLOURS[i], "marker": MARKERS[i]}
         if hollow:
             style = {"color": INK, "marker": "s^"[i % 2], "mfc": "none"}
-        reach = (line_means["iou"] - line_means["low"], line_means["high"] - line_means["iou"])
+        reach = _reach(line_means["iou"], line_means["low"], line_means["high"])
         axes.errorbar(
             line_means["iou"],
             range(len(tasks)),
@@ -160,6 +160,14 @@ def by_task(
     axes.figure.legend(loc="outside lower left", ncols=len(names), frameon=False, labelcolor=INK)
 
 
+def _reach(means: pd.Series, low: pd.Series, high: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return how far intervals reach to both sides of their means, never below 0.
+
+    Where all values are equal, an end may differ from the mean in its last digit.
+    """
+    return (means - low).clip(lower=0), (high - means).clip(lower=0)
+
+
 def reliability(axes: Axes, bins: pd.DataFrame) -> None:
     """Draw mean true IoU of each bin of predicted IoU, its 95 % interval, and the diagonal.
 
@@ -167,7 +175,7 @@ def reliability(axes: Axes, bins: pd.DataFrame) -> None:
     point.
     """
     axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1)
-    reach = (bins["iou"] - bins["low"], bins["high"] - bins["iou"])
+    reach = _reach(bins["iou"], bins["low"], bins["high"])
     axes.errorbar(
         bins["predicted_iou"], bins["iou"], yerr=reach, color=COLOURS[0], linestyle="none"
     )
@@ -189,7 +197,7 @@ def differences(
         model_rows = table[table["model"] == model].set_index("task").reindex(tasks)
         places = np.arange(len(tasks)) + 0.5 * ((i + 0.5) / len(models) - 0.5)
         mean, low, high = (model_rows[f"difference{end}"] for end in ("", " low", " high"))
-        ends = (mean - low, high - mean)
+        ends = _reach(mean, low, high)
         style = {
             "color": COLOURS[i],
             "marker": MARKERS[i],

@@ -125,3 +125,10 @@ def test_a_task_of_the_study_is_shown_beside_its_published_curve_and_another_is_
     assert "published" in shown and "demo" in shown and "m 0.50 to 0.50" in shown
     own = mean_curves(rows.assign(task="My study", level="measured"))
     assert "published" not in figures.curves(own).html
+
+
+def test_an_interval_that_differs_from_its_mean_in_the_last_digit_is_drawn():
+    means = pd.DataFrame({"task": ["T"], "line": ["m"], "iou": [0.3]})
+    _, axes = plots.new_figure(3, 2)
+    plots.by_task(axes, means.assign(low=0.1 + 0.2, high=0.3), ["T"], ["m"])  # low is above 0.3
+    assert len(axes.lines) > 0
