@@ -24,7 +24,7 @@ data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS that take boxes, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
 clicks = 3  # prompts given in turn, where clicks follow the first one
-noise = "0.05 0.1 0.2 0.3 0.5"  # standard deviations of a box's sides, as shares of its height and width
+noise = "0.05 0.1 0.2 0.3 0.5"  # standard deviations of a box's sides, as shares of its size
 max_cases = 6  # at most so many cases of each dataset, spread evenly; 0: all
 compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
