@@ -127,7 +127,7 @@ def measure(root: Path, kind: str, count: int, turns: int) -> dict[str, str | fl
         first, again = seconds(dataset.list), seconds(dataset.list)
         references = dataset.list().references
         volumes._last.clear()
-        scans._read_together.cache_clear()
+        scans._read_scan.cache_clear()
         times.append(
             (first, again, seconds(lambda cases=references: [dataset.load(r) for r in cases]))
         )

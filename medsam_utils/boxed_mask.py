@@ -51,7 +51,7 @@ class BoxedMask:
     def mask(self) -> np.ndarray:
         """The whole mask: bool, H x W."""
         whole = np.zeros(self.shape, bool)
-        _part(whole.view(np.uint8), 0, 0, self._box)[:] = self.inside
+        _cut_box(whole.view(np.uint8), 0, 0, self._box)[:] = self.inside
         return whole
 
     def common(self, other: BoxedMask) -> int:
@@ -60,7 +60,7 @@ class BoxedMask:
         box = max(top, row), max(left, col), min(bottom, end_row), min(right, end_col)
         if box[0] >= box[2] or box[1] >= box[3]:
             return 0
-        a, b = (_part(mask.inside, mask.row, mask.col, box) for mask in (self, other))
+        a, b = (_cut_box(mask.inside, mask.row, mask.col, box) for mask in (self, other))
         return cv2.countNonZero(cv2.bitwise_and(a, b))
 
     def __contains__(self, pixel: tuple[int, int]) -> bool:
@@ -84,7 +84,7 @@ class BoxedMask:
         inside = np.zeros((max(bottoms) - row, max(rights) - col), np.uint8)
         for mask in (self, other):
             if mask.inside.size:
-                part = _part(inside, row, col, mask._box)
+                part = _cut_box(inside, row, col, mask._box)
                 cv2.bitwise_xor(part, mask.inside, dst=part)
         return BoxedMask(inside, row, col, self.shape)
 
@@ -95,6 +95,6 @@ class BoxedMask:
         return self.row, self.col, self.row + rows, self.col + cols
 
 
-def _part(array: np.ndarray, row: int, col: int, box: tuple[int, int, int, int]) -> np.ndarray:
+def _cut_box(array: np.ndarray, row: int, col: int, box: tuple[int, int, int, int]) -> np.ndarray:
     """View of a box of the image in an array whose first pixel is the image's (row, col)."""
     return array[box[0] - row : box[2] - row, box[1] - col : box[3] - col]

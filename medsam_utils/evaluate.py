@@ -66,7 +66,7 @@ def evaluate(
     started, clock = datetime.now(UTC), time.perf_counter()
     dataset = under(dataset, protocol)
     listing = dataset.list()
-    references = _part(spread(listing.references, max_cases), shard)
+    references = _shard(spread(listing.references, max_cases), shard)
     settings = run_settings(dataset, model, protocol, clicks)
     fingerprints = case_fingerprints(settings, dataset, references)
 
@@ -179,7 +179,7 @@ def spread(references: Sequence[CaseReference], limit: int | None) -> list[CaseR
     return [references[i] for i in np.linspace(0, len(references) - 1, limit).round().astype(int)]
 
 
-def _part(
+def _shard(
     references: Sequence[CaseReference], shard: tuple[int, int] | None
 ) -> list[CaseReference]:
     """Return the k-th of n parts, neighbours together, so that one process reads a volume."""

@@ -20,7 +20,7 @@ def cores() -> int:
     has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS and Windows
     granted = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     limits = [granted, _number("OMP_NUM_THREADS") or granted]
-    quota, _, period = _read(_GROUP / "cpu.max").partition(" ")
+    quota, _, period = _read_text(_GROUP / "cpu.max").partition(" ")
     if quota.isdigit():
         limits.append(max(1, round(int(quota) / int(period))))
     return min(limits)
@@ -28,11 +28,11 @@ def cores() -> int:
 
 def free_memory() -> int | None:
     """Return the memory that processes can still take, in MiB; None if the system does not tell."""
-    found = re.search(r"MemAvailable:\s+(\d+) kB", _read(Path("/proc/meminfo")))
+    found = re.search(r"MemAvailable:\s+(\d+) kB", _read_text(Path("/proc/meminfo")))
     if not found:
         return None
     limits = [int(found[1]) >> 10]
-    most, taken = (_read(_GROUP / f"memory.{name}") for name in ("max", "current"))
+    most, taken = (_read_text(_GROUP / f"memory.{name}") for name in ("max", "current"))
     if most.isdigit() and taken.isdigit():
         limits.append(max(0, int(most) - int(taken)) >> 20)
     return min(limits)
@@ -44,7 +44,7 @@ def _number(name: str) -> int:
     return int(value) if value.isdigit() else 0
 
 
-def _read(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text().strip()
     except OSError:

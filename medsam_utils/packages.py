@@ -81,8 +81,8 @@ def _pip_download(package: str, version: str, sha256: str, folder: Path) -> Path
         seen = re.findall(r"Got\s+([0-9a-f]{64})", done.stderr)
         raise BadInputError(_another_wheel(wheel, sha256, seen[0] if seen else "another one"))
     raise BadInputError(
-        f"{wheel} could not be fetched by pip ({_reason(done.stderr)}): is there a network, and "
-        "are the index and the proxy of `pip config list` right? Then try again"
+        f"{wheel} could not be fetched by pip ({_why_failed(done.stderr)}): is there a network, "
+        "and are the index and the proxy of `pip config list` right? Then try again"
     )
 
 
@@ -94,17 +94,17 @@ def _another_wheel(wheel: str, wanted: str, seen: str) -> str:
     )
 
 
-def _reason(messages: str) -> str:
+def _why_failed(messages: str) -> str:
     """Return what pip says went wrong, in one line.
 
     That a version cannot be found follows from an index that cannot be reached: that comes first.
 
     >>> broken = "WARNING: Retrying (...) after connection broken by 'Error: <a>: refused': /a/"
-    >>> _reason(broken + "\\nERROR: Could not find a version")
+    >>> _why_failed(broken + "\\nERROR: Could not find a version")
     'the index cannot be reached: refused'
-    >>> _reason("ERROR: Could not find a version that satisfies a\\nERROR: No matching one")
+    >>> _why_failed("ERROR: Could not find a version that satisfies a\\nERROR: No matching one")
     'Could not find a version that satisfies a'
-    >>> _reason("Traceback\\nTimeoutError: it stopped\\n")
+    >>> _why_failed("Traceback\\nTimeoutError: it stopped\\n")
     'TimeoutError: it stopped'
     """
     broken = re.search(r"after connection broken by '(?:.*<[^<>]*>: )?(.+)':", messages)

@@ -18,7 +18,7 @@ COUNTERPARTS = {"sam_vit_h": "SAM", "ritm_h32": "RITM"}
 
 
 @cache
-def _read(name: str) -> pd.DataFrame:
+def _read_table(name: str) -> pd.DataFrame:
     path = FOLDER / name
     if not path.is_file():  # the package without its book
         return pd.DataFrame(
@@ -32,7 +32,7 @@ def click_table() -> pd.DataFrame:
 
     Empty where the package stands without its book.
     """
-    table = _read("iou_by_clicks.csv").rename(columns={"clicks": "click"})
+    table = _read_table("iou_by_clicks.csv").rename(columns={"clicks": "click"})
     table = table[table["method"].isin(METHODS)]
     return table.assign(method=table["method"].map(METHODS))[["method", "task", "click", "iou"]]
 
@@ -48,7 +48,7 @@ def prompt_mode_table() -> pd.DataFrame:
 
     Tasks are spelled as in the table of clicks.
     """
-    table = _read("iou_by_prompt_mode.csv")[["task", "mode", "mask_choice", "prompt", "iou"]]
+    table = _read_table("iou_by_prompt_mode.csv")[["task", "mode", "mask_choice", "prompt", "iou"]]
     return table.replace(
         {"task": {"MRI-Spine: SP": "MRI-Spine: SC", "CT-Hepaticvessel": "CT-Hepatovessel"}}
     )

@@ -126,7 +126,7 @@ def click_objects(
             single=choice == "single",
         )
         for target, candidates in zip(prompted, predicted, strict=True):
-            target.prediction, target.scores = _choose(candidates, target.truth, choice)
+            target.prediction, target.scores = _score(candidates, target.truth, choice)
             target.logits = candidates.logits(target.scores["mask_index"])
             if protocol.feedback:
                 target.prompts[0].logits = target.logits
@@ -178,7 +178,7 @@ def replay(
 _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0}
 
 
-def _choose(
+def _score(
     candidates: Candidates, truth: BoxedMask, choice: MaskChoice
 ) -> tuple[BoxedMask, dict[str, Any]]:
     """Return the mask that counts of one object, and the scores of all its candidates."""

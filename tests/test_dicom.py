@@ -511,7 +511,7 @@ def test_memory_does_not_grow_with_the_number_of_patients(tmp_path):
             save(place / "T2W", volume, names=names)
             save(place / "GT" / "prostate", mask, names=names)
         dataset = entry("mri_prostate_i2cvb", tmp_path / str(count))
-        scans._read_together.cache_clear()
+        scans._read_scan.cache_clear()
         tracemalloc.start()
         references = dataset.list().references
         kept, listing = tracemalloc.get_traced_memory()

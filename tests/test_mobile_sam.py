@@ -236,12 +236,12 @@ def test_a_file_with_the_official_names_fits_and_is_compared(random_state, tmp_p
         for name in ("ours.pt", "mobile_sam.pt")
     )
     assert load_model("sam", checkpoint=tmp_path / "mobile_sam.pt").architecture == "mobile"
-    found = compare_weights.differences(ours, same)
+    found = compare_weights.weight_differences(ours, same)
     assert 0 < found[compare_weights.FEATURES] < 1e-4 and compare_weights.are_equal(found)
     other = official(random_state)
     other["mask_decoder.iou_token.weight"] = other["mask_decoder.iou_token.weight"] + 1e-3
     torch.save(other, tmp_path / "other.pt")
-    found = compare_weights.differences(
+    found = compare_weights.weight_differences(
         ours, load_model("mobile_sam", checkpoint=tmp_path / "other.pt", device="cpu")
     )
     assert found["mask_decoder"] == pytest.approx(1e-3, rel=1e-2) and found["prompt_encoder"] == 0

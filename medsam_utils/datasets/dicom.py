@@ -253,9 +253,11 @@ def read_pixels(series: Series) -> Volume:
     """
     slices = [_read_slice(path, series.shape[1:]) for path in series.paths]
     plain = all(slope == 1 and intercept == int(intercept) for _, slope, intercept in slices)
-    dtype = (
-        np.float32 if not plain else np.int32 if any(b for *_, b in slices) else slices[0][0].dtype
-    )
+    dtype = slices[0][0].dtype
+    if not plain:
+        dtype = np.float32
+    elif any(intercept for *_, intercept in slices):
+        dtype = np.int32
     values = np.empty(series.shape, dtype)
     for index, (stored, slope, intercept) in enumerate(slices):
         values[index] = stored if plain and not intercept else stored * slope + intercept

@@ -38,7 +38,7 @@ def read_image(path: Path) -> np.ndarray:
     Palettes are resolved, grey stored as RGB comes back as one channel, alpha is dropped.
     Raises BadCaseError for a file that cannot be read or has several pages.
     """
-    return _one_channel_if_grey(_read(path, resolve_palette=True))
+    return _one_channel_if_grey(_read_values(path, resolve_palette=True))
 
 
 def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
@@ -50,7 +50,7 @@ def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
     colours, unless `coloured`: then a mask of colours, with or without a palette, is True wherever
     it is not black.
     """
-    values = _read(path, resolve_palette=coloured)
+    values = _read_values(path, resolve_palette=coloured)
     if coloured and values.ndim == 3:
         return np.any(values, axis=2)
     if values.ndim == 3:
@@ -142,7 +142,7 @@ class ImagePairs:
         )
 
 
-def _read(path: Path, resolve_palette: bool) -> np.ndarray:
+def _read_values(path: Path, resolve_palette: bool) -> np.ndarray:
     """Read a file as H x W or H x W x 3; alpha dropped."""
     try:
         values = (

@@ -41,7 +41,7 @@ def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
     @functools.wraps(list_cases)
     def list_kept(reader: object, dataset: Dataset) -> Listing:
         entry, stamp, newest = _identify(dataset)
-        found: tuple[Listing, Sequence[Any]] | None = _read(entry, stamp, dataset)
+        found: tuple[Listing, Sequence[Any]] | None = _read_entry(entry, stamp, dataset)
         if found is None:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -51,7 +51,7 @@ def kept(list_cases: Callable[..., Listing]) -> Callable[..., Listing]:
             # What is unreadable may be readable the next time: memory, a network, a new decoder.
             settled = newest < -SETTLED
             if settled and all(e.kind != "unreadable" for e in listing.exclusions):
-                _write(entry, stamp, dataset, *found)
+                _write_entry(entry, stamp, dataset, *found)
         listing, messages = found
         for message in messages:
             warnings.warn(message, stacklevel=2)
@@ -91,7 +91,7 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _read(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, list[str]] | None:
+def _read_entry(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, list[str]] | None:
     """Return a kept listing and its warnings; None if there is none that is valid."""
     try:
         check, _, content = entry.read_bytes().partition(b"\n")
@@ -111,7 +111,7 @@ def _read(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, list[str]
     return Listing(references, [Exclusion(*e) for e in stored["exclusions"]]), stored["warnings"]
 
 
-def _write(
+def _write_entry(
     entry: Path, stamp: str, dataset: Dataset, listing: Listing, messages: list[Warning]
 ) -> None:
     """Keep a listing, in place of one of another state, and the newest `LONGEST` in all."""

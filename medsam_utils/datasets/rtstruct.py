@@ -203,7 +203,7 @@ class DicomStructures(ScanReader):
             )
             path = dataset.root / place
             try:
-                images, drawn_on = self._series_of(path, series)
+                images, drawn_on = self._find_series(path, series)
                 grid = make_series(images)
                 source = grid if drawn_on is images else make_series(drawn_on)
             except BadCaseError as error:
@@ -245,7 +245,7 @@ class DicomStructures(ScanReader):
             masks[name] = _resample(mask, source, grid) if drawn_on else mask
         return masks
 
-    def _series_of(
+    def _find_series(
         self, path: Path, series: Mapping[str, list[Header]]
     ) -> tuple[list[Header], list[Header]]:
         """Return the files of the images and of the series that the contours were drawn on."""

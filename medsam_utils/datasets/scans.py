@@ -108,9 +108,7 @@ class ScanReader(ABC):
         # Without a key, so that all slices of a volume ask for the same.
         scan = Scan("", reference.patient_id, reference.images, reference.masks)
         classes = tuple(dataset.classes.items())
-        image, masks = _read_together(
-            self, scan, classes, dataset.mask_threshold, file_stamps(files)
-        )
+        image, masks = _read_scan(self, scan, classes, dataset.mask_threshold, file_stamps(files))
         cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
         index = reference.slice_index
         here = {name: np.ascontiguousarray(cut.slice(mask, index)) for name, mask in masks.items()}
@@ -136,7 +134,7 @@ class ScanReader(ABC):
 
 
 @lru_cache(maxsize=1)
-def _read_together(
+def _read_scan(
     reader: ScanReader, scan: Scan, classes: tuple, threshold: int, stamps: tuple
 ) -> tuple[Volume, dict[str, np.ndarray]]:
     """Read a volume and its masks; the last ones are kept. stamps: see `volumes.file_stamps`."""

@@ -36,7 +36,7 @@ class Unlabelled:
             indices: Iterable[int | None] = [None]
             if is_volume(name):
                 try:
-                    volume, cut = _read(path, self.plane)
+                    volume, cut = _read_cut(path, self.plane)
                 except BadCaseError as error:
                     exclusions.append(dataset.exclusion(name, error, name))
                     continue
@@ -51,7 +51,7 @@ class Unlabelled:
         if reference.slice_index is None:
             values = images.read_image(path)
         else:
-            volume, cut = _read(path, self.plane)
+            volume, cut = _read_cut(path, self.plane)
             values = cut.slice(volume.values, reference.slice_index)
         return reference.case(to_rgb(values, dataset, path), {}, None, None)
 
@@ -100,13 +100,13 @@ def _names(root: Path, only: str) -> list[str]:
     return [name for name in ([only] if only else walk(root, ())) if wanted.fullmatch(name)]
 
 
-def _read(path: Path, plane: str) -> tuple[Volume, Cut]:
+def _read_cut(path: Path, plane: str) -> tuple[Volume, Cut]:
     """Read a volume and how it is cut; the last one is kept."""
     return _read_once(path, plane, volumes.file_stamps([path]))
 
 
 @functools.lru_cache(maxsize=1)
 def _read_once(path: Path, plane: str, stamps: tuple) -> tuple[Volume, Cut]:
-    """Read a volume, see `_read`."""
+    """Read a volume, see `_read_cut`."""
     volume = read_volume(path)
     return volume, find_cut(volume.values.shape, volume.affine, plane, path)

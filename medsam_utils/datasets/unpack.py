@@ -77,7 +77,7 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
     else:
         with tarfile.open(archive) as file:
             for member in file:  # One pass: a large tar.gz is not read twice.
-                write = partial(_write, file, member, folder)
+                write = partial(_write_member, file, member, folder)
                 yield member.name, member.size, member.isfile() or member.isdir(), write
             # tarfile takes a file that ends between two members for whole; a whole one ends in
             # zeros.
@@ -85,7 +85,7 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
                 raise tarfile.ReadError("it is cut off")
 
 
-def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     """Write a plain file or folder without owner, mode and time.
 
     Python 3.11.2 has no filter for these.

@@ -100,7 +100,7 @@ class Volumes:
 
     def load(self, dataset: Dataset, reference: CaseReference) -> Case:
         """Read one slice; the volume is kept until a slice of another one is asked for."""
-        images, masks = _read_together(reference.images, reference.masks, self.trust_identity)
+        images, masks = _read_case(reference.images, reference.masks, self.trust_identity)
         image, index = images[0], reference.slice_index
         cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
         channels = [
@@ -192,7 +192,7 @@ def choose_slices(areas: np.ndarray, min_pixels: int, one_slice: bool, path: Pat
 _last: dict[tuple, tuple] = {}
 
 
-def _read_together(
+def _read_case(
     image_paths: tuple[Path, ...], mask_paths: tuple[Path, ...], trust_identity: bool
 ) -> tuple[list[Volume], list[tuple[np.ndarray, float | None]]]:
     """Read the volumes of a case and its masks, or return the last ones again.
@@ -213,7 +213,7 @@ def _read_together(
 def _read_anew(
     image_paths: tuple[Path, ...], mask_paths: tuple[Path, ...], trust_identity: bool
 ) -> tuple[list[Volume], list[tuple[np.ndarray, float | None]]]:
-    """Read volumes and masks, see `_read_together`."""
+    """Read volumes and masks, see `_read_case`."""
     images: list[Volume] = []
     masks = []
     for path in (*image_paths, *mask_paths):

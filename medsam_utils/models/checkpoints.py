@@ -152,7 +152,9 @@ def load_state_dict(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
-        raise BadInputError(f"{path} cannot be read as weights: {_reason(path, error)}") from error
+        raise BadInputError(
+            f"{path} cannot be read as weights: {_why_unreadable(path, error)}"
+        ) from error
     for wrapping in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapping), dict):
             state = state[wrapping]
@@ -171,7 +173,7 @@ def load_state_dict(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
     return state
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _why_unreadable(path: Path, error: Exception) -> str:
     """Why torch.load refuses a file, and what to do; torch's own text advises to execute it."""
     if code := re.search(r"GLOBAL (\S+)", str(error)):
         return (

@@ -20,7 +20,7 @@ FEATURES = "features of an image"
 ROUNDING = 1e-4  # of the greatest feature: folding batch norms rounds, and so does an exporter
 
 
-def differences(one: Sam, other: Sam) -> dict[str, float]:
+def weight_differences(one: Sam, other: Sam) -> dict[str, float]:
     """Return the largest difference of each part of two SAMs of one architecture.
 
     Of the prompt encoder and the mask decoder, between their tensors. Of the image encoder, between
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         first, second = models
         if not (isinstance(first, Sam) and isinstance(second, Sam)):
             raise BadInputError(f"{options.name} is no SAM: name one, such as mobile_sam")
-        found = differences(first, second)
+        found = weight_differences(first, second)
     except BadInputError as error:
         print(error, file=sys.stderr)
         return 2

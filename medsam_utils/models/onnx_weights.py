@@ -31,7 +31,7 @@ def find_files(folder: Path) -> tuple[Path, Path]:
     decoders: list[Path] = []
     encoders: list[Path] = []
     for path in sorted(folder.glob("*.onnx")):
-        asked = {value.name for value in _read(path).graph.input}
+        asked = {value.name for value in _read_onnx(path).graph.input}
         (decoders if "point_coords" in asked else encoders).append(path)
     if len(decoders) != 1 or len(encoders) != 1:
         raise BadInputError(
@@ -117,7 +117,7 @@ def _tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
     Matrices of linear layers are as in PyTorch, a row for each output.
     """
-    graph = _read(path).graph
+    graph = _read_onnx(path).graph
     from onnx import numpy_helper
 
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -148,7 +148,7 @@ def _module(node: str) -> str:
     )
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def _read_onnx(path: Path) -> onnx.ModelProto:
     """Return what a file holds. Raises BadInputError if it is damaged, or no ONNX."""
     try:
         import onnx

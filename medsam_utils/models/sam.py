@@ -102,7 +102,7 @@ def _halves(features: torch.Tensor) -> np.ndarray:
 Prompts = tuple[Any, Any, Any, Any]  # points, labels, boxes and logits of B objects, or None
 
 
-def _part(prompts: Prompts, objects: Any) -> Prompts:
+def _select(prompts: Prompts, objects: Any) -> Prompts:
     """Prompts of some of the objects."""
     points, labels, boxes, logits = (one if one is None else one[objects] for one in prompts)
     return points, labels, boxes, logits
@@ -300,7 +300,7 @@ class Sam(Model):
         prompts = self._prompts([embedding], clicks, boxes, logits)
         if self.exact:
             answers = [
-                self._decode(embedding.features, *_part(prompts, slice(i, i + 1)), multimask)
+                self._decode(embedding.features, *_select(prompts, slice(i, i + 1)), multimask)
                 for i in range(len(clicks))
             ]
             answer = tuple(torch.cat(parts) for parts in zip(*answers, strict=True))
@@ -328,7 +328,7 @@ class Sam(Model):
             some = [min(i, len(clicks) - 1) for i in range(start, start + DECODED)]
             tokens = ImageTokens.stack([token for i in some if (token := embeddings[i].tokens)])
             candidates = MULTIMASK if multimask else SINGLE
-            answer = self.decoder(tokens, *_part(prompts, some), candidates)
+            answer = self.decoder(tokens, *_select(prompts, some), candidates)
             answers.append([part.cpu().numpy() for part in answer])
         masks, predicted_iou = (np.concatenate(parts) for parts in zip(*answers, strict=True))
         return [
