@@ -255,9 +255,9 @@ def read_pixels(series: Series) -> Volume:
     plain = all(slope == 1 and intercept == int(intercept) for _, slope, intercept in slices)
     dtype = slices[0][0].dtype
     if not plain:
-        dtype = np.float32
+        dtype = np.dtype(np.float32)
     elif any(intercept for *_, intercept in slices):
-        dtype = np.int32
+        dtype = np.dtype(np.int32)
     values = np.empty(series.shape, dtype)
     for index, (stored, slope, intercept) in enumerate(slices):
         values[index] = stored if plain and not intercept else stored * slope + intercept
