@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -300,6 +303,35 @@ __name__, imported, method, os.getpid() == os.getpgrp(), sys.argv[0]
     assert run(root) == ([], ["3"])
     shown = page(root, "one").cells[-1].outputs[0].data["text/plain"]
     assert shown == "('__main__', True, None, True, 'ipykernel_launcher')"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kernels are forked on Linux")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_build_leaves_no_kernel_behind(root, number):
+    waiting = """
+# %%
+import os, time
+from pathlib import Path
+Path("kernel.txt").write_text(str(os.getpid()))
+time.sleep(600)
+"""
+    (root / "notebooks/double.py").write_text(NOTEBOOK + waiting)
+    started = subprocess.Popen(
+        [sys.executable, "-m", "medsam_utils.book.render", "--root", root], start_new_session=True
+    )
+    kernel = root / "kernel.txt"
+    wait_until(lambda: kernel.exists() and kernel.read_text(), seconds=120)
+    os.killpg(started.pid, number)  # as the terminal does
+    assert started.wait(timeout=20) == (130 if number == signal.SIGINT else -number)
+    wait_until(lambda: not Path("/proc", kernel.read_text()).exists(), seconds=20)
+
+
+def wait_until(condition: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)
 
 
 def test_html_is_made_again_only_after_a_change_or_a_fault(root, monkeypatch):

@@ -59,6 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInputError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: pages that are done are kept, the others come next time")
+        return 130
     status = build_book(root)
     if failed:
         print(f"failed pages, each shows its error: {', '.join(failed)}", file=sys.stderr)

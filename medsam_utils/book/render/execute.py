@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import chdir, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import nbformat
 import papermill
+from IPython.core.profiledir import ProfileDir
 
 from ...datasets import MissingDatasetError
-from .kernels import context, kernel_options
+from .kernels import kernel_options
 from .pages import Page, record, source
 from .state import code_state, fingerprint
 
 
-def execute(page: Page, root: Path, key: str, threads: int) -> str:
+def execute(page: Page, root: Path, key: str) -> str:
     """Execute one page in a kernel of its own; returns "" or what went wrong and in which cell.
 
     The page appears under its name only when it is complete. A page whose cell fails is written
@@ -26,27 +30,22 @@ def execute(page: Page, root: Path, key: str, threads: int) -> str:
     time. One whose dataset cannot be had is no failure: it says so, and is executed again when the
     dataset is there.
     """
-    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):
-        os.environ[f"{name}_NUM_THREADS"] = str(threads)  # PyTorch follows OMP's
     target, failure, missing = page.path(root), "", ""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["IPYTHONDIR"] = (
-            folder  # kernels that start together would race to make one profile
-        )
         executed = Path(folder, "page.ipynb")
         try:
             papermill.execute_notebook(
                 source(page, root),
                 executed,
                 page.values,
-                cwd=root,
                 progress_bar=False,
                 store_widget_state=False,
                 **kernel_options(),
                 extra_arguments=[
-                    "--log-level=CRITICAL"
-                ],  # else each kernel warns that it listens on localhost
+                    "--log-level=CRITICAL",  # else each kernel warns that it listens on localhost
+                    "--HistoryManager.enabled=False",
+                ],
             )
         except papermill.PapermillExecutionError as error:
             if error.ename == MissingDatasetError.__name__:
@@ -94,6 +93,7 @@ def _without_data(page: Page, root: Path, reason: str) -> list[nbformat.Notebook
 def execute_pages(pages: list[Page], root: Path, jobs: int) -> list[str]:
     """Execute the pages whose inputs changed, `jobs` at a time, a kernel each; returns the failed
     ones."""
+    root = root.resolve()
     code = code_state(root)
     keys = {page.page: fingerprint(page, root, code) for page in pages}
     changed = [page for page in pages if record(page.path(root)).get("key") != keys[page.page]]
@@ -104,12 +104,10 @@ def execute_pages(pages: list[Page], root: Path, jobs: int) -> list[str]:
         f"{len(pages)} pages, {done} unchanged, {len(changed)} to execute, {jobs} at a time",
         flush=True,
     )
-    with ProcessPoolExecutor(jobs, mp_context=context()) as pool:
+    with chdir(root), _kernel_environment(threads), ThreadPoolExecutor(jobs) as pool:
         clock = time.perf_counter()
-        running = {
-            pool.submit(execute, page, root, keys[page.page], threads): page for page in changed
-        }
-        for future in as_completed(running):
+        running = {pool.submit(execute, page, root, keys[page.page]): page for page in changed}
+        for future in _completed(running, pool):
             # whatever stopped one page, such as a killed kernel, the others go on
             page, error = running[future].page, future.exception()
             failure = f"{type(error).__name__}: {error}" if error else future.result()
@@ -121,3 +119,33 @@ def execute_pages(pages: list[Page], root: Path, jobs: int) -> list[str]:
             )
             failed += [page] if failure else []
     return failed
+
+
+@contextmanager
+def _kernel_environment(threads: int) -> Iterator[None]:
+    """Set what kernels inherit: the number of threads, and an IPython folder of their own.
+
+    Kernels that start together would race to make one profile: it is made before.
+    """
+    before = dict(os.environ)
+    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):
+        os.environ[f"{name}_NUM_THREADS"] = str(threads)  # PyTorch follows OMP's
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            ProfileDir.create_profile_dir_by_name(folder, "default")
+            os.environ["IPYTHONDIR"] = folder
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _completed(futures: Iterable[Future], pool: ThreadPoolExecutor) -> Iterator[Future]:
+    """Yield the futures as they end; when interrupted, end the kernels and start no further one."""
+    try:
+        yield from as_completed(futures)
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for kernel in multiprocessing.active_children():
+            kernel.kill()
+        raise

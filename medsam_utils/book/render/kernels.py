@@ -17,25 +17,19 @@ from jupyter_client.provisioning import LocalProvisioner
 WARM = f"{__package__}.warm"
 
 
-def context() -> BaseContext:
-    """Return how processes of the renderer start: on Linux forked from one that has imported
-    `WARM`.
+def kernel_options() -> dict[str, Any]:
+    """Return what papermill needs to fork kernels here, nothing where it cannot.
 
-    Elsewhere forking a process that has loaded its libraries is not safe, so each imports them
-    anew.
+    Outside Linux forking a process that has loaded its libraries is not safe.
     """
-    if not sys.platform.startswith("linux"):
-        return multiprocessing.get_context("spawn")
+    return {"kernel_manager_class": ForkedKernelManager} if sys.platform == "linux" else {}
+
+
+def _context() -> BaseContext:
+    """Return how kernels start: forked from one process that has imported `WARM`."""
     forked = multiprocessing.get_context("forkserver")
     forked.set_forkserver_preload([WARM])
     return forked
-
-
-def kernel_options() -> dict[str, Any]:
-    """Return what papermill needs to fork kernels here, nothing where it cannot."""
-    if multiprocessing.get_start_method(allow_none=True) == "forkserver":
-        return {"kernel_manager_class": ForkedKernelManager}
-    return {}
 
 
 class ForkedKernelManager(AsyncKernelManager):
@@ -52,7 +46,7 @@ class ForkedKernelManager(AsyncKernelManager):
 
 
 class ForkedProvisioner(LocalProvisioner):
-    """Launch an IPython kernel in a process of `context` instead of a new Python."""
+    """Launch an IPython kernel in a process forked by `_context` instead of a new Python."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         """Start the kernel; cmd: how a new Python would be told to, ending in the arguments."""
@@ -68,7 +62,7 @@ class _Forked:
     stdin = stdout = stderr = None
 
     def __init__(self, *task: Any) -> None:
-        self._process = context().Process(target=_run_kernel, args=task)
+        self._process = _context().Process(target=_run_kernel, args=task)
         self._process.start()
         self.pid = self._process.pid
 
