@@ -34,7 +34,10 @@ def source(*names: str) -> str:
     return "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names)
 
 
-SCRIPT = source("contours.js", "box.js", "explorer.js", "stored.js")
+SCRIPT = source(
+    *("controls.js", "contours.js", "state.js", "zoom.js", "box.js", "drawing.js"),
+    *("explorer.js", "stored.js"),
+)
 STYLE = source("explorer.css")
 RANKS = {0: "worst", 25: "25th percentile", 50: "median", 75: "75th percentile", 100: "best"}
 LIMIT = 200_000  # bytes that an explorer may add to a page, 30,000 of them the script

@@ -4,7 +4,7 @@
 // to the messages {accept: [model]}, {withdraw: [dataset, task, case, class]}, {save: [folder, formats, replace]}
 // and {resume: [folder]}.
 
-function annotating({ model, choose, button, row }) {
+function annotating({ model, choose }) {
   const get = (name) => model.get(name);
 
   // ---- which candidate counts, and whether it is accepted
@@ -41,15 +41,15 @@ function annotating({ model, choose, button, row }) {
     model.send({ save: [folder.node.value, chosen(), replace.node.checked] }));
   const resume = button("resume", "Go on from the session in the folder", () => model.send({ resume: [folder.node.value] }));
   const notice = make("p", { className: "notice", role: "status", "aria-live": "polite" });
-  const list = make("details", {}, make("summary", {}), make("ul", {}));
+  const acceptedList = make("details", {}, make("summary", {}), make("ul", {}));
 
   function update() {
     const called = get("state").class, accepted = get("accepted");
     if (name.node !== name.node.getRootNode().activeElement) name.node.value = called || get("choices").class;
     notice.textContent = get("notice");
-    list.hidden = !accepted.length;
-    list.firstChild.textContent = `${accepted.length} accepted`;
-    list.lastChild.replaceChildren(...accepted.map((one) => {
+    acceptedList.hidden = !accepted.length;
+    acceptedList.firstChild.textContent = `${accepted.length} accepted`;
+    acceptedList.lastChild.replaceChildren(...accepted.map((one) => {
       const text = `${one.class_name} · ${one.case} · ${one.model}`;
       const { class_name, model: by, ...object } = one;
       return make("li", {}, `${text} `,
@@ -60,7 +60,7 @@ function annotating({ model, choose, button, row }) {
 
   return {
     update, candidate, accept,
-    controls: [row(name.label, list),
+    controls: [row(name.label, acceptedList),
       row(folder.label, ...Object.values(formats).map((f) => f.label), replace.label, save, resume), notice],
     keys: {
       a: (answer) => model.send({ accept: [answer.model] }),

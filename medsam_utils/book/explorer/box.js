@@ -3,7 +3,7 @@
 // state.box is [first row, first col, last row, last col], the last ones included. Where choices.at_once says so, a
 // mouse draws one over the whole image without the button.
 
-function boxing({ model, choose, stage, position, redraw, button, isWhole }) {
+function boxing({ model, choose, stage, position, redraw, isWhole }) {
   const get = (name) => model.get(name);
   let drag = null; // {canvas, id, from: [row, col], at: [x, y], box} while one is drawn
   const tool = button("box", "Draw a box round the object by dragging (b)", () => press(tool.ariaPressed !== "true"));

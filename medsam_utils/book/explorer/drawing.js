@@ -1,0 +1,123 @@
+// One model's picture: the image, the outlines, the errors, the clicks. Goes before explorer.js, in one module.
+
+const COLOURS = { truth: "#00c853", prediction: "#ff3b30", missed: "#2b8cff", extra: "#ff9f0a" };
+
+/** A picture of what is wrong: blue where the object is missed, orange where too much is taken. */
+function errorPicture(truth, mask, rows, cols) {
+  const picture = make("canvas", { width: cols, height: rows });
+  const pixels = new ImageData(cols, rows);
+  const colours = [COLOURS.extra, COLOURS.missed].map((c) => [1, 3, 5].map((i) => parseInt(c.slice(i, i + 2), 16)));
+  truth.forEach((inside, i) => {
+    if (inside !== mask[i]) pixels.data.set([...colours[inside], 255], 4 * i);
+  });
+  picture.getContext("2d").putImageData(pixels, 0, 0);
+  return picture;
+}
+
+/** Clicks as numbered dots, green inside the object and red outside. hollow: those of Algorithm 1 beside one's own. */
+function drawClicks(context, place, ratio, clicks, hollow) {
+  clicks.forEach(([row, col, positive], i) => {
+    const { x, y } = place.transformPoint(new DOMPoint(col + 0.5, row + 0.5));
+    const colour = positive ? "#007a33" : "#c4170c"; // dark enough for white figures on them
+    context.beginPath();
+    context.arc(x, y, 8 * ratio, 0, 7);
+    Object.assign(context, { fillStyle: colour, strokeStyle: hollow ? colour : "#fff", lineWidth: (hollow ? 2.5 : 1.5) * ratio });
+    if (!hollow) context.fill();
+    context.stroke();
+    Object.assign(context, { fillStyle: "#fff", font: `bold ${10.5 * ratio}px system-ui`, textAlign: "center", textBaseline: "middle" });
+    context.fillText(i + 1, x, y + 0.5 * ratio);
+  });
+}
+
+/** An outline with a dark rim. place: from the mask's grid to the canvas. */
+function drawOutline(context, place, ratio, { path, colour, dashes }) {
+  const placed = new Path2D();
+  placed.addPath(path, place);
+  for (const [strokeStyle, wide, dash] of [["#0008", 3.5, []], [colour, 1.8, dashes]]) {
+    Object.assign(context, { strokeStyle, lineWidth: wide * ratio, lineJoin: "round" });
+    context.setLineDash(dash.map((d) => d * ratio));
+    context.stroke(placed);
+  }
+  context.setLineDash([]);
+}
+
+/** Draw panels {canvas, answer}. shown: which outlines, errors and clicks, and how opaque. */
+function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
+  const traced = new Map(); // masks decoded and traced, by their text
+  let picture = new Image();
+
+  function tracedMask(text) {
+    const { shape: [rows, cols], step: by } = get("scene");
+    const size = [Math.ceil(rows / by), Math.ceil(cols / by)];
+    const key = `${size} ${text}`;
+    if (!traced.has(key)) {
+      if (traced.size > 100) traced.clear();
+      const mask = decode(text, ...size);
+      traced.set(key, { mask, size, path: contour(mask, ...size) });
+    }
+    return traced.get(key);
+  }
+
+  function drawErrors(context, { truth, prediction }) {
+    context.imageSmoothingEnabled = false;
+    prediction.errors ??= errorPicture(truth.mask, prediction.mask, ...truth.size);
+    context.globalAlpha = 0.65 * shown.opacity;
+    context.drawImage(prediction.errors, 0, 0);
+  }
+
+  function draw(panel) {
+    const { canvas, answer } = panel;
+    const scene = get("scene"), ratio = window.devicePixelRatio || 1;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    if (!width || !answer) return;
+    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
+    if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
+    // a finger scrolls the page over a whole image
+    canvas.style.touchAction = !zoom.isWhole() || boxes.active() ? "none" : "pan-x pan-y";
+    const context = canvas.getContext("2d"), place = zoom.place(canvas, ratio);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.globalAlpha = 1;
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (zoom.isMoving() && panel.still) {
+      context.setTransform(place.multiply(panel.still.place.inverse()));
+      context.drawImage(panel.still.canvas, 0, 0);
+      return;
+    }
+    const masks = { truth: scene.truth && tracedMask(scene.truth), prediction: answer.mask && tracedMask(answer.mask) };
+    const [rows, cols] = scene.shape, onGrid = place.scale(scene.step);
+    context.setTransform(place);
+    context.imageSmoothingEnabled = place.a < 4;
+    if (picture.naturalWidth) context.drawImage(picture, 0, 0, cols, rows);
+    context.setTransform(onGrid);
+    if (shown.errors && masks.truth && masks.prediction) drawErrors(context, masks);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.globalAlpha = shown.opacity;
+    for (const [name, dashes] of [["truth", []], ["prediction", [6, 4]]])
+      if (shown[name] && masks[name])
+        drawOutline(context, onGrid, ratio, { path: masks[name].path, colour: COLOURS[name], dashes });
+    context.globalAlpha = 1;
+    boxes.draw(context, place, ratio);
+    if (shown.simulated && answer.simulated && !isSimulated())
+      drawClicks(context, place, ratio, answer.simulated.clicks, true);
+    drawClicks(context, place, ratio, answer.clicks, false);
+    panel.place = place;
+  }
+
+  /** Keep what a panel shows, to be moved instead of it. */
+  function keepStill(panel) {
+    const { width, height } = panel.canvas;
+    panel.still = panel.place && { place: panel.place, canvas: make("canvas", { width, height }) };
+    panel.still?.canvas.getContext("2d").drawImage(panel.canvas, 0, 0);
+  }
+
+  /** Show another image; returns whether it is another one. */
+  let address = "";
+  function setPicture(source) {
+    if (address === source) return false;
+    address = source;
+    picture = make("img", { onload: redraw, src: source });
+    return true;
+  }
+
+  return { draw, keepStill, setPicture };
+}
