@@ -5,15 +5,16 @@ Source: Mazurowski et al. 2023, section 2.2, Algorithm 1, and the authors' relea
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from .boxed_mask import BoxedMask
-from .case import BadInputError
+from .case import BadInputError, unknown_name
 from .distance import farthest
 
 MaskChoice = Literal["most_confident", "first", "single", "oracle"]
@@ -62,6 +63,12 @@ class Protocol:
     feedback: bool = False
     """Whether every further click comes with the low-resolution logits of the mask that it
     corrects."""
+
+    def __post_init__(self) -> None:
+        """Raise BadInputError for a value that a field does not know."""
+        for name, choices in _choices().items():
+            if (value := getattr(self, name)) not in choices:
+                raise unknown_name(f"{name} of the protocol", str(value), choices)
 
     def mask_choice_at(self, n: int) -> MaskChoice:
         """Return which mask counts after prompt n, counted from 1.
@@ -118,6 +125,19 @@ class Protocol:
         return cls(**values)
 
 
+@functools.cache
+def _choices() -> dict[str, list[str]]:
+    """Return the values that the fields of `Protocol` know, of those that name one."""
+
+    def literals(kind: Any) -> list[str]:
+        if get_origin(kind) is Literal:
+            return list(get_args(kind))
+        return [value for part in get_args(kind) for value in literals(part)]
+
+    values = {name: literals(kind) for name, kind in get_type_hints(Protocol).items()}
+    return {name: choices for name, choices in values.items() if choices}
+
+
 PAPER = Protocol()
 """Algorithm 1 as written."""
 RELEASED_CODE = Protocol(
@@ -156,14 +176,15 @@ class Click:
     """One point prompt at (row, col); positive means "this belongs to the object".
 
     distance: pixels from the click to the nearest pixel outside the error region (0: no error
-    region). ties: how many pixels had that same distance, this one included.
+    region, or a click that nobody computed). ties: how many pixels had that same distance, this one
+    included.
     """
 
     row: int
     col: int
     positive: bool
-    distance: float
-    ties: int
+    distance: float = 0.0
+    ties: int = 1
 
 
 def next_click(

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from .case import BadInputError, CaseReference
 from .clicks import PAPER, Protocol
 from .datasets import Dataset
-from .fingerprint import case_fingerprints, run_settings
+from .fingerprint import case_fingerprints, check_storable, run_settings
 from .intensity import MaxScaling
 from .models import Model
 from .pipeline import evaluate_batch, evaluate_cases
@@ -58,11 +58,13 @@ def evaluate(
     to n - 1, the k-th of n parts of the cases; parts computed anywhere into one store are one run.
     The rows depend on data, model and protocol alone, never on order, workers or interruptions.
     `rows.attrs["excluded"]` lists the cases left out, see `case.Exclusion`; `rows.attrs["record"]`
-    tells when, where and how long, stage by stage, summed over the workers. Raises BadInputError if
-    no case of the dataset can be used, if there is no such shard, or if the protocol allows no
-    further click.
+    tells when, where and how long, stage by stage, summed over the workers. Raises BadInputError
+    for an argument that cannot be used, for a dataset without a usable case, and for a model of
+    your own that does not say what its stored rows depend on (`Model.settings`).
     """
-    refuse_further_clicks(protocol, clicks)
+    _check(dataset, model, protocol, clicks, max_cases)
+    if store:
+        check_storable(model)
     started, clock = datetime.now(UTC), time.perf_counter()
     dataset = under(dataset, protocol)
     listing = dataset.list()
@@ -141,6 +143,31 @@ def evaluate(
         "record": record,
     }
     return rows
+
+
+def _check(
+    dataset: Dataset, model: Model, protocol: Protocol, clicks: int, max_cases: int | None
+) -> None:
+    """Raise BadInputError for an argument of another kind, with what to write instead."""
+    if not isinstance(dataset, Dataset):
+        raise BadInputError(
+            f"dataset is {dataset!r}, which is no dataset: give load_folder(folder) or "
+            "load_dataset(name)"
+        )
+    if not isinstance(model, Model):
+        raise BadInputError(
+            f"model is {model!r}, which is no model: give load_model(name), or an object of a "
+            "class that derives from Model"
+        )
+    if not isinstance(protocol, Protocol):
+        raise BadInputError(
+            f"protocol is {protocol!r}, which is no protocol: give PAPER, RELEASED_CODE, "
+            "Protocol(...) with what differs, or Protocol.parse(name)"
+        )
+    for name, value in (("clicks", clicks), ("max_cases", max_cases)):
+        if value is not None and value < 1:
+            raise BadInputError(f"{name} is {value}: give 1 or more, or leave it out")
+    refuse_further_clicks(protocol, clicks)
 
 
 def computed_on(model: Model, executor: Executor | str | None, processes: int = 1) -> str:

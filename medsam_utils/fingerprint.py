@@ -8,12 +8,13 @@ import hashlib
 import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .case import CaseReference
+from .case import BadInputError, CaseReference
 from .clicks import Protocol
 from .datasets import Dataset
 from .models import Model
@@ -26,8 +27,50 @@ def run_settings(dataset: Dataset, model: Model, protocol: Protocol, clicks: int
         "model": {"name": model.name, "weights": model.weights, **model.settings()},
         "protocol": asdict(protocol),
         "clicks": clicks,
-        "code": code_version(model_files(type(model))),
+        "code": code_version(model_files(type(model)), own_code(type(model))),
     }
+
+
+def check_storable(model: Model) -> None:
+    """Raise BadInputError if nothing tells which rows of a model of one's own belong together."""
+    owner = type(model)
+    if not _is_ours(owner) and owner.settings is Model.settings:
+        raise BadInputError(
+            f"{owner.__name__} does not say what decides its rows, so they cannot be stored: "
+            "define `settings(self)`, which returns its parameters as a dictionary of plain "
+            "values ({} if it has none), or leave out `store`"
+        )
+    if own_code(owner) is None:
+        raise BadInputError(
+            f"the source of {owner.__name__} cannot be read, so a change of it would go unnoticed: "
+            "write the class in a notebook or a file, or leave out `store`"
+        )
+
+
+def own_code(model: type) -> str | None:
+    """Return the source of a model's classes that are not part of this package.
+
+    That is the whole file of a class that was imported, and the class alone where it was written in
+    a notebook; None where neither can be read.
+    """
+    texts = []
+    for owner in model.__mro__[:-1]:
+        if _is_ours(owner):
+            continue
+        module = sys.modules.get(owner.__module__)
+        try:
+            if getattr(module, "__file__", None):
+                texts.append(Path(inspect.getfile(owner)).read_text(encoding="utf-8"))
+            else:
+                functions = [value for value in vars(owner).values() if inspect.isfunction(value)]
+                texts += [textwrap.dedent(inspect.getsource(function)) for function in functions]
+        except (OSError, TypeError):
+            return None
+    return "\n".join(texts)
+
+
+def _is_ours(owner: type) -> bool:
+    return owner.__module__.split(".")[0] == __package__
 
 
 def case_fingerprints(
@@ -48,10 +91,15 @@ def case_fingerprints(
 
 
 def model_files(model: type) -> list[Path]:
-    """Return the source files of a model's class and of all modules of `models` behind it."""
+    """Return the source files of a model's class and of all modules of `models` behind it.
+
+    None for a class that is not part of this package, see `own_code`.
+    """
     prefix = f"{__package__}.models."
     found, waiting = {prefix + "checkpoints", prefix + "devices"}, {model.__module__}
     irrelevant = set(found)
+    if not _is_ours(model):
+        return []
     while waiting:
         name = waiting.pop()
         found.add(name)
@@ -62,8 +110,10 @@ def model_files(model: type) -> list[Path]:
     return [Path(inspect.getfile(sys.modules[name])) for name in sorted(found - irrelevant)]
 
 
-def code_version(model_files: Sequence[Path]) -> str:
+def code_version(model_files: Sequence[Path], own: str | None = "") -> str:
     """Hash of what the code behind a row does: its source without comments and docstrings.
+
+    own: the source of a model that is not part of this package, see `own_code`.
 
     Whoever improves a comment keeps the stored rows; whoever changes a rule does not.
     """
@@ -74,13 +124,20 @@ def code_version(model_files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in [*files, *model_files]:
         digest.update(_behaviour(path, path.stat().st_mtime_ns).encode())
+    if own:
+        digest.update(_without_comments(own).encode())
     return digest.hexdigest()[:16]
 
 
 @functools.cache  # parsing takes 0.7 s for all of them, and a page asks for each of its runs
 def _behaviour(path: Path, changed: int) -> str:
     """Return the source of a file, as it is since the time `changed`, without what does nothing."""
-    tree = ast.parse(path.read_text())
+    return _without_comments(path.read_text())
+
+
+def _without_comments(source: str) -> str:
+    """Return a source without comments and docstrings."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Expr)

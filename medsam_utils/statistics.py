@@ -309,6 +309,22 @@ def summary(
     return pd.DataFrame(lines)
 
 
+def worst(rows: pd.DataFrame, count: int = 3, click: int | None = None) -> pd.DataFrame:
+    """Return the rows with the lowest IoU after a click, lowest first.
+
+    count: how many for each task and model. click: None for the last one that was made. Objects
+    whose IoU is undefined are left out; of equal ones the order of the rows decides.
+
+    >>> rows = pd.DataFrame({"task": "T", "model": "m", "case_id": list("abc"), "click": 1,
+    ...                      "iou": [0.9, 0.1, 0.5]})
+    >>> worst(rows, 2)["case_id"].tolist()
+    ['b', 'c']
+    """
+    chosen = rows[rows["click"] == (rows["click"].max() if click is None else click)]
+    chosen = chosen.dropna(subset="iou").sort_values("iou", kind="stable")
+    return chosen.groupby(["task", "model"], sort=False).head(count)
+
+
 def at_percentiles(
     rows: pd.DataFrame, percentiles: tuple[int, ...] = (25, 50, 75)
 ) -> dict[int, tuple]:

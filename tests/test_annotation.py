@@ -14,7 +14,7 @@ from test_explorer import HOSTILE, mask_of, write_folder
 
 from medsam_utils import DATASETS, load_dataset, load_folder
 from medsam_utils.book.explorer.annotation import Annotation, coco, nifti, png
-from medsam_utils.book.explorer.annotation_files import file_name, files_of, write_files
+from medsam_utils.book.explorer.annotation_files import files_of, write_files
 from medsam_utils.book.explorer.live import Explorer
 from medsam_utils.book.explorer.run_lengths import from_run_lengths, run_lengths
 from medsam_utils.case import BadInputError
@@ -24,6 +24,7 @@ from medsam_utils.datasets.sources import PACKAGES
 from medsam_utils.datasets.unlabelled import load_images
 from medsam_utils.datasets.volume_files import find_cut, read_volume
 from medsam_utils.datasets.volumes import Volumes
+from medsam_utils.files import file_name
 
 VOLUMES = [
     name

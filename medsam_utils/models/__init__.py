@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ..boxed_mask import BoxedMask
@@ -57,11 +58,45 @@ class Prediction:
         )
 
 
+def as_prediction(
+    masks: np.ndarray, shape: tuple[int, int], predicted_iou: np.ndarray | None = None
+) -> Prediction:
+    """Return the prediction of what a network or another method gives, for a model of your own.
+
+    masks: bool, or float logits (the object is > 0); B x h x w for one mask per object, B x C x h x
+    w for C candidates; on the image's grid or a smaller one, which is then resized bilinearly.
+    shape: the image's (rows, cols). predicted_iou: B or B x C, None where the method estimates
+    none. Raises ValueError for arrays of other shapes.
+
+    >>> prediction = as_prediction(np.array([[[True, False], [True, False]]]), (2, 2))
+    >>> prediction.mask(0, 0).tolist()
+    [[True, False], [True, False]]
+    """
+    masks = np.asarray(masks)
+    if masks.ndim == 3:
+        masks = masks[:, None]
+    if masks.ndim != 4 or 0 in masks.shape:
+        raise ValueError(f"masks have shape {masks.shape}: give B x h x w or B x C x h x w")
+    logits = np.where(masks, 1, -1) if masks.dtype == bool else masks
+    estimates = np.full(masks.shape[:2], np.nan, np.float32)
+    if predicted_iou is not None:
+        estimates[:] = np.reshape(predicted_iou, estimates.shape)
+    rows, cols = shape
+
+    def upsample(low: np.ndarray) -> np.ndarray:
+        if low.shape == (rows, cols):
+            return low
+        return cv2.resize(low, (cols, rows), interpolation=cv2.INTER_LINEAR)
+
+    return Prediction(logits.astype(np.float32), estimates, upsample)
+
+
 class Model:
     """A promptable model: an image is encoded once, then prompts are answered cheaply.
 
-    A model of your own derives from this class and defines `name`, `encode` and `predict`; all else
-    has a default.
+    A model of your own derives from this class and defines `name`, `encode` and `predict`, which
+    may leave out the prompts that it does not take; `as_prediction` makes its answer of masks or
+    logits. It also defines `settings` where its rows are stored. All else has a default.
 
     name: what the rows say (see `name_in_rows`). weights: the checkpoint's sha256, or empty for a
     model without weights. prompts: what it takes of "clicks", "boxes" and "logits" (a mask of its
@@ -85,9 +120,9 @@ class Model:
         """Read the weights now, which is otherwise done when they are first needed."""
 
     def settings(self) -> dict[str, Any]:
-        """Return what decides a prediction besides name and weights, as plain values.
+        """Return what decides a prediction besides name, weights and code, as plain values.
 
-        It is part of the fingerprint of stored rows.
+        It is part of the fingerprint of stored rows: where a value changes, rows are computed anew.
         """
         return {}
 
@@ -128,9 +163,11 @@ class Model:
         """Return a prediction for each of B objects in images of their own; see `predict`."""
         predictions = []
         for i, embedding in enumerate(embeddings):
-            box = None if boxes is None else boxes[i : i + 1]
-            mask = None if logits is None else logits[i : i + 1]
-            predictions.append(self.predict(embedding, [clicks[i]], box, mask, **options))
+            if boxes is not None:
+                options["boxes"] = boxes[i : i + 1]
+            if logits is not None:
+                options["logits"] = logits[i : i + 1]
+            predictions.append(self.predict(embedding, [clicks[i]], **options))
         return predictions
 
 

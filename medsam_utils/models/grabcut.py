@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..clicks import Click
-from . import Model, Prediction, Recipe, load_model_once, refuse_prompts
+from . import Model, Prediction, Recipe, as_prediction, load_model_once, refuse_prompts
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,8 @@ class GrabCut(Model):
         """
         refuse_prompts(self.name, use="sam_small", logits=logits)
         each_box: Any = [None] * len(clicks) if boxes is None else boxes
-        logits = np.stack(
-            [self._cut(embedding, *prompt) for prompt in zip(clicks, each_box, strict=True)]
-        )[:, None]
-        rows, cols = embedding.original
-        return Prediction(
-            logits,
-            np.full((len(clicks), 1), np.nan, np.float32),
-            lambda low: cv2.resize(low, (cols, rows), interpolation=cv2.INTER_LINEAR),
-        )
+        cuts = [self._cut(embedding, *prompt) for prompt in zip(clicks, each_box, strict=True)]
+        return as_prediction(np.stack(cuts), embedding.original)
 
     def _cut(
         self, embedding: GrabCutEmbedding, clicks: Sequence[Click], box: np.ndarray | None

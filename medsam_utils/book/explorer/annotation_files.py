@@ -3,10 +3,7 @@ overwritten."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 
 from ...case import BadInputError, CaseReference
 from ...datasets import Dataset
+from ...files import atomic_path, file_name
 from .annotation import Annotation, coco, nifti, png
 
 FORMATS = ("nifti", "png", "coco")
@@ -63,20 +61,6 @@ def as_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=1).encode()
 
 
-def file_name(*parts: str) -> str:
-    """A name that every file system takes, different for different parts.
-
-    >>> file_name("Squares", "a 1", "lesion"), file_name("Squares", "../a", "lesion")
-    ('Squares__a-1-042a5f2e__lesion', 'Squares__a-61b4c98b__lesion')
-    """
-    safe = []
-    for part in parts:
-        plain = re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-")[:60]
-        kept = re.fullmatch(r"[A-Za-z0-9](?:[_.-]?[A-Za-z0-9])*", part) and len(part) <= 60
-        safe.append(part if kept else f"{plain}-{hashlib.sha256(part.encode()).hexdigest()[:8]}")
-    return "__".join(safe)
-
-
 def write_files(
     folder: Path, files: Mapping[str, Callable[[], bytes]], own: Collection[Path] = ()
 ) -> None:
@@ -91,8 +75,6 @@ def write_files(
             f"{taken[0]} exists already: choose another folder, or allow it to be replaced"
         )
     contents = {path: make() for path, make in paths.items()}
-    folder.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
+        with atomic_path(path) as unfinished:
+            unfinished.write_bytes(content)
