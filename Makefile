@@ -45,10 +45,10 @@ doctor: $(READY)  ## what is odd about a dataset, NAME=, or your own FOLDER=; wr
 	    --page doctor.html || [ $$? -eq 1 ]
 
 test: $(READY)  ## all tests but those in the browser
-	$(BIN)/python -m pytest --numprocesses auto --ignore tests/browser
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --ignore tests/browser
 
 test-fast: $(READY)  ## the tests without those marked slow
-	$(BIN)/python -m pytest --numprocesses auto --ignore tests/browser -m "not slow"
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --ignore tests/browser -m "not slow"
 
 browser: $(READY)  ## tests of the built pages in Chromium (after `make book`)
 	$(BIN)/python -m pytest tests/browser --numprocesses auto --dist loadscope
