@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ..case import BadCaseError
 from .volumes import Volume
@@ -164,11 +165,19 @@ def read_dicom(path: Path, tags: Sequence[str], pixels: bool = False) -> pydicom
     wanted = {"specific_tags": list(tags), "stop_before_pixels": not pixels}
     try:
         try:
-            return pydicom.dcmread(path, **wanted)
+            dataset = pydicom.dcmread(path, **wanted)
         except pydicom.errors.InvalidDicomError:
             if not _begins_as_dicom(path):
                 raise
-            return pydicom.dcmread(path, **wanted, force=True)
+            dataset = pydicom.dcmread(path, **wanted, force=True)
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            # Nothing says how the pixels are stored, so they are stored as the rest is.
+            is_implicit, is_little = dataset.original_encoding
+            explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = (
+                ImplicitVRLittleEndian if is_implicit else explicit
+            )
+        return dataset
     except pydicom.errors.InvalidDicomError:
         raise BadCaseError(
             "cannot be read as DICOM (the mark DICM at byte 128 is missing): export it again, or "
@@ -323,13 +332,16 @@ def make_series(headers: Sequence[Header], one_uid: bool = True) -> Series:
     return arrange(headers)
 
 
-def read_pixels(series: Series) -> Volume:
+def read_pixels(series: Series, is_mask: bool = False) -> Volume:
     """Read the pixels: slice, row, column; stored values times RescaleSlope plus RescaleIntercept.
+
+    is_mask: whether an image in which zero is white is refused, as it does not tell which of its
+    values is the object. Others are turned round, so that bright is high.
 
     The slope may differ from slice to slice, as it does in PET. Values stay integers where it is 1
     and the intercept whole, else they are float32. Raises BadCaseError.
     """
-    slices = [_read_slice(path, series.shape[1:]) for path in series.paths]
+    slices = [_read_slice(path, series.shape[1:], is_mask) for path in series.paths]
     plain = all(slope == 1 and intercept == int(intercept) for _, slope, intercept in slices)
     dtype = slices[0][0].dtype
     if not plain:
@@ -343,23 +355,34 @@ def read_pixels(series: Series) -> Volume:
     return Volume(values, series.affine)
 
 
-def _read_slice(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, float, float]:
-    """Return one file's stored values, slope and intercept; white-is-zero is turned round."""
+def _read_slice(
+    path: Path, size: tuple[int, int], is_mask: bool
+) -> tuple[np.ndarray, float, float]:
+    """Return one file's stored values, slope and intercept, see `read_pixels`."""
     dataset = read_dicom(path, TAGS, pixels=True)
-    meaning = str(dataset.get("PhotometricInterpretation", ""))
-    if meaning not in ("MONOCHROME1", "MONOCHROME2"):
-        raise BadCaseError(
-            f"its pixels are {meaning or 'of no stated kind'}, not grey values (MONOCHROME1 or "
-            "MONOCHROME2): export it as grey",
-            path,
-            kind="format",
-        )
     try:
+        meaning = str(dataset.get("PhotometricInterpretation", ""))
+        if meaning not in ("MONOCHROME1", "MONOCHROME2"):
+            raise BadCaseError(
+                f"its pixels are {meaning or 'of no stated kind'}, not grey values (MONOCHROME1 "
+                "or MONOCHROME2): export it as grey",
+                path,
+                kind="format",
+            )
+        if meaning == "MONOCHROME1" and is_mask:
+            raise BadCaseError(
+                "zero is white in this mask (MONOCHROME1), so that it is unknown which value is "
+                "the object: export it as MONOCHROME2",
+                path,
+                kind="mask",
+            )
         stored = dataset.pixel_array
         slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
         slope, intercept = 1.0 if slope is None else float(slope), float(intercept or 0)
         if meaning == "MONOCHROME1":
             stored = _white_is_zero(stored, int(dataset.BitsStored))
+    except BadCaseError:
+        raise
     except UNREADABLE as error:
         raise BadCaseError(_why_no_pixels(dataset, error), path, kind="unreadable") from None
     if stored.shape != size:

@@ -266,7 +266,7 @@ class DicomMasks(ScanReader):
                 kind="pairs",
             )
         series = read_series(scan.masks, one_uid=False)
-        mask = read_pixels(series)
+        mask = read_pixels(series, is_mask=True)
         values = tidy_mask(mask.values, folder)
         affine = mask.affine
         if _continues(grid, series):
