@@ -10,8 +10,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
+from medsam_utils import load_folder
 from medsam_utils.book.compute import Compute
 from medsam_utils.book.render import __main__ as command
 from medsam_utils.book.render import build, state
@@ -266,6 +269,15 @@ def test_chapters_of_one_title_or_name_do_not_replace_each_other(root, chapters)
         first,
         second,
     ]
+
+
+def test_a_folder_and_a_title_that_papermill_reads_as_numbers_are_texts(tmp_path, monkeypatch):
+    for part in ("images", "masks"):
+        (tmp_path / "2024" / part).mkdir(parents=True)
+        pixels = np.pad(np.ones((4, 4), np.uint8), 4)
+        Image.fromarray(pixels).save(tmp_path / "2024" / part / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert (load_folder(2024).title, load_folder(2024, name=1.5).title) == ("2024", "1.5")
 
 
 def test_the_doctor_that_crashes_is_a_failure_of_make_and_one_that_finds_is_not(tmp_path):

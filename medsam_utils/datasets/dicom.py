@@ -162,7 +162,7 @@ def read_header(path: Path) -> Header:
 
 def read_dicom(path: Path, tags: Sequence[str], pixels: bool = False) -> pydicom.Dataset:
     """Read the named attributes of a file and no others; raises BadCaseError."""
-    wanted = {"specific_tags": list(tags), "stop_before_pixels": not pixels}
+    wanted: dict[str, Any] = {"specific_tags": list(tags), "stop_before_pixels": not pixels}
     try:
         try:
             dataset = pydicom.dcmread(path, **wanted)
@@ -287,7 +287,7 @@ def _even_step(headers: Sequence[Header], corners: np.ndarray, normal: np.ndarra
     along_normal = beside @ normal
     aside = np.linalg.norm(beside - np.outer(along_normal, normal), axis=1)
     if uneven.max() > 0.6 or np.abs(along_normal).max() > 0.25 * steps.mean():
-        at = np.argmax(uneven)
+        at = int(np.argmax(uneven))
         raise BadCaseError(
             f"the next slice ({headers[at + 1].path.name}) is {steps[at]:.2f} mm on, "
             f"{usual:.2f} mm is usual in this series: copy the slices that are missing; a series "
@@ -296,7 +296,7 @@ def _even_step(headers: Sequence[Header], corners: np.ndarray, normal: np.ndarra
             kind="series",
         )
     if aside.max() > 0.5 * min(headers[0].spacing):
-        at = np.argmax(aside)
+        at = int(np.argmax(aside))
         raise BadCaseError(
             f"it lies {aside[at]:.2f} mm beside the line on which the slices of its series lie: "
             "keep one series in this folder",
