@@ -247,6 +247,13 @@ def forget_images(dataset):
         del contour.ContourImageSequence
 
 
+def test_structure_sets_that_are_called_by_their_uids_are_told_apart(tmp_path):
+    series(tmp_path / "pet_liver" / "one" / "PT")
+    for number in (1, 2):
+        structures(tmp_path / "pet_liver" / "one" / f"RS.1.2.{number}", [(number, BOX)])
+    assert masks(tmp_path) == {"RS.1.2.1_z001": 16, "RS.1.2.2_z002": 16}
+
+
 def test_a_structure_set_may_name_its_images_alone(tmp_path):
     _, path = patient(tmp_path)
     change(path, forget_series)

@@ -25,6 +25,9 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 FILE = r"[^/]+"
 """Names that DICOM files go by, as a regular expression: any; see `is_dicom`."""
 
+SUFFIXES = (".dcm", ".ima", ".dicom")
+"""Endings of names, in any case, by which files are known as DICOM without a look at them."""
+
 TAGS = (
     "SOPInstanceUID",
     "SeriesInstanceUID",
@@ -122,7 +125,7 @@ def is_dicom(path: Path) -> bool:
     """
     if path.name.upper() == "DICOMDIR":
         return False
-    return path.suffix.lower() in (".dcm", ".ima", ".dicom") or _begins_as_dicom(path)
+    return path.suffix.lower() in SUFFIXES or _begins_as_dicom(path)
 
 
 def _begins_as_dicom(path: Path) -> bool:

@@ -15,6 +15,7 @@ from scipy.ndimage import affine_transform
 from ..case import BadCaseError, Exclusion
 from .dataset import Dataset
 from .dicom import (
+    SUFFIXES,
     TO_RAS,
     UNREADABLE,
     Header,
@@ -252,14 +253,12 @@ class DicomStructures(ScanReader):
                 series.setdefault(header.series, []).append(header)
         # Folders that hold all structure sets, like the distribution's own top one, tell nothing.
         top = os.path.commonpath([path.parent for path in sets]) if len(sets) > 1 else ""
-        sets.sort(key=lambda path: natural(str(path.with_suffix(""))))
-        names = {path: path.relative_to(top) for path in sets}
+        sets.sort(key=lambda path: natural(str(_without_suffix(path))))
+        names = {path: _without_suffix(path.relative_to(top)) for path in sets}
         patients = [below.parts[0] for below in names.values()]
         for place, below in names.items():
-            patient = below.with_suffix("").parts[0]
-            key = (
-                patient if patients.count(below.parts[0]) == 1 else below.with_suffix("").as_posix()
-            )
+            patient = below.parts[0]
+            key = patient if patients.count(patient) == 1 else below.as_posix()
             path = dataset.root / place
             try:
                 images, drawn_on = self._find_series(path, series)
@@ -326,6 +325,11 @@ class DicomStructures(ScanReader):
                 kind="series",
             )
         return images[0], reference
+
+
+def _without_suffix(path: PurePosixPath) -> PurePosixPath:
+    """Return a path without DICOM's suffix; what follows the last point may be a part of a UID."""
+    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
 
 
 def _drawn_on(path: Path, series: Mapping[str, list[Header]]) -> list[Header]:
