@@ -40,9 +40,10 @@ fetch: $(READY)  ## download a dataset: NAME= into the folder DATA=; without NAM
 
 doctor: $(READY)  ## what is odd about a dataset, NAME=, or your own FOLDER=; writes doctor.html
 	@test -n "$(NAME)$(FOLDER)" || { echo 'say which: make doctor NAME=us_breast, or FOLDER=/my/data'; exit 2; }
-	@# Its status 1 means that it has found something, which is no failure of make.
+	@# Its status 1 with a page means that it has found something, which is no failure of make.
+	@rm -f doctor.html
 	$(BIN)/python -m medsam_utils.book.doctor "$(or $(NAME),$(FOLDER))" $(if $(DATA),--data "$(DATA)") \
-	    --page doctor.html || [ $$? -eq 1 ]
+	    --page doctor.html || [ $$? -eq 1 -a -f doctor.html ]
 
 test: $(READY)  ## all tests but those in the browser
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --ignore tests/browser

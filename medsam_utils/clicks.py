@@ -24,7 +24,7 @@ MaskChoice = Literal["most_confident", "first", "single", "oracle"]
 class Protocol:
     """How clicks are simulated; the defaults are Algorithm 1 as written.
 
-    The fields up to `mask_threshold` are ways in which the authors' released code differs from
+    The fields up to `equals` are ways in which the authors' released code differs from
     Algorithm 1, so that one deviation at a time can be switched on: `dataclasses.replace(PAPER,
     label="foreground")`. Those from `later_mask_choice` on are other ways of prompting.
     """
@@ -48,6 +48,10 @@ class Protocol:
     """8-bit values as the dataset's entry says, or every image divided by its maximum."""
     mask_threshold: int = 128
     """From which value a 0..255 mask counts as object; the released code keeps exactly 255."""
+    equals: Literal["first", "last"] = "first"
+    """Of equally large regions, where a prompt takes the largest ones, the first or the last in
+    reading order counts as larger; and under the oracle, of masks that all miss the object, the
+    first or the last is followed."""
     seed: int = 0
     """Seed of everything random, combined with dataset, case, object and click."""
     later_mask_choice: Literal["same"] | MaskChoice = "same"
@@ -147,6 +151,7 @@ RELEASED_CODE = Protocol(
     without_error="random_pixel",
     intensity="max",
     mask_threshold=255,
+    equals="last",
 )
 """As the authors' released evaluation code does it."""
 SAM_ADVICE = Protocol(later_mask_choice="single", feedback=True)
@@ -249,19 +254,25 @@ def click_rng(
 
 
 def choose_mask(
-    choice: MaskChoice, predicted_iou: Sequence[float], true_iou: Sequence[float]
+    choice: MaskChoice,
+    predicted_iou: Sequence[float],
+    true_iou: Sequence[float],
+    equals: Literal["first", "last"] = "first",
 ) -> int:
     """Return the index of the candidate that counts.
 
     predicted_iou, true_iou: one value per candidate, NaN where there is none. A single mask, or the
-    only one, has index 0.
+    only one, has index 0. equals: as in `Protocol`.
 
     >>> rules = ("most_confident", "first", "oracle")
     >>> [choose_mask(rule, [0.1, 0.9], [0.8, 0.2]) for rule in rules]
     [1, 0, 0]
+    >>> [choose_mask("oracle", [0.1, 0.9], [0.0, 0.0], equals) for equals in ("first", "last")]
+    [0, 1]
     """
     if choice == "most_confident":
         return int(np.argmax(predicted_iou))
     if choice == "oracle":
-        return int(np.argmax(np.nan_to_num(true_iou)))
+        known = np.nan_to_num(true_iou)
+        return len(known) - 1 if equals == "last" and not known.any() else int(np.argmax(known))
     return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -97,7 +97,7 @@ def first_prompts(
     rng: of the first click, see `clicks.click_rng`. labelled: as in `clicks.next_click`.
     """
     count, kind = MODES[protocol.prompt]
-    parts = largest_regions(truth, count) if count else [truth]
+    parts = largest_regions(truth, count, protocol.equals) if count else [truth]
     if kind == "point":
         first = (next_click(part, None, protocol, rng, labelled) for part in parts)
         return [Prompt([click for click in first if click])]
@@ -145,13 +145,19 @@ def predict_prompts(
     return [Candidates(predictions) for predictions in parts]
 
 
-def largest_regions(mask: BoxedMask, count: int) -> list[BoxedMask]:
+def largest_regions(
+    mask: BoxedMask, count: int, equals: Literal["first", "last"] = "first"
+) -> list[BoxedMask]:
     """Return the largest connected regions of a mask, at most `count`.
 
-    Diagonal neighbours belong together.
+    Diagonal neighbours belong together. equals: as in `Protocol`.
     """
     found, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.inside, connectivity=8)
-    order = 1 + np.argsort(-statistics[1:found, cv2.CC_STAT_AREA], kind="stable")
+    areas = statistics[1:found, cv2.CC_STAT_AREA]
+    if equals == "last":
+        order = 1 + np.argsort(areas, kind="stable")[::-1]
+    else:
+        order = 1 + np.argsort(-areas, kind="stable")
     parts = [(labels == label).view(np.uint8) for label in order[:count]]
     return [BoxedMask(part, mask.row, mask.col, mask.shape).trimmed() for part in parts]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from .boxed_mask import BoxedMask
 from .case import BadInputError, Case
-from .clicks import PAPER, Click, MaskChoice, Protocol, choose_mask, click_rng, next_click
+from .clicks import PAPER, Click, Protocol, choose_mask, click_rng, next_click
 from .metrics import components, dice, iou
 from .models import Model
 from .prompts import Candidates, Prompt, first_prompts, predict_prompts
@@ -126,7 +126,8 @@ def click_objects(
             single=choice == "single",
         )
         for target, candidates in zip(prompted, predicted, strict=True):
-            target.prediction, target.scores = _score(candidates, target.truth, choice)
+            index = functools.partial(choose_mask, choice, equals=protocol.equals)
+            target.prediction, target.scores = _score(candidates, target.truth, index)
             target.logits = candidates.logits(target.scores["mask_index"])
             if protocol.feedback:
                 target.prompts[0].logits = target.logits
@@ -179,12 +180,15 @@ _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0
 
 
 def _score(
-    candidates: Candidates, truth: BoxedMask, choice: MaskChoice
+    candidates: Candidates, truth: BoxedMask, choose: Callable[[list[float], list[float]], int]
 ) -> tuple[BoxedMask, dict[str, Any]]:
-    """Return the mask that counts of one object, and the scores of all its candidates."""
+    """Return the mask that counts of one object, and the scores of all its candidates.
+
+    choose: index of the candidate that counts, by their predicted and true IoU.
+    """
     masks, predicted_iou = candidates.masks(), candidates.predicted_iou()
     true_iou = [iou(mask, truth) for mask in masks]
-    index = choose_mask(choice, predicted_iou, true_iou)
+    index = choose(predicted_iou, true_iou)
     return masks[index], {
         "mask_index": index,
         "predicted_iou": predicted_iou[index],

@@ -39,7 +39,7 @@ from medsam_utils.evaluate import spread
 answering, notes = load_first_model(models, compute=compute, kind="sam.Sam")
 try:
     subject = load_dataset(dataset, data or None)
-    references = [r for r in subject.list().references if r.case_id in cases.split()]
+    references = [r for r in subject.list().references if r.case_id in str(cases).split()]
 except MissingDatasetError as error:
     subject = load_dataset(stand_in, data or None)
     references = spread(subject.list().references, 3)

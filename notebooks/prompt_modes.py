@@ -154,7 +154,7 @@ page.differences_table(run_differences(way_rows, "clicks", way="mode"), "mode")
 # the same; and below it the IoU with the noisy box minus the IoU with the tight one.
 
 # %%
-noisy = {f"noise {sd}": run(prompt="box_all", box_noise=float(sd)) for sd in noise.split()}
+noisy = {f"noise {sd}": run(prompt="box_all", box_noise=float(sd)) for sd in str(noise).split()}
 box_rows = {"noise 0": mode_rows["box_all"]} | {name: one.rows for name, one in noisy.items()}
 box_curves = [
     mean_curves(rows).assign(sd=float(name.split()[1])) for name, rows in box_rows.items()

@@ -116,13 +116,27 @@ protocol.table(fields)
 #    so a perfect mask can get worse.
 # 6. **Oracle.** A variant of the code takes the best of the three masks by true IoU and clicks on
 #    from there. That is greedy and no upper bound: on the chest X-rays it is behind the plain rule
-#    after two clicks (published: 0.757 against 0.815).
+#    after two clicks (published: 0.757 against 0.815). Where all three miss the object, it follows
+#    the third one.
 # 7. **Small objects.** Empty images and empty classes are skipped, nothing else. The same here.
-# 8. **Contrast.** Code: every image is divided by its maximum, and a 16-bit file is cut to white
-#    before that. How slices were made from volumes is unpublished.
-# 9. **Soft masks.** Code: of a mask with values 0 to 255 only 255 survives, so soft edges become
-#    background and the object smaller.
+# 8. **Contrast.** Code: every image is divided by its maximum. A 16-bit file is first cut at 255,
+#    so that nearly all of it is white. This cut is not made here: a 16-bit image is divided by its
+#    own maximum. How slices were made from volumes is unpublished.
+# 9. **Soft masks.** Code: of a mask whose maximum is 255 only 255 survives, so soft edges become
+#    background and the object smaller. A soft or JPEG mask whose maximum is 128 to 254 is not
+#    divided, so that every pixel above 0 counts. Here 255 is asked of such a mask too: nothing is
+#    left of it, and the case is listed as left out.
+# 10. **Equally large regions.** Prompts that take the largest regions (modes 1 to 3) say nothing of
+#     ties. Code: the last one in reading order counts. Here the first does, and under
+#     `RELEASED_CODE` the last.
+# 11. **Classes that overlap.** Code: cord and grey matter of the spine are read as separate sets,
+#     so that a click beside one of them is negative, also inside the other. The same here, with
+#     PNG label maps too: such classes have no common foreground.
+# 12. **RITM.** Whether its state, which holds its last mask, began anew with each object is not
+#     established: at the published commit neither script can be run, and their call of RITM does
+#     not fit the version that they name. Here an answer depends on image and clicks alone.
 #
-# All of these but the order of files in point 4 are fields of `Protocol`. The distance, the number
-# of pixels that tied and the label of every click are stored with its row, so a run can tell
-# afterwards how often each of them decided something.
+# These are fields of `Protocol`, where the two presets differ; not fields, and not made equal, are
+# the order of files (4), the cut of 16-bit images (8) and masks with a maximum of 128 to 254 (9).
+# The distance, the number of pixels that tied and the label of every click are stored with its
+# row, so a run can tell afterwards how often each of them decided something.

@@ -13,7 +13,7 @@ from PIL import Image
 from test_explorer import HOSTILE, mask_of, write_folder
 
 from medsam_utils import DATASETS, load_dataset, load_folder
-from medsam_utils.book.explorer.annotation import Annotation, coco, nifti, png
+from medsam_utils.book.explorer.annotation import Annotation, coco, image_name, nifti, png
 from medsam_utils.book.explorer.annotation_files import files_of, write_files
 from medsam_utils.book.explorer.live import Explorer
 from medsam_utils.book.explorer.run_lengths import from_run_lengths, run_lengths
@@ -146,13 +146,13 @@ def test_a_mask_of_another_size_than_its_slice_is_refused(tmp_path):
 def test_coco_holds_masks_boxes_and_areas_by_image_and_class():
     mask = np.zeros((30, 40), bool)
     mask[3:9, 5:20] = mask[8:12, 5:7] = True
-    made = json.loads(
-        json.dumps(coco([annotation("a", "cyst", mask), annotation("b", "blood", ~mask)]))
-    )
+    names = {("Title", case): {"file_name": f"{case}.png"} for case in "ab"}
+    marked = [annotation("a", "cyst", mask), annotation("b", "blood", ~mask)]
+    made = json.loads(json.dumps(coco(marked, names)))
     assert [c["name"] for c in made["categories"]] == ["blood", "cyst"]
     assert [(i["file_name"], i["height"], i["width"]) for i in made["images"]] == [
-        ("a", 30, 40),
-        ("b", 30, 40),
+        ("a.png", 30, 40),
+        ("b.png", 30, 40),
     ]
     first, second = made["annotations"]
     assert (first["image_id"], first["category_id"], first["bbox"], first["area"]) == (
@@ -166,6 +166,50 @@ def test_coco_holds_masks_boxes_and_areas_by_image_and_class():
         mask_of(first["segmentation"]["counts"], first["segmentation"]["size"]), mask
     )
     assert first["prompts"]["clicks"] == [[1, 2, 1]]
+
+
+def names_of(dataset):
+    return [image_name(dataset, reference) for reference in dataset.list().references]
+
+
+def test_coco_names_flat_images_by_their_paths_below_images(tmp_path):
+    root = write_folder(tmp_path, ["a"], (60, 48))
+    for part in ("images", "masks"):
+        (root / part / "patient").mkdir()
+        (path,) = (root / part).glob("a.*")
+        path.rename(root / part / "patient" / path.name)
+    (name,) = names_of(load_folder(root))
+    assert name["file_name"].startswith("patient/a.")
+    assert (root / "images" / name["file_name"]).is_file()
+
+
+def test_coco_names_a_picture_of_a_folder_without_images_below_that_folder(tmp_path):
+    Image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / "b.tif")
+    assert names_of(load_images(tmp_path)) == [{"file_name": "b.tif"}]
+
+
+def test_coco_names_slices_by_their_volume_and_index(tmp_path):
+    (tmp_path / "images").mkdir()
+    volume = nibabel.Nifti1Image(np.zeros((6, 5, 2), np.uint8), np.eye(4))
+    nibabel.save(volume, tmp_path / "images" / "v.nii.gz")
+    assert names_of(load_images(tmp_path)) == [
+        {"file_name": "v.nii.gz#z000", "slice_index": 0},
+        {"file_name": "v.nii.gz#z001", "slice_index": 1},
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*the masks' positions run on")
+@pytest.mark.parametrize("plane", ["axial", "coronal"])
+def test_coco_names_slices_of_a_series_by_their_files_if_there_are_such(plane, monkeypatch):
+    monkeypatch.delenv("MEDSAM_DATA", raising=False)
+    dataset = load_dataset("mri_prostate_i2cvb").read_with(plane=plane)
+    reference = dataset.list().references[0]
+    name = image_name(dataset, reference)
+    is_file = (dataset.root / name["file_name"]).is_file()
+    assert is_file == (plane == "axial")
+    if not is_file:
+        folder, mark = name["file_name"].split("#")
+        assert (dataset.root / folder).is_dir() and mark == f"z{reference.slice_index:03d}"
 
 
 @pytest.mark.parametrize("text", ["13", "", "4o", "0000"])
@@ -270,10 +314,10 @@ def test_a_session_is_saved_as_files_of_every_format_with_hostile_names(hostile,
     assert np.array_equal(np.asarray(Image.open(picture)) > 0, mask) and mask.any()
     assert np.array_equal(np.asarray(nibabel.load(volume).dataobj)[..., 0].T > 0, mask)
     saved = json.loads((tmp_path / "out" / "coco.json").read_text(encoding="utf-8"))
-    assert (saved["images"][0]["file_name"], saved["categories"][0]["name"]) == (
-        HOSTILE[0],
-        "<b>cyst</b>",
-    )
+    assert saved["categories"][0]["name"] == "<b>cyst</b>"
+    (shown,) = saved["images"]
+    assert shown["case"] == HOSTILE[0]
+    assert (hostile.root / "images" / shown["file_name"]).is_file()
 
 
 def test_files_of_others_are_never_overwritten_silently_and_own_ones_follow(hostile, tmp_path):

@@ -1,6 +1,7 @@
 """Weights files: downloaded, cached, cut, wrong, changed, hostile; own ones by path; devices and
 dtypes."""
 
+import argparse
 import io
 import pickle
 from pathlib import Path
@@ -14,9 +15,15 @@ from segment_anything import sam_model_registry
 from medsam_utils import MODELS, PAPER, Click, iou, load_dataset, load_model, next_click
 from medsam_utils.case import BadInputError
 from medsam_utils.download import WrongHashError
-from medsam_utils.models.checkpoints import Checkpoint, load_state_dict
+from medsam_utils.models.checkpoints import Checkpoint, differences, load_state_dict, shapes
 from medsam_utils.models.devices import available_devices, choose_device
 from medsam_utils.models.sam_small import build_sam_small
+
+
+def build_small():
+    """Return the small SAM's tensors."""
+    return build_sam_small().state_dict()
+
 
 STATE = {"layer.weight": torch.arange(30_000.0), "layer.bias": torch.ones(3)}
 PAGE = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
@@ -207,14 +214,87 @@ def test_a_cut_file_is_refused_wherever_it_is_cut(is_zip, tmp_path):
             load_state_dict(path)
 
 
-@pytest.mark.parametrize(
-    "wrap", [dict, lambda s: {"model": s, "epoch": 3}, lambda s: {"state_dict": s}]
-)
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_what_training_scripts_put_round_weights_is_taken_off(wrap, prefix, tmp_path):
+SAM_STATE = {"image_encoder.weight": torch.arange(6.0), "mask_decoder.bias": torch.ones(3)}
+OPTIMISER = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 1e-3}]}
+
+WRAPPINGS = {
+    "none": dict,
+    "model": lambda s: {"model": s, "epoch": 3},
+    "state_dict": lambda s: {"state_dict": s, "loss": torch.tensor(0.5)},
+    "model_state": lambda s: {"model_state": s, "optimizer": OPTIMISER},
+    "model_state_dict": lambda s: {"model_state_dict": s, "optimizer_state_dict": OPTIMISER},
+    "net": lambda s: {"net": s, "args": argparse.Namespace(lr=1e-3), "best": np.float64(0.9)},
+    "module in model": lambda s: {"model": {"module": s}, "hyper_parameters": {"name": "x"}},
+    "four deep": lambda s: {"a": {"b": {"model": {"state_dict": s}}}},
+}
+PREFIXES = ["", "module.", "model.", "sam.", "_orig_mod.", "module._orig_mod.model.sam.", "net."]
+
+
+# Of a network without SAM's names nothing says where it begins in unknown dictionaries.
+WRAPPED = [(STATE, name) for name in WRAPPINGS if name != "four deep"]
+WRAPPED += [(SAM_STATE, name) for name in WRAPPINGS]
+
+
+@pytest.mark.parametrize(("state", "wrapping"), WRAPPED)
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_what_training_scripts_put_round_weights_is_taken_off(wrapping, prefix, state, tmp_path):
     path = tmp_path / "w.pth"
-    torch.save(wrap({prefix + name: tensor for name, tensor in STATE.items()}), path)
-    assert list(load_state_dict(path)) == list(STATE)
+    torch.save(WRAPPINGS[wrapping]({prefix + name: t for name, t in state.items()}), path)
+    found = load_state_dict(path)
+    assert list(found) == list(state)
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+def test_parts_that_were_saved_one_by_one_are_one_network(tmp_path):
+    parts = {"image_encoder": {"weight": torch.ones(2)}, "mask_decoder": {"bias": torch.ones(3)}}
+    torch.save({"epoch": 3, **parts}, tmp_path / "w.pth")
+    assert list(load_state_dict(tmp_path / "w.pth")) == list(SAM_STATE)
+
+
+@pytest.mark.parametrize(
+    "inside", ["image_encoder._orig_mod.weight", "image_encoder.module.weight"]
+)
+def test_a_compiled_or_distributed_part_is_that_part(inside, tmp_path):
+    torch.save({inside: torch.ones(2)}, tmp_path / "w.pth")
+    assert list(load_state_dict(tmp_path / "w.pth")) == ["image_encoder.weight"]
+
+
+def test_constants_of_the_pixels_are_no_weights(tmp_path):
+    torch.save({**SAM_STATE, "pixel_mean": torch.zeros(3, 1, 1)}, tmp_path / "w.pth")
+    assert list(load_state_dict(tmp_path / "w.pth")) == list(SAM_STATE)
+
+
+def test_of_two_copies_the_one_called_model_is_taken(tmp_path):
+    averaged = {name: tensor + 1 for name, tensor in SAM_STATE.items()}
+    torch.save({"model": SAM_STATE, "ema": averaged}, tmp_path / "w.pth")
+    assert torch.equal(
+        load_state_dict(tmp_path / "w.pth")["mask_decoder.bias"], SAM_STATE["mask_decoder.bias"]
+    )
+
+
+def test_two_networks_without_a_known_name_are_refused_with_their_names(tmp_path):
+    torch.save({"student": SAM_STATE, "teacher": SAM_STATE}, tmp_path / "w.pth")
+    with pytest.raises(BadInputError, match=r"holds several networks \(student, teacher\)"):
+        load_state_dict(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_safetensors_are_read_whatever_the_file_is_called(name, device, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file({f"model.{n}": t for n, t in STATE.items()}, tmp_path / name)
+    found = load_state_dict(tmp_path / name, device)
+    assert {n: t.shape for n, t in found.items()} == {n: t.shape for n, t in STATE.items()}
+    assert device == "meta" or torch.equal(found["layer.weight"], STATE["layer.weight"])
+
+
+def test_safetensors_that_are_cut_are_refused(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    whole = safetensors.save(STATE)
+    for length in (9, 50, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "w.safetensors").write_bytes(whole[:length])
+        with pytest.raises(BadInputError, match=r"w\.safetensors cannot be read as weights"):
+            load_state_dict(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("architecture", ["vit_b", "vit_l", "vit_h"])
@@ -254,12 +334,61 @@ def test_medsam_asks_for_its_file_and_tells_where_it_is(tmp_path, small):
 
 
 def test_weights_of_no_sam_are_refused_with_what_differs(tmp_path):
-    state = build_sam_small().state_dict()
+    state = build_small()
     state["mask_decoder.iou_token.weight"] = torch.zeros(1, 99)
     torch.save(state, tmp_path / "odd.pth")
-    fact = r"odd\.pth fits no SAM .*nearest, small, 1 .*\(mask_decoder\.iou_token\.weight"
+    fact = r"fits no SAM .*nearest, small, .*mask_decoder\.iou_token\.weight is 1 x 99 instead of"
     with pytest.raises(BadInputError, match=fact):
         load_model("sam", checkpoint=tmp_path / "odd.pth")
+
+
+def vit_b():
+    """SAM ViT-B's tensors without values."""
+    with torch.device("meta"):
+        return sam_model_registry["vit_b"]().state_dict()
+
+
+def test_an_adapter_that_is_left_over_is_named(tmp_path):
+    state = {f"sam.{name}": torch.empty(shape) for name, shape in shapes(build_small()).items()}
+    state |= {f"sam.image_encoder.blocks.{n}.Adapter.weight": torch.ones(2, 2) for n in range(12)}
+    torch.save({"state_dict": state}, tmp_path / "w.pth")
+    fact = r"nearest, small, it differs: it holds 12 tensors of an adapter besides \(image_encoder"
+    with pytest.raises(BadInputError, match=fact):
+        load_model("sam", checkpoint=tmp_path / "w.pth")
+
+
+def test_tensors_beside_the_network_are_named_by_their_part(tmp_path):
+    state = build_small()
+    torch.save({**state, "box_head.weight": torch.ones(2)}, tmp_path / "w.pth")
+    fact = r"it holds 1 tensor of box_head besides \(box_head\.weight\)"
+    with pytest.raises(BadInputError, match=fact):
+        _ = load_model("sam_small", checkpoint=tmp_path / "w.pth").network
+
+
+@pytest.mark.parametrize(("pixels", "patches"), [(256, 16), (512, 32)])
+def test_another_image_size_is_told_in_a_sentence_of_its_own(pixels, patches):
+    expected = shapes(vit_b())
+    found = expected | {"image_encoder.pos_embed": (1, patches, patches, 768)}
+    found["image_encoder.blocks.2.attn.rel_pos_h"] = (2 * patches - 1, 64)
+    assert differences(found, expected) == (
+        f"its image encoder is made for another image size, {patches} x {patches} patches instead "
+        "of 64 x 64: it cannot be used"
+    )
+
+
+def test_the_decoder_alone_is_no_sam(tmp_path):
+    state = {n: t for n, t in build_small().items() if not n.startswith("image_encoder")}
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(BadInputError, match=r"it lacks \d+ tensors of image_encoder"):
+        load_model("sam", checkpoint=tmp_path / "w.pth")
+
+
+def test_notes_of_a_script_that_could_run_code_are_refused_and_do_not_run(tmp_path):
+    notes = {"model": SAM_STATE, "args": Attack(tmp_path / "ran")}
+    (tmp_path / "w.pth").write_bytes(saved(notes))
+    with pytest.raises(BadInputError, match="could run code"):
+        load_state_dict(tmp_path / "w.pth")
+    assert not (tmp_path / "ran").exists()
 
 
 # Devices and number formats

@@ -5,10 +5,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 from scipy.ndimage import distance_transform_edt
 
-from medsam_utils import PAPER, RELEASED_CODE, Click, Protocol, next_click
+from medsam_utils import PAPER, RELEASED_CODE, Click, Protocol, load_dataset, next_click
 from medsam_utils.clicks import click_rng
 
 
@@ -166,3 +167,20 @@ def test_a_protocol_is_named_by_what_it_changes():
     assert PAPER.name == "paper"
     assert RELEASED_CODE.name == "released-code"
     assert Protocol(label="foreground").name == "paper, label=foreground"
+
+
+def test_classes_that_overlap_have_no_common_foreground_in_prepared_pictures_either(tmp_path):
+    """A spine as PNG label map: grey matter (1) inside the cord (1 and 2)."""
+    values = np.pad(np.pad(np.ones((4, 4), np.uint8), 3, constant_values=2), 5)
+    for part, pixels in (("images", values * 100), ("masks", values)):
+        (tmp_path / "mri_spine" / part).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "mri_spine" / part / "a.png")
+    dataset = load_dataset("mri_spine", tmp_path)
+    (reference,) = dataset.list().references
+    case = dataset.load(reference)
+    assert {name: int(mask.sum()) for name, mask in case.masks.items()} == {"GM": 16, "SC": 100}
+    # What was taken too much of grey matter is all of the cord: the click there is negative.
+    click = next_click(
+        case.masks["GM"], case.masks["SC"], RELEASED_CODE, np.random.default_rng(0), case.labelled
+    )
+    assert case.labelled is None and not click.positive

@@ -14,14 +14,14 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
-from pydicom.uid import JPEG2000Lossless, generate_uid
+from pydicom.uid import generate_uid
 
 from medsam_utils.case import BadCaseError, BadInputError
 from medsam_utils.datasets import dicom, rtstruct, scans
 from medsam_utils.datasets.dicom import read_header, read_pixels, read_series
 from medsam_utils.datasets.entries.dicom import ENTRIES as DICOM_ENTRIES
 from medsam_utils.datasets.nrrd_file import read_nrrd, read_segments
-from medsam_utils.datasets.rtstruct import fill, rasterise, read_regions
+from medsam_utils.datasets.rtstruct import fill, rasterise
 from medsam_utils.datasets.volumes import find_cut
 from medsam_utils.demo.phantoms import dicom as phantoms_dicom
 from medsam_utils.demo.phantoms.dicom_files import save_segments, save_series, save_structures
@@ -269,17 +269,6 @@ def test_a_truncated_file_is_refused_by_name(tmp_path, left):
     (tmp_path / "a.dcm").write_bytes(content[: int(len(content) * left)])
     with pytest.raises(BadCaseError, match=r"a\.dcm: .*(copy it again|export it again|it lacks)"):
         read_pixels(read_series(tmp_path.iterdir()))
-
-
-def test_compressed_pixels_that_cannot_be_decoded_say_what_to_do(tmp_path):
-    paths = save(tmp_path)
-    dataset = pydicom.dcmread(paths[0])
-    dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
-    dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51 not really"])
-    dataset["PixelData"].is_undefined_length = True
-    dataset.save_as(paths[0])
-    with pytest.raises(BadCaseError, match=r"JPEG 2000.*pylibjpeg.*gdcmconv"):
-        read_pixels(read_series(paths))
 
 
 def test_colour_is_refused(tmp_path):
@@ -666,7 +655,7 @@ def test_a_patient_with_two_pet_series_of_one_frame_is_listed(tmp_path):
     ],
 )
 def test_a_contour_outside_the_series_is_listed(tmp_path, contour):
-    assert "outside the images" in excluded(structured(tmp_path, [contour]))["one"]
+    assert "a contour lies" in excluded(structured(tmp_path, [contour]))["one"]
 
 
 def test_a_contour_between_two_slices_belongs_to_the_nearest(tmp_path):
@@ -689,16 +678,6 @@ def test_a_contour_across_slices_is_refused(tmp_path):
     series = read_series(save(tmp_path))
     with pytest.raises(BadCaseError, match="across the slices"):
         rasterise([np.array([[0.0, 0, -6], [1, 0, -6], [1, 1, 4]])], series, tmp_path)
-
-
-def test_contours_that_are_open_or_points_are_refused_where_they_are_wanted(tmp_path):
-    dataset = structured(tmp_path, [(1, SQUARE)])
-    path = tmp_path / "one" / "RS.dcm"
-    structures = pydicom.dcmread(path)
-    structures.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "OPEN_PLANAR"
-    structures.save_as(path)
-    assert read_regions(path)[0][1] is None
-    assert "'Tumor' is open" in excluded(dataset)["one"]
 
 
 def test_a_damaged_structure_set_is_listed(tmp_path):

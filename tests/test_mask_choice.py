@@ -119,5 +119,22 @@ def test_an_unknown_protocol_is_named():
         Protocol.parse("paper, sed=1")
 
 
+@pytest.mark.parametrize(
+    ("true_iou", "first", "last"),
+    [([0, 0, 0], 0, 2), ([0, 0.1, 0], 1, 1), ([0.2, 0.2, 0], 0, 0), ([0], 0, 0)],
+)
+def test_where_all_masks_miss_the_object_the_released_oracle_follows_the_third(
+    true_iou, first, last
+):
+    predicted = [0.9] * len(true_iou)
+    assert choose_mask("oracle", predicted, true_iou) == first
+    assert choose_mask("oracle", predicted, true_iou, "last") == last
+
+
+def test_only_the_oracle_depends_on_what_comes_last():
+    for choice, expected in (("most_confident", 1), ("first", 0), ("single", 0)):
+        assert choose_mask(choice, [0.1, 0.9], [0, 0], "last") == expected
+
+
 def test_the_oracle_ignores_masks_without_a_true_iou():
     assert choose_mask("oracle", [0.9, 0.1], [np.nan, 0.2]) == 1

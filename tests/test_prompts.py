@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from segment_anything import SamPredictor
 
-from medsam_utils import PAPER, evaluate, load_dataset, load_model
+from medsam_utils import PAPER, RELEASED_CODE, evaluate, load_dataset, load_model
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError, Case
 from medsam_utils.clicks import click_rng
@@ -197,6 +197,31 @@ def test_regions_touch_by_corners_and_the_largest_has_the_point_and_the_box():
     assert boxes == [([], [8, 8, 13, 13]), ([], [1, 1, 4, 4]), ([], [1, 16, 2, 17])]
     assert [prompt.box.tolist() for prompt in told("box_largest")] == [[8, 8, 13, 13]]
     assert [prompt.box.tolist() for prompt in told("box_all")] == [[1, 1, 17, 17]]
+
+
+def test_of_equally_large_regions_the_released_code_takes_the_last():
+    """Four squares of 2 x 2, in reading order."""
+    mask = np.zeros((20, 20), bool)
+    corners = [(1, 1), (1, 10), (8, 5), (15, 15)]
+    for row, col in corners:
+        mask[row : row + 2, col : col + 2] = True
+
+    def boxes(prompt, preset):
+        truth, rng = BoxedMask.from_mask(mask), np.random.default_rng(0)
+        prompts = first_prompts(truth, replace(preset, prompt=prompt), rng)
+        return [tuple(p.box[:2].tolist()) for p in prompts]
+
+    assert boxes("box_largest", PAPER) == corners[:1]
+    assert boxes("box_largest", RELEASED_CODE) == corners[-1:]
+    assert boxes("boxes_3_largest", PAPER) == corners[:3]
+    assert boxes("boxes_3_largest", RELEASED_CODE) == corners[:0:-1]
+
+
+def test_a_larger_region_goes_before_a_later_one_under_both_presets():
+    truth, rng = squares(), np.random.default_rng(0)
+    for preset in (PAPER, RELEASED_CODE):
+        (prompt,) = first_prompts(truth, replace(preset, prompt="box_largest"), rng)
+        assert prompt.box.tolist() == [8, 8, 13, 13]
 
 
 def test_jitter_is_seeded_stays_in_the_image_and_has_the_stated_spread():

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
+from medsam_utils import load_folder
 from medsam_utils.book.compute import Compute
 from medsam_utils.book.render import __main__ as command
 from medsam_utils.book.render import build, state
@@ -227,7 +230,7 @@ def test_a_page_has_its_title_hides_parameters_and_definitions_and_no_trace_of_t
 
 def test_an_own_chapter_is_kept_and_outlives_its_folder(root, capsys):
     (root / "mine").mkdir()
-    chapter = own_chapter(root / "mine", 'My "first" study', {"models": "b"})
+    chapter = own_chapter(root / "mine", 'My "first" study', {"models": "b"}, root)
     assert chapter.page == "own/my-first-study"
     (root / "notebooks/dataset.py").write_text(
         NOTEBOOK.replace("models =", 'folder = ""\ntitle = ""\nmodels =')
@@ -244,6 +247,61 @@ def test_a_title_is_text_and_not_markup(root):
     titled = Page("one", "notebooks/double.py", "<b>T1</b> [x] *y* \\1", {})
     heading = source(titled, root).cells[0].source.splitlines()[0]
     assert heading == r"# \<b\>T1\</b\> \[x\] \*y\* \\1"
+
+
+def keep_chapter(root, folder, title):
+    """Write the page of a chapter without executing it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chapter = own_chapter(folder, title, {}, root)
+    notebook = nbformat.v4.new_notebook(metadata={"medsam": {"page": asdict(chapter)}})
+    chapter.path(root).parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, chapter.path(root))
+    return chapter.page
+
+
+@pytest.mark.parametrize(
+    "chapters",
+    [[("clinic1/study", ""), ("clinic2/study", "")], [("mine", "A, b"), ("mine", "a-B")]],
+    ids=["one title", "one name"],
+)
+def test_chapters_of_one_title_or_name_do_not_replace_each_other(root, chapters):
+    first, second = (keep_chapter(root, root / folder, title) for folder, title in chapters)
+    assert first != second
+    # Made anew, each is its own page again.
+    assert [keep_chapter(root, root / folder, title) for folder, title in chapters] == [
+        first,
+        second,
+    ]
+
+
+def test_a_folder_and_a_title_that_papermill_reads_as_numbers_are_texts(tmp_path, monkeypatch):
+    for part in ("images", "masks"):
+        (tmp_path / "2024" / part).mkdir(parents=True)
+        pixels = np.pad(np.ones((4, 4), np.uint8), 4)
+        Image.fromarray(pixels).save(tmp_path / "2024" / part / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert (load_folder(2024).title, load_folder(2024, name=1.5).title) == ("2024", "1.5")
+
+
+def test_the_doctor_that_crashes_is_a_failure_of_make_and_one_that_finds_is_not(tmp_path):
+    for name in ("requirements.lock", "pyproject.toml", "ready"):
+        (tmp_path / name).touch()
+    make = ["make", "-f", REPOSITORY / "Makefile", "doctor", "FOLDER=x", "BIN=.", "READY=ready"]
+    for script, status in [("exit 0", 0), ("exit 1", 2), ("touch doctor.html; exit 1", 0)]:
+        (tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "python").chmod(0o755)
+        (tmp_path / "doctor.html").touch()  # an earlier one
+        assert subprocess.run(make, cwd=tmp_path, capture_output=True).returncode == status
+
+
+@pytest.mark.parametrize("value", [2024, 1.5, True, None, "2024"])
+def test_parameters_that_are_texts_are_texts_however_they_are_written(root, value):
+    (root / "notebooks/dataset.py").write_text(
+        NOTEBOOK.replace("models =", 'title = ""\nclicks = 3\nmodels =')
+    )
+    page = Page("own/x", "notebooks/dataset.py", value, {"title": value, "clicks": 2})
+    parameters = checked(page, root, {}).values
+    assert (parameters["title"], parameters["clicks"]) == (str(value), 2)
 
 
 def test_an_own_chapter_of_a_missing_folder_is_refused(tmp_path, capsys):

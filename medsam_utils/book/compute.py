@@ -41,7 +41,7 @@ class Compute:
         """
         known = [field.name for field in dataclasses.fields(cls)]
         values = {}
-        for part in shlex.split(text):
+        for part in shlex.split(str(text)):
             name, equals, value = part.partition("=")
             if name not in known or not equals:
                 raise BadInputError(

@@ -50,7 +50,7 @@ def load_dataset(name: str, data: str | Path | None = None) -> Dataset:
     entry = DATASETS[name]
     data = data or os.environ.get("MEDSAM_DATA")
     if data:
-        data = Path(data).expanduser().resolve()
+        data = Path(str(data)).expanduser().resolve()
         if not data.is_dir():
             raise BadInputError(
                 f"{data}: no such folder: set MEDSAM_DATA to the folder that holds the datasets"

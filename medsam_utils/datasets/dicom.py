@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ..case import BadCaseError
 from .volumes import Volume
@@ -21,10 +22,14 @@ from .volumes import Volume
 # Its warnings about odd values quote them, and would stand on a page.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
-FILE = r"(?:[^/]+\.(?:dcm|ima)|[^/.]+|[\d.]+)"
-"""Names that DICOM files go by, as a regular expression: with a suffix, without one, or a UID."""
+FILE = r"[^/]+"
+"""Names that DICOM files go by, as a regular expression: any; see `is_dicom`."""
+
+SUFFIXES = (".dcm", ".ima", ".dicom")
+"""Endings of names, in any case, by which files are known as DICOM without a look at them."""
 
 TAGS = (
+    "SOPInstanceUID",
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
     "Modality",
@@ -45,6 +50,8 @@ TAGS = (
     "RescaleSlope",
     "RescaleIntercept",
     "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
 )
 """All that is read of an image file."""
 
@@ -64,6 +71,13 @@ UNREADABLE = (
     MemoryError,
 )
 
+# Tags that a file without a preamble begins with: the length of group 2 or 8, and what may come
+# first without it.
+_FIRST_ELEMENTS = tuple(
+    struct.pack("<HH", group, element)
+    for group, element in ((2, 0), (2, 1), (2, 2), (8, 0), (8, 1), (8, 5), (8, 8), (8, 0x16))
+)
+
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From DICOM's world (to the left, posterior, superior) to RAS+; the same matrix leads back."""
 
@@ -72,11 +86,13 @@ TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 class Header:
     """What a file says of itself. Where it lies is None in files that are not slices.
 
-    series, frame: SeriesInstanceUID and FrameOfReferenceUID; size: rows, columns; position,
-    orientation, spacing as in DICOM: mm from the patient's left, posterior, superior.
+    image, series, frame: SOPInstanceUID, SeriesInstanceUID and FrameOfReferenceUID; size: rows,
+    columns; position, orientation, spacing as in DICOM: mm from the patient's left, posterior,
+    superior.
     """
 
     path: Path
+    image: str
     series: str
     frame: str
     modality: str
@@ -101,12 +117,33 @@ class Series:
     affine: np.ndarray
 
 
+def is_dicom(path: Path) -> bool:
+    """Tell whether a file is DICOM: by its suffix, or by how it begins, whatever its name.
+
+    Old programs left out the preamble, so that the file begins with its first group, 2 or 8. An
+    index of a folder (DICOMDIR) holds no image and does not count.
+    """
+    if path.name.upper() == "DICOMDIR":
+        return False
+    return path.suffix.lower() in SUFFIXES or _begins_as_dicom(path)
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError:
+        return False
+    return start[128:] == b"DICM" or start[:4] in _FIRST_ELEMENTS
+
+
 def read_header(path: Path) -> Header:
     """Read a file's header; raises BadCaseError if it is not DICOM, or damaged."""
     dataset = read_dicom(path, TAGS)
     try:
         return Header(
             path=path,
+            image=str(dataset.get("SOPInstanceUID", "")),
             series=str(dataset.get("SeriesInstanceUID", "")),
             frame=str(dataset.get("FrameOfReferenceUID", "")),
             modality=str(dataset.get("Modality", "")),
@@ -128,8 +165,29 @@ def read_header(path: Path) -> Header:
 
 def read_dicom(path: Path, tags: Sequence[str], pixels: bool = False) -> pydicom.Dataset:
     """Read the named attributes of a file and no others; raises BadCaseError."""
+    wanted: dict[str, Any] = {"specific_tags": list(tags), "stop_before_pixels": not pixels}
     try:
-        return pydicom.dcmread(path, specific_tags=list(tags), stop_before_pixels=not pixels)
+        try:
+            dataset = pydicom.dcmread(path, **wanted)
+        except pydicom.errors.InvalidDicomError:
+            if not _begins_as_dicom(path):
+                raise
+            dataset = pydicom.dcmread(path, **wanted, force=True)
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            # Nothing says how the pixels are stored, so they are stored as the rest is.
+            is_implicit, is_little = dataset.original_encoding
+            explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = (
+                ImplicitVRLittleEndian if is_implicit else explicit
+            )
+        return dataset
+    except pydicom.errors.InvalidDicomError:
+        raise BadCaseError(
+            "cannot be read as DICOM (the mark DICM at byte 128 is missing): export it again, or "
+            "take it away",
+            path,
+            kind="unreadable",
+        ) from None
     except UNREADABLE as error:
         # The error's text can quote the file, which may name a patient: only its type is told.
         raise BadCaseError(
@@ -156,8 +214,8 @@ def arrange(headers: Sequence[Header]) -> Series:
             header.position and header.orientation and header.spacing and min(header.spacing) > 0
         ):
             raise BadCaseError(
-                "it lacks ImagePositionPatient, ImageOrientationPatient or PixelSpacing, so that "
-                "its place in the volume is unknown: export it again as an original image",
+                f"it lacks {_missing_place(header)}, so that its place in the volume is unknown: "
+                "export it again as an original image",
                 name,
                 kind="series",
             )
@@ -178,7 +236,7 @@ def arrange(headers: Sequence[Header]) -> Series:
             )
     along_columns, along_rows = np.array(first.orientation[:3]), np.array(first.orientation[3:])
     normal = np.cross(along_columns, along_rows)
-    if abs(np.linalg.norm(normal) - 1) > 0.01:
+    if abs(np.linalg.norm(normal) - 1) > 0.03:  # headers round them, some to two digits
         raise BadCaseError(
             "rows and columns are not perpendicular unit vectors: export it again",
             first.path,
@@ -196,23 +254,55 @@ def arrange(headers: Sequence[Header]) -> Series:
     return Series(paths, (len(paths), *first.size), TO_RAS @ affine)
 
 
+def _missing_place(header: Header) -> str:
+    """Return which of the attributes that place a slice are missing or cannot be used."""
+    spacing = header.spacing if header.spacing and min(header.spacing) > 0 else None
+    values = {
+        "ImagePositionPatient": header.position,
+        "ImageOrientationPatient": header.orientation,
+        "PixelSpacing": spacing,
+    }
+    return " and ".join(name for name, value in values.items() if not value)
+
+
 def _even_step(headers: Sequence[Header], corners: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Return the mean step from slice to slice; raises BadCaseError if the steps are not even."""
-    steps = np.diff(corners, axis=0)
-    heights = steps @ normal
-    if (same := np.flatnonzero(heights < 0.01)).size:
+    """Return the mean step from slice to slice; raises BadCaseError if the steps are not even.
+
+    Positions may be rounded, such as to 0.1 mm of a step of 0.625 mm, and waver within the slices'
+    plane. So a step may differ from the usual one by six tenths, where a slice is missing by one
+    or more; and no slice may lie more than a quarter of a step, or half a pixel within its plane,
+    beside the even series that fits all of them best.
+    """
+    heights = corners @ normal
+    steps = np.diff(heights)
+    if (same := np.flatnonzero(steps < 0.01)).size:
         one, other = headers[same[0]].path, headers[same[0] + 1].path
         raise BadCaseError(
             f"it lies where {one.name} lies: keep one image per position", other, kind="series"
         )
     # The lower median: of two steps the shorter, as slices may be missing but not added.
-    usual = steps[np.argsort(heights)[(len(heights) - 1) // 2]]
-    apart = np.linalg.norm(steps - usual, axis=1)
-    if (uneven := np.flatnonzero(apart > 0.1 * np.linalg.norm(usual))).size:
-        at = uneven[np.argmax(apart[uneven])]
+    usual = np.sort(steps)[(len(steps) - 1) // 2]
+    uneven = np.abs(steps - usual) / usual
+    numbers = np.arange(len(heights))
+    beside = corners - np.column_stack(
+        [np.polyval(np.polyfit(numbers, along, 1), numbers) for along in corners.T]
+    )
+    along_normal = beside @ normal
+    aside = np.linalg.norm(beside - np.outer(along_normal, normal), axis=1)
+    if uneven.max() > 0.6 or np.abs(along_normal).max() > 0.25 * steps.mean():
+        at = int(np.argmax(uneven))
         raise BadCaseError(
-            f"the next slice ({headers[at + 1].path.name}) is {heights[at]:.2f} mm on, "
-            f"{usual @ normal:.2f} mm is usual in this series: copy the missing slices",
+            f"the next slice ({headers[at + 1].path.name}) is {steps[at]:.2f} mm on, "
+            f"{usual:.2f} mm is usual in this series: copy the slices that are missing; a series "
+            "with uneven steps is not read",
+            headers[at].path,
+            kind="series",
+        )
+    if aside.max() > 0.5 * min(headers[0].spacing):
+        at = int(np.argmax(aside))
+        raise BadCaseError(
+            f"it lies {aside[at]:.2f} mm beside the line on which the slices of its series lie: "
+            "keep one series in this folder",
             headers[at].path,
             kind="series",
         )
@@ -245,13 +335,16 @@ def make_series(headers: Sequence[Header], one_uid: bool = True) -> Series:
     return arrange(headers)
 
 
-def read_pixels(series: Series) -> Volume:
+def read_pixels(series: Series, is_mask: bool = False) -> Volume:
     """Read the pixels: slice, row, column; stored values times RescaleSlope plus RescaleIntercept.
+
+    is_mask: whether an image in which zero is white is refused, as it does not tell which of its
+    values is the object. Others are turned round, so that bright is high.
 
     The slope may differ from slice to slice, as it does in PET. Values stay integers where it is 1
     and the intercept whole, else they are float32. Raises BadCaseError.
     """
-    slices = [_read_slice(path, series.shape[1:]) for path in series.paths]
+    slices = [_read_slice(path, series.shape[1:], is_mask) for path in series.paths]
     plain = all(slope == 1 and intercept == int(intercept) for _, slope, intercept in slices)
     dtype = slices[0][0].dtype
     if not plain:
@@ -265,40 +358,78 @@ def read_pixels(series: Series) -> Volume:
     return Volume(values, series.affine)
 
 
-def _read_slice(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, float, float]:
-    """Return one file's stored values, slope and intercept."""
+def _read_slice(
+    path: Path, size: tuple[int, int], is_mask: bool
+) -> tuple[np.ndarray, float, float]:
+    """Return one file's stored values, slope and intercept, see `read_pixels`."""
     dataset = read_dicom(path, TAGS, pixels=True)
     try:
-        if str(dataset.get("PhotometricInterpretation", "")) != "MONOCHROME2":
+        meaning = str(dataset.get("PhotometricInterpretation", ""))
+        if meaning not in ("MONOCHROME1", "MONOCHROME2"):
             raise BadCaseError(
-                "its pixels are not grey values (MONOCHROME2): export it as grey",
+                f"its pixels are {meaning or 'of no stated kind'}, not grey values (MONOCHROME1 "
+                "or MONOCHROME2): export it as grey",
                 path,
                 kind="format",
+            )
+        if meaning == "MONOCHROME1" and is_mask:
+            raise BadCaseError(
+                "zero is white in this mask (MONOCHROME1), so that it is unknown which value is "
+                "the object: export it as MONOCHROME2",
+                path,
+                kind="mask",
             )
         stored = dataset.pixel_array
         slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
         slope, intercept = 1.0 if slope is None else float(slope), float(intercept or 0)
+        if meaning == "MONOCHROME1":
+            stored = _white_is_zero(stored, int(dataset.BitsStored))
     except BadCaseError:
         raise
     except UNREADABLE as error:
-        syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-        if syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed:
-            raise BadCaseError(
-                f"its pixels are compressed ({syntax.name}): pip install pylibjpeg[all], or "
-                "decompress the files with gdcmconv --raw",
-                path,
-                kind="unreadable",
-            ) from None
-        raise BadCaseError(
-            f"its pixels cannot be read ({type(error).__name__}): copy it again",
-            path,
-            kind="unreadable",
-        ) from None
-    if stored.shape != size or not np.isfinite([slope, intercept]).all():
+        raise BadCaseError(_why_no_pixels(dataset, error), path, kind="unreadable") from None
+    if stored.shape != size:
         raise BadCaseError(
             f"its pixels are {stored.shape}, expected {size}: export it again", path, kind="format"
         )
+    if not (slope and np.isfinite([slope, intercept]).all()):
+        raise BadCaseError(
+            f"its RescaleSlope is {slope:g} and its RescaleIntercept {intercept:g}, which leaves "
+            "no value: export it again",
+            path,
+            kind="format",
+        )
     return stored, slope, intercept
+
+
+def _white_is_zero(stored: np.ndarray, bits: int) -> np.ndarray:
+    """Return values turned round, so that the lowest one that can be stored becomes the highest."""
+    if stored.dtype.kind == "f":
+        return -stored
+    # Of signed values -1 - v, of unsigned ones the greatest minus v; neither leaves the dtype.
+    return ~stored if stored.dtype.kind == "i" else stored.dtype.type((1 << bits) - 1) - stored
+
+
+def _why_no_pixels(dataset: pydicom.Dataset, error: Exception) -> str:
+    """Return why a file's pixels cannot be had, and what helps."""
+    syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
+    if syntax is None or not syntax.is_transfer_syntax or not syntax.is_compressed:
+        return f"its pixels cannot be read ({type(error).__name__}): copy it again"
+    kind = f"its pixels are compressed ({syntax.name})"
+    remedy = "decompress the files with gdcmconv --raw"
+    try:
+        is_installed = pydicom.pixels.get_decoder(syntax).is_available
+    except NotImplementedError:
+        return f"{kind}, which is not read: {remedy}"
+    if not is_installed:
+        return (
+            f"{kind}, and no decoder is installed: pip install pylibjpeg pylibjpeg-libjpeg "
+            f"pylibjpeg-openjpeg, or {remedy}"
+        )
+    return (
+        f"{kind}, and the decoder fails on them ({type(error).__name__}): copy it again, as it may "
+        f"be damaged, or {remedy}"
+    )
 
 
 def _numbers(values: Any, count: int) -> tuple[float, ...] | None:

@@ -44,6 +44,8 @@ def load_folder(
 
     Raises BadInputError if a folder is missing or no image has a mask.
     """
+    # Papermill reads `-p title 2024` as a number.
+    path, name = str(path), None if name is None else str(name)
     root = Path(path).expanduser().resolve()
     for folder in (root, root / "images", root / "masks"):
         if not folder.is_dir():

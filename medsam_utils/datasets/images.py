@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..case import BadCaseError, Case, CaseReference
 from .dataset import Dataset, Listing, to_rgb
-from .masks import check_labels, class_masks, distinct, soft_scale, tidy_mask
+from .masks import check_labels, class_masks, distinct, overlap, soft_scale, tidy_mask
 from .pairs import Pairs
 
 SUFFIXES = r"\.(?:png|jpe?g|tiff?|bmp|npy)"
@@ -137,7 +137,8 @@ class ImagePairs:
         return reference.case(
             image=image,
             masks=masks,
-            labelled=labelled,
+            # Of classes that overlap each was annotated by itself.
+            labelled=None if overlap(dataset.classes) else labelled,
             spacing=None,
         )
 

@@ -15,11 +15,12 @@ from scipy.ndimage import affine_transform
 from ..case import BadCaseError, Exclusion
 from .dataset import Dataset
 from .dicom import (
-    FILE,
+    SUFFIXES,
     TO_RAS,
     UNREADABLE,
     Header,
     Series,
+    is_dicom,
     make_series,
     read_dicom,
     read_header,
@@ -31,43 +32,94 @@ from .scans import Scan, ScanReader
 TAGS = ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence", "ROIContourSequence")
 """All that is read of a structure set."""
 
+# What encloses an area; CLOSEDPLANAR_XOR says in words what holds for the others too: of contours
+# within one another every second one is a hole.
+_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 
-def read_referenced(path: Path) -> set[str]:
-    """Read the SeriesInstanceUIDs that a structure set was drawn on.
+
+def read_references(path: Path) -> tuple[set[str], set[str]]:
+    """Read the UIDs of the series and of the frames of reference that a structure set names.
+
+    The series stand in an optional part of the file. Raises BadCaseError if it is damaged.
+    """
+    dataset = read_dicom(path, TAGS[:2])
+    try:
+        frames, rois = (dataset.get(tag) or () for tag in TAGS[:2])
+        series = {str(item.SeriesInstanceUID) for item in _referenced_series(frames)}
+        uids = [frame.get("FrameOfReferenceUID") for frame in frames]
+        uids += [roi.get("ReferencedFrameOfReferenceUID") for roi in rois]
+        return series, {str(uid) for uid in uids if uid}
+    except UNREADABLE as error:
+        raise _damaged(path, error) from None
+
+
+def read_referenced_images(path: Path) -> set[str]:
+    """Read the SOPInstanceUIDs of the images that a structure set and its contours name.
 
     Raises BadCaseError if it is damaged.
     """
-    frames = read_dicom(path, TAGS[:1])
+    dataset = read_dicom(path, TAGS)
     try:
+        contours = [
+            contour
+            for roi in dataset.get("ROIContourSequence") or ()
+            for contour in roi.get("ContourSequence") or ()
+        ]
         return {
-            str(item.SeriesInstanceUID)
-            for frame in frames.get(TAGS[0]) or ()
-            for study in frame.get("RTReferencedStudySequence") or ()
-            for item in study.get("RTReferencedSeriesSequence") or ()
+            str(image.ReferencedSOPInstanceUID)
+            for item in (*_referenced_series(dataset.get(TAGS[0]) or ()), *contours)
+            for image in item.get("ContourImageSequence") or ()
         }
     except UNREADABLE as error:
         raise _damaged(path, error) from None
 
 
-def read_regions(path: Path) -> list[tuple[str, list[np.ndarray] | None]]:
-    """Read name and contours of each region of a structure set.
+def _referenced_series(frames: Sequence[pydicom.Dataset]) -> list[pydicom.Dataset]:
+    return [
+        item
+        for frame in frames
+        for study in frame.get("RTReferencedStudySequence") or ()
+        for item in study.get("RTReferencedSeriesSequence") or ()
+    ]
 
-    Raises BadCaseError if it is damaged.
 
-    A contour is N x 3 points in DICOM's world, mm to the patient's left, posterior, superior. The
-    contours are None for a region that is not made of closed planar ones.
+@dataclass(frozen=True)
+class Region:
+    """A region of a structure set.
+
+    contours: each N x 3 points in DICOM's world, mm to the patient's left, posterior, superior.
+    unfit: of contours that enclose nothing, their types as the file calls them.
     """
+
+    name: str
+    contours: list[np.ndarray]
+    unfit: tuple[str, ...] = ()
+
+
+def read_regions(path: Path) -> list[Region]:
+    """Read the regions of a structure set; raises BadCaseError if it is damaged."""
     dataset = read_dicom(path, TAGS[1:])
     try:
-        contours: dict[int, list[np.ndarray] | None] = {}
+        contours: dict[int, list[np.ndarray]] = {}
+        unfit: dict[int, set[str]] = {}
         for roi in dataset.get("ROIContourSequence") or ():
-            items = roi.get("ContourSequence") or ()
-            closed = all(item.ContourGeometricType == "CLOSED_PLANAR" for item in items)
-            # Programs leave contours of a point or two where someone clicked by mistake.
-            points = [points for item in items if len(points := _points(item)) >= 3]
-            contours[int(roi.ReferencedROINumber)] = points if closed else None
+            number = int(roi.ReferencedROINumber)
+            for item in roi.get("ContourSequence") or ():
+                points, kind = _points(item), str(item.get("ContourGeometricType") or "no type")
+                # Programs leave contours of a point or two where someone clicked by mistake.
+                if len(points) < 3 and kind != "POINT":
+                    continue
+                returns = len(points) > 3 and np.array_equal(points[0], points[-1])
+                if kind in _CLOSED or (kind == "OPEN_PLANAR" and returns):
+                    contours.setdefault(number, []).append(points)
+                else:
+                    unfit.setdefault(number, set()).add(kind)
         return [
-            (str(roi.ROIName), contours.get(int(roi.ROINumber), []))
+            Region(
+                str(roi.ROIName),
+                contours.get(number := int(roi.ROINumber), []),
+                tuple(sorted(unfit.get(number, ()))),
+            )
             for roi in dataset.get("StructureSetROISequence") or ()
         ]
     except UNREADABLE as error:
@@ -112,10 +164,18 @@ def rasterise(contours: Sequence[np.ndarray], series: Series, path: Path) -> np.
         # In the slice a contour may run round the border of the image, whose pixels have some
         # width.
         beyond = np.maximum(-points, points - np.array(series.shape) + 1).max(axis=0)
-        if beyond[0] > 0.5 or beyond[1:].max() > 1:
+        if beyond[0] > 0.5:
             raise BadCaseError(
-                f"a contour lies {beyond.max():.0f} voxels outside the images that it refers to: "
-                "copy the missing slices",
+                f"a contour lies {beyond[0]:.1f} slices outside the images that it was drawn on: "
+                "copy the slices that are missing, or export it without this contour",
+                path,
+                kind="series",
+            )
+        if beyond[1:].max() > 1:
+            raise BadCaseError(
+                f"a contour lies {beyond[1:].max():.0f} pixels outside the border of the images "
+                "that it was drawn on: copy the series that it belongs to, or export it within "
+                "the images",
                 path,
                 kind="series",
             )
@@ -180,7 +240,7 @@ class DicomStructures(ScanReader):
         sets, scans, exclusions = [], [], []
         for name in walk(dataset.root, dataset.within):
             path = dataset.root / name
-            if not re.fullmatch(FILE, path.name, re.I) or not _is_dicom(path):
+            if not is_dicom(path):
                 continue
             try:
                 header = read_header(path)
@@ -193,14 +253,12 @@ class DicomStructures(ScanReader):
                 series.setdefault(header.series, []).append(header)
         # Folders that hold all structure sets, like the distribution's own top one, tell nothing.
         top = os.path.commonpath([path.parent for path in sets]) if len(sets) > 1 else ""
-        sets.sort(key=lambda path: natural(str(path.with_suffix(""))))
-        names = {path: path.relative_to(top) for path in sets}
+        sets.sort(key=lambda path: natural(str(_without_suffix(path))))
+        names = {path: _without_suffix(path.relative_to(top)) for path in sets}
         patients = [below.parts[0] for below in names.values()]
         for place, below in names.items():
-            patient = below.with_suffix("").parts[0]
-            key = (
-                patient if patients.count(below.parts[0]) == 1 else below.with_suffix("").as_posix()
-            )
+            patient = below.parts[0]
+            key = patient if patients.count(patient) == 1 else below.as_posix()
             path = dataset.root / place
             try:
                 images, drawn_on = self._find_series(path, series)
@@ -221,10 +279,10 @@ class DicomStructures(ScanReader):
         source = scan.source or (read_series(drawn_on) if drawn_on else grid)
         rois = read_regions(path)
         patterns = {name: re.compile(pattern, re.I) for name, pattern in self.rois}
-        if not any(pattern.fullmatch(roi) for pattern in patterns.values() for roi, _ in rois):
+        if not any(pattern.fullmatch(roi.name) for pattern in patterns.values() for roi in rois):
             raise BadCaseError(
                 f"no region fits {' or '.join(repr(pattern) for _, pattern in self.rois)}, there "
-                f"are: {', '.join(repr(roi) for roi, _ in rois) or 'none'}. Give the reader what "
+                f"are: {', '.join(repr(roi.name) for roi in rois) or 'none'}. Give the reader what "
                 "fits",
                 path,
                 kind="mask",
@@ -232,16 +290,18 @@ class DicomStructures(ScanReader):
         masks = {}
         for name in classes:
             mask = np.zeros(source.shape, dtype=bool)
-            for roi, contours in rois:
-                if not patterns[name].fullmatch(roi):
+            for roi in rois:
+                if not patterns[name].fullmatch(roi.name):
                     continue
-                if contours is None:
+                # Points beside contours mark something; anything else may be a part of the area.
+                if roi.unfit and (not roi.contours or roi.unfit != ("POINT",)):
                     raise BadCaseError(
-                        f"{roi!r} is open or a point: export closed planar contours",
+                        f"{roi.name!r} has contours of {', '.join(roi.unfit)}, which enclose no "
+                        "area: export closed planar contours (CLOSED_PLANAR)",
                         path,
                         kind="mask",
                     )
-                mask |= rasterise(contours, source, path)
+                mask |= rasterise(roi.contours, source, path)
             masks[name] = _resample(mask, source, grid) if drawn_on else mask
         return masks
 
@@ -249,16 +309,7 @@ class DicomStructures(ScanReader):
         self, path: Path, series: Mapping[str, list[Header]]
     ) -> tuple[list[Header], list[Header]]:
         """Return the files of the images and of the series that the contours were drawn on."""
-        uids = read_referenced(path)
-        drawn_on = [series[uid] for uid in sorted(uids & series.keys())]
-        if len(drawn_on) != 1:
-            raise BadCaseError(
-                f"it refers to {len(uids)} series, of which {len(drawn_on)} are in this folder: "
-                "copy the series that the contours were drawn on",
-                path,
-                kind="series",
-            )
-        (reference,) = drawn_on
+        reference = _drawn_on(path, series)
         images = [reference]
         if reference[0].modality != self.modality:
             images = [
@@ -276,6 +327,43 @@ class DicomStructures(ScanReader):
         return images[0], reference
 
 
+def _without_suffix(path: PurePosixPath) -> PurePosixPath:
+    """Return a path without DICOM's suffix; what follows the last point may be a part of a UID."""
+    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+
+
+def _drawn_on(path: Path, series: Mapping[str, list[Header]]) -> list[Header]:
+    """Return the files of the one series that a structure set was drawn on; raises BadCaseError.
+
+    It is the series that the set names; where that is not one of these, the one whose images it
+    names; where it names neither, the one in its frame of reference.
+    """
+    uids, frames = read_references(path)
+    found = [headers for uid, headers in sorted(series.items()) if uid in uids]
+    fact = f"it refers to {len(uids)} series, of which {len(found)} are in this folder"
+    if len(found) != 1:
+        images = read_referenced_images(path)
+        if images:
+            holders = [s for s in series.values() if any(h.image in images for h in s)]
+            if not uids:
+                fact = f"it refers to {len(images)} images, of {len(holders)} series in this folder"
+            found = holders if len(holders) == 1 else found
+        elif not uids:
+            found = [headers for headers in series.values() if headers[0].frame in frames]
+            fact = (
+                "it refers to no series and no image, and its frame of reference is that of "
+                f"{len(found)} series in this folder"
+            )
+    if len(found) != 1:
+        raise BadCaseError(
+            f"{fact}: copy the series that the contours were drawn on, and no other one that it "
+            "refers to",
+            path,
+            kind="series",
+        )
+    return found[0]
+
+
 def _resample(mask: np.ndarray, source: Series, grid: Series) -> np.ndarray:
     """Return a mask on another grid: what holds at a voxel's centre, outside the source False."""
     to_source = np.linalg.inv(source.affine) @ grid.affine
@@ -288,11 +376,3 @@ def _resample(mask: np.ndarray, source: Series, grid: Series) -> np.ndarray:
         mode="grid-constant",
     )
     return values > 0
-
-
-def _is_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM: by its suffix, or by what stands behind the preamble."""
-    if path.suffix.lower() in (".dcm", ".ima"):
-        return True
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"

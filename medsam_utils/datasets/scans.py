@@ -15,7 +15,7 @@ import numpy as np
 
 from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from .dataset import Dataset, Listing, to_rgb
-from .dicom import Series, read_pixels, read_series
+from .dicom import Series, is_dicom, read_pixels, read_series
 from .listings import kept
 from .masks import class_masks, soft_scale, tidy_mask
 from .pairs import natural, walk
@@ -153,6 +153,13 @@ def files_by_key(dataset: Dataset, pattern: str) -> dict[str, list[Path]]:
     return found
 
 
+def scans_by_key(dataset: Dataset, pattern: str) -> dict[str, list[Path]]:
+    """Group DICOM files as `files_by_key` does; files of other kinds are passed over."""
+    found = files_by_key(dataset, pattern)
+    scans = {key: [path for path in paths if is_dicom(path)] for key, paths in found.items()}
+    return {key: paths for key, paths in scans.items() if paths}
+
+
 def pair_up(
     dataset: Dataset, images: dict[str, list[Path]], masks: dict[str, list[Path]]
 ) -> tuple[list[Scan], list[Exclusion]]:
@@ -171,7 +178,9 @@ def pair_up(
 def onto_grid(values: np.ndarray, affine: np.ndarray, grid: Series, path: Path) -> np.ndarray:
     """Reorder and flip the axes of a mask so that they run like the grid's.
 
-    Raises BadCaseError if it then does not lie on the grid, within half a voxel.
+    A mask that was cut to a part of the grid, as programs do that save no empty border, or that
+    goes beyond it with empty voxels, is put where it lies. Raises BadCaseError if it then does not
+    lie on the grid, within half a voxel.
     """
     try:
         turn = nibabel.io_orientation(np.linalg.inv(grid.affine) @ affine)
@@ -183,10 +192,43 @@ def onto_grid(values: np.ndarray, affine: np.ndarray, grid: Series, path: Path) 
         raise BadCaseError(
             "its affine does not place the three axes: export it again", path, kind="format"
         ) from None
+    if values.shape != grid.shape:
+        values, affine = _on_whole_grid(values, affine, grid, path)
     check_same_grid(
         Volume(np.broadcast_to(False, grid.shape), grid.affine), Volume(values, affine), path
     )
     return values
+
+
+def _on_whole_grid(
+    values: np.ndarray, affine: np.ndarray, grid: Series, path: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a mask of another shape with the grid's, if its voxels are voxels of the grid.
+
+    Others come back as they are. Raises BadCaseError if voxels of the mask lie beyond the grid.
+    """
+    if not np.allclose(affine[:3, :3], grid.affine[:3, :3], rtol=0.01, atol=1e-3):
+        return values, affine
+    start = np.linalg.solve(grid.affine, affine[:, 3])[:3]
+    first = np.rint(start).astype(int)
+    inside = [
+        slice(max(-at, 0), max(min(size, count - at), 0))
+        for at, size, count in zip(first, values.shape, grid.shape, strict=True)
+    ]
+    part = values[tuple(inside)]
+    if np.count_nonzero(part) < np.count_nonzero(values):
+        raise BadCaseError(
+            f"{np.count_nonzero(values) - np.count_nonzero(part)} voxels of the mask lie beyond "
+            "its image: resample it to its image",
+            path,
+            kind="grid",
+        )
+    whole = np.zeros(grid.shape, values.dtype)
+    corner = [at + cut.start for at, cut in zip(first, inside, strict=True)]
+    whole[tuple(slice(at, at + size) for at, size in zip(corner, part.shape, strict=True))] = part
+    moved = affine.copy()
+    moved[:3, 3] -= affine[:3, :3] @ first
+    return whole, moved
 
 
 @dataclass(frozen=True)
@@ -206,9 +248,9 @@ class DicomMasks(ScanReader):
     flip_masks: bool = False
 
     def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:
-        """Return the scans by their folders; opens no file."""
+        """Return the scans by their folders; opens files of other names than DICOM's own."""
         return pair_up(
-            dataset, files_by_key(dataset, self.images), files_by_key(dataset, self.masks)
+            dataset, scans_by_key(dataset, self.images), scans_by_key(dataset, self.masks)
         )
 
     def read_masks(
@@ -224,7 +266,7 @@ class DicomMasks(ScanReader):
                 kind="pairs",
             )
         series = read_series(scan.masks, one_uid=False)
-        mask = read_pixels(series)
+        mask = read_pixels(series, is_mask=True)
         values = tidy_mask(mask.values, folder)
         affine = mask.affine
         if _continues(grid, series):

@@ -16,7 +16,7 @@ from .dataset import Dataset
 from .dicom import Series, read_header
 from .nrrd_file import read_segments
 from .pairs import walk
-from .scans import Scan, ScanReader, files_by_key, onto_grid, pair_up
+from .scans import Scan, ScanReader, files_by_key, onto_grid, pair_up, scans_by_key
 from .volumes import relative_path
 
 
@@ -42,7 +42,7 @@ class DicomSegments(ScanReader):
     def find(self, dataset: Dataset) -> tuple[list[Scan], list[Exclusion]]:
         """Return the scans: the wanted series of each patient who has a segmentation."""
         masks = files_by_key(dataset, self.masks)
-        images = files_by_key(dataset, self.images)
+        images = scans_by_key(dataset, self.images)
         exclusions = [
             Exclusion(
                 key, "known", relative_path(masks[key][0], dataset), "it is known to be wrong"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import nibabel
 import numpy as np
@@ -69,12 +71,13 @@ def read_grid(path: Path, plane: str) -> Grid:
         shape, affine = volume.values.shape, volume.affine
     else:
         try:
-            image = nibabel.load(path)
+            with _stream(path) as file:
+                proxy, affine, header = _open(path, file.read(_HEADER))
+        except BadCaseError:
+            raise
         except UNREADABLE as error:
             raise unreadable(path, error) from None
-        shape, affine = (*image.shape, 1)[:3], image.affine
-        if isinstance(image, nibabel.Nifti1Image):
-            header = image.header
+        shape = (*proxy.shape, 1)[:3]
     return Grid(shape, affine, find_cut(shape, affine, plane, path), header)
 
 
@@ -121,9 +124,11 @@ def read_volume(path: Path) -> Volume:
             )
         return Volume(values, affine)
     try:
-        packed = path.read_bytes() if path.suffix == ".gz" else b""
+        packed = path.read_bytes() if _is_gzip(path) else b""
         inflate = zlib.decompressobj(wbits=31)
-        proxy, affine = _open(path, inflate.decompress(packed, _HEADER))
+        with path.open("rb") as file:
+            head = inflate.decompress(packed, _HEADER) if packed else file.read(_HEADER)
+        proxy, affine, _ = _open(path, head)
         shape = proxy.shape
         check_size(
             shape, proxy.dtype.itemsize, len(packed) or path.stat().st_size, bool(packed), path
@@ -140,17 +145,59 @@ def read_volume(path: Path) -> Volume:
     return Volume(values.reshape((*shape, 1)[:3] if len(shape) == 2 else shape[:3]), affine)
 
 
-def _open(path: Path, head: bytes) -> tuple[ArrayProxy, np.ndarray]:
-    """Read a file's header: its values, not read yet, and its affine.
+def _is_gzip(path: Path) -> bool:
+    """Tell whether a file is packed by gzip: by its first bytes, whatever its name says."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
-    head: what a .gz file begins with. Of NIfTI-1 it is enough: listing a dataset of small masks
-    took mostly what nibabel.load does besides.
+
+def _stream(path: Path) -> BinaryIO:
+    """Open a file, packed or not."""
+    return cast(BinaryIO, gzip.open(path)) if _is_gzip(path) else path.open("rb")
+
+
+def _open(path: Path, head: bytes) -> tuple[ArrayProxy, np.ndarray, nibabel.Nifti1Header | None]:
+    """Read a file's header: its values, not read yet, its affine, and the header if it is NIfTI.
+
+    head: what the file begins with, unpacked. Of NIfTI-1 it is enough: listing a dataset of small
+    masks took mostly what nibabel.load does besides. Raises BadCaseError if a quaternion places the
+    volume that has not length 1.
     """
     if head[344:348] == b"n+1\0":
         header = nibabel.Nifti1Header(head[:348])
-        return ArrayProxy(path, header), header.get_best_affine()
-    image = nibabel.load(path)
-    return image.dataobj, image.affine
+    elif head[4:8] == b"n+2\0":
+        with _stream(path) as file:
+            header = nibabel.Nifti2Header(file.read(540))
+    else:
+        image = nibabel.load(path)
+        is_nifti = isinstance(image, nibabel.Nifti1Image)
+        return image.dataobj, image.affine, image.header if is_nifti else None
+    _round_quaternion(header, path)
+    # nibabel goes by the name: of a file that is packed and does not say so, or the other way
+    # round, it gets the content.
+    is_named_so = _is_gzip(path) == (path.suffix.lower() == ".gz")
+    content = path if is_named_so else _stream(path)
+    return ArrayProxy(content, header), header.get_best_affine(), header
+
+
+def _round_quaternion(header: nibabel.Nifti1Header, path: Path) -> None:
+    """Give the quaternion of a header length 1 where it was rounded beyond it.
+
+    Programs write digits that are a little off; nibabel refuses them from 2e-7 on. Raises
+    BadCaseError if it is far off and nothing else places the volume.
+    """
+    parts = ["quatern_b", "quatern_c", "quatern_d"]
+    length = math.sqrt(sum(float(header[part]) ** 2 for part in parts))
+    if length > 1.01 and header["sform_code"] == 0 and header["qform_code"] > 0:
+        raise BadCaseError(
+            f"its header does not place it: the quaternion of the qform has length {length:.3g}, "
+            "1 is right: set the orientation and save it again",
+            path,
+            kind="format",
+        )
+    if length > 1:
+        for part in parts:
+            header[part] = float(header[part]) / length
 
 
 def _values(proxy: ArrayProxy, inflate: zlib._Decompress | None) -> np.ndarray:

@@ -386,7 +386,7 @@ def load_model(
         str(embeddings) if embeddings else None,
     )
     entry = find_entry(name)
-    weights = Checkpoint(Path(checkpoint).expanduser()) if checkpoint else entry.checkpoint
+    weights = Checkpoint(Path(str(checkpoint)).expanduser()) if checkpoint else entry.checkpoint
     if weights is None and entry.by_hand:
         raise BadInputError(
             f"{name} needs a weights file, {entry.by_hand}: give its path as `checkpoint`, as in "

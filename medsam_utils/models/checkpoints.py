@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import hashlib
 import pickle
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pooch
 
 from ..cache import cache_folder
@@ -138,39 +140,176 @@ def _hash_of_all(hashes: Iterable[str]) -> str:
 def load_state_dict(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
     """Tensors of a weights file by name; nothing in the file is executed.
 
-    What training scripts put round them (`model` or `state_dict`, the prefix `module.`) is taken
-    off; the batch norms of MobileSAM are folded into its convolutions; a folder has two ONNX files.
-    device: "meta" reads names and shapes alone. Raises BadInputError if the file is truncated,
-    is no checkpoint, or holds what could run code.
+    What training scripts put round them is taken off, see `unwrap`; the batch norms of MobileSAM
+    are folded into its convolutions; a folder has two ONNX files. device: "meta" reads names and
+    shapes alone. Raises BadInputError if the file is truncated, is no checkpoint, or holds what
+    could run code.
     """
-    import torch
-
     if path.is_dir():
         from .onnx_weights import state_dict
 
         return {name: tensor.to(device) for name, tensor in state_dict(path).items()}
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        content = _read(path, device)
     except Exception as error:  # a damaged pickle can raise anything
         raise BadInputError(
             f"{path} cannot be read as weights: {_why_unreadable(path, error)}"
         ) from error
-    for wrapping in ("model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(wrapping), dict):
-            state = state[wrapping]
-    is_tensors = isinstance(state, dict) and all(
-        isinstance(value, torch.Tensor) for value in state.values()
-    )
-    if not is_tensors or not state:
-        raise BadInputError(
-            f"{path} is no state dict of tensors: save the model's `state_dict()` alone"
-        )
-    torch.nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    state = unwrap(content, path)
     if "image_encoder.patch_embed.seq.0.c.weight" in state:
         from .mobile_sam import folded
 
         return folded(state)
     return state
+
+
+def _read(path: Path, device: str) -> Any:
+    """Read what a file holds; nothing in it is executed."""
+    import torch
+
+    with path.open("rb") as file:
+        start = file.read(9)
+    # A file of safetensors begins with the length of its header, which is JSON.
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        from safetensors.torch import load_file
+
+        return {name: tensor.to(device) for name, tensor in load_file(path).items()}
+    # What scripts note beside their weights: options, and the numbers of a validation.
+    number = np.float64().__reduce__()[0]  # what makes a number of NumPy
+    harmless = [argparse.Namespace, np.dtype, number, (number, "numpy.core.multiarray.scalar")]
+    dtypes = [type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8", "bool")]
+    with torch.serialization.safe_globals([*harmless, *dtypes]):
+        return torch.load(path, map_location=device, weights_only=True)
+
+
+# What the networks here begin with: the names of tensors are looked for below these.
+_PARTS = "image_encoder|prompt_encoder|mask_decoder|feature_extractor|maps_transform"
+
+# Names by which scripts call weights, the likeliest first, and what they keep besides.
+_WRAPPERS = (
+    *("model", "state_dict", "model_state_dict", "model_state", "net", "network", "module"),
+    *("sam", "sam_model", "weights", "params"),
+)
+_BESIDES = re.compile(r"(?:.*[/_])?(?:optim|sched|scaler|rng)[^/]*/", re.I)
+
+
+def unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a network by name, out of what training scripts put round them.
+
+    Dictionaries in any nesting, and prefixes such as `model.`, `sam.`, `module.` and `_orig_mod.`.
+    Tensors beside those of the network keep their names. What an optimiser keeps is dropped, and
+    the means and deviations of pixels, which SAM has as constants. Raises BadInputError if there
+    are no tensors, or those of several networks.
+    """
+    tensors = isinstance(content, Mapping) and {
+        re.sub(r"\b(?:module|_orig_mod)\.", "", name): tensor
+        for name, tensor in _flat(content)
+        if not _BESIDES.match(name)
+    }
+    if not tensors:
+        raise BadInputError(
+            f"{path} is no state dict of tensors: save the model's `state_dict()` alone"
+        )
+    part = re.compile(rf"(?P<before>|.*?[./])(?:{_PARTS})[./].*")
+    before = {name: match["before"] for name in tensors if (match := part.fullmatch(name))}
+    if not before:  # another network: what the first known wrapper holds
+        return _taken_out(tensors)
+    prefixes = _likeliest(set(before.values()))
+    if len(prefixes) > 1:
+        names = ", ".join(sorted(prefix.strip("./") or "no name" for prefix in prefixes))
+        raise BadInputError(f"{path} holds several networks ({names}): save one of them alone")
+    (prefix,) = prefixes
+    folder = prefix[: prefix.rfind("/") + 1]
+    state = {}
+    for name, tensor in tensors.items():
+        if before.get(name) == prefix:
+            state[name.removeprefix(prefix).replace("/", ".")] = tensor
+        elif name not in before and tensor.dim():
+            # In the same dictionary, and no part of the network.
+            rest = name.removeprefix(folder)
+            if name.startswith(folder) and "/" not in rest:
+                state[rest.removeprefix(prefix.removeprefix(folder))] = tensor
+    return {name: t for name, t in state.items() if name not in ("pixel_mean", "pixel_std")}
+
+
+def _flat(content: Any, place: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of nested dictionaries, the names of these before theirs, as in a path."""
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        yield place.removesuffix("/"), content
+    elif isinstance(content, Mapping):
+        for name, value in content.items():
+            if isinstance(name, str):
+                yield from _flat(value, f"{place}{name}/")
+
+
+def _taken_out(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what is in the first known wrapper, again and again."""
+    for wrapper in _WRAPPERS:
+        start = re.compile(rf"{wrapper}[./]")
+        if inner := {start.sub("", n, count=1): t for n, t in tensors.items() if start.match(n)}:
+            return _taken_out(inner)
+    return tensors
+
+
+def _likeliest(prefixes: set[str]) -> set[str]:
+    """Return those of several prefixes that scripts call a network by, of the best rank."""
+    if len(prefixes) == 1:
+        return prefixes
+    ranks = {}
+    for prefix in prefixes:
+        words = re.split(r"[./]", prefix)[:-1]  # each word of a prefix ends in a point or slash
+        if all(word in _WRAPPERS for word in words):
+            ranks[prefix] = [_WRAPPERS.index(word) for word in words]
+    return {prefix for prefix, rank in ranks.items() if rank == min(ranks.values())} or prefixes
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def differences(found: Shapes, expected: Shapes) -> str:
+    """Return in words how tensors differ from those of an architecture, "" if they do not.
+
+    >>> differences({"a.w": (2,), "b.adapter.w": (1,)}, {"a.w": (3,)})
+    'it holds 1 tensor of an adapter besides (b.adapter.w); a.w is 2 instead of 3'
+    """
+    seen, right = (shape.get("image_encoder.pos_embed", ()) for shape in (found, expected))
+    if len(seen) == len(right) == 4 and seen[3] == right[3] and seen != right:
+        return (
+            f"its image encoder is made for another image size, {seen[1]} x {seen[2]} patches "
+            f"instead of {right[1]} x {right[2]}: it cannot be used"
+        )
+    facts = []
+    for names, verb, adverb in (
+        (sorted(expected.keys() - found.keys()), "lacks", ""),
+        (sorted(found.keys() - expected.keys()), "holds", " besides"),
+    ):
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            groups.setdefault(_part(name), []).append(name)
+        for part, members in groups.items():
+            count = f"{len(members)} tensor" + ("s" if len(members) > 1 else "")
+            example = members[0] + (", ..." if len(members) > 1 else "")
+            facts.append(f"it {verb} {count} of {part}{adverb} ({example})")
+    other = sorted(n for n in found.keys() & expected.keys() if found[n] != expected[n])
+    for name in other[:1]:
+        sizes = (" x ".join(map(str, shape[name])) or "one" for shape in (found, expected))
+        more = f", and {len(other) - 1} more have another shape" if len(other) > 1 else ""
+        facts.append(f"{name} is {' instead of '.join(sizes)}{more}")
+    return "; ".join(facts)
+
+
+def _part(name: str) -> str:
+    """Return what a tensor belongs to, in words: an adapter, or a part of the network."""
+    if re.search(r"adapter|adaptor|(?:^|[._])lora", name, re.I):
+        return "an adapter"
+    return name.split(".")[0]
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
@@ -189,6 +328,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
             "it is a web page, which some servers send in place of a file; "
             "download it with a browser"
         )
+    if type(error).__name__ == "SafetensorError":
+        return "it is cut short or damaged; download or save it again"
     if isinstance(error, pickle.UnpicklingError):
         return "it is not what torch.save writes; give another file"
     return "it is cut short or damaged; download or save it again"

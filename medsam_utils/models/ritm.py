@@ -31,7 +31,7 @@ from scipy.special import logit
 from ..case import BadInputError
 from ..clicks import Click
 from . import Model, Prediction, Recipe, load_model_once, refuse_prompts
-from .checkpoints import Checkpoint, load_state_dict
+from .checkpoints import Checkpoint, differences, load_state_dict, shapes
 from .devices import choose_device, choose_dtype
 from .ritm_network import SIZES, build_ritm, resized
 from .ritm_small import build_ritm_small
@@ -127,14 +127,13 @@ class Ritm(Model):
         """
         network = ARCHITECTURES[self.architecture]()
         path = self.checkpoint.path()
-        try:
-            network.load_state_dict(load_state_dict(path))
-        except RuntimeError as error:
-            fact = str(error).strip().splitlines()[1].strip()
+        state = load_state_dict(path)
+        if fact := differences(shapes(state), shapes(network.state_dict())):
             raise BadInputError(
                 f"{path} does not fit RITM {self.architecture} ({fact}): "
                 f"choose the model of its size, one of {', '.join(ARCHITECTURES)}"
-            ) from error
+            )
+        network.load_state_dict(state)
         return network.eval().to(self.device)
 
     def encode(self, image: np.ndarray) -> RitmEmbedding:

@@ -20,7 +20,7 @@ from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Click
 from . import BATCH_SIZE, Model, Prediction, Recipe, load_model_once
-from .checkpoints import Checkpoint, load_state_dict
+from .checkpoints import Checkpoint, differences, load_state_dict, shapes
 from .devices import choose_device, choose_dtype, has_fast_bfloat16
 from .embeddings import EmbeddingStore
 from .fast.bilinear import upsampled_mask
@@ -49,22 +49,20 @@ def find_architecture(path: Path) -> str:
 
     Raises BadInputError if it fits none.
     """
-    found = {
-        name: tuple(tensor.shape) for name, tensor in load_state_dict(path, device="meta").items()
-    }
-    differences = {}
-    for architecture, build in ARCHITECTURES.items():
+    found = shapes(load_state_dict(path, device="meta"))
+    # Those of the decoder alone belong to an encoder in ONNX, which a file of tensors has not.
+    candidates = [name for name in ARCHITECTURES if path.is_dir() or name != "onnx"]
+    expected = {}
+    for architecture in candidates:
         with torch.device("meta"):  # shapes alone: nothing is computed
-            expected = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
-        differences[architecture] = sorted(dict(found.items() ^ expected.items()))
-        if not differences[architecture]:
+            expected[architecture] = shapes(ARCHITECTURES[architecture]().state_dict())
+        if found == expected[architecture]:
             return architecture
-    nearest = min(differences, key=lambda architecture: len(differences[architecture]))
+    nearest = min(candidates, key=lambda name: len(found.items() ^ expected[name].items()))
     raise BadInputError(
-        f"{path} fits no SAM of {', '.join(ARCHITECTURES)}: from the nearest, {nearest}, "
-        f"{len(differences[nearest])} of its {len(found)} tensors differ "
-        f"({differences[nearest][0]}, ...): give weights of segment-anything's own modules, not of "
-        "another library or model"
+        f"{path} fits no SAM of {', '.join(candidates)}. From the nearest, {nearest}, it differs: "
+        f"{differences(found, expected[nearest])}. Give weights of segment-anything's own modules, "
+        "not of another library or model"
     )
 
 
@@ -178,14 +176,13 @@ class Sam(Model):
         with torch.device("meta"):  # no random weights to draw and to hold beside those of the file
             network = ARCHITECTURES[self.architecture]()
         path = self.checkpoint.path()
-        try:
-            network.load_state_dict(load_state_dict(path), assign=True)
-        except RuntimeError as error:
-            fact = str(error).strip().splitlines()[1].strip()
+        state = load_state_dict(path)
+        if fact := differences(shapes(state), shapes(network.state_dict())):
             raise BadInputError(
                 f"{path} does not fit SAM {self.architecture} ({fact}): "
                 'take the name "sam", which finds the size by itself'
-            ) from error
+            )
+        network.load_state_dict(state, assign=True)
         if isinstance(network.image_encoder, OnnxEncoder):
             network.image_encoder.path = find_files(path)[0]
         network = network.float().eval().to(self.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,9 +107,37 @@ def _zeros(
     return image
 
 
-def coco(annotations: Sequence[Annotation]) -> dict[str, Any]:
+def image_name(dataset: Dataset, reference: CaseReference) -> dict[str, Any]:
+    """Return what COCO's JSON says of an image: `file_name`, of a slice `slice_index` too.
+
+    The name is the file's path below the dataset's folder `images`, or below the dataset's folder
+    where there is none. Slices of one file are told apart by "#z" and the index, as in
+    "a.nii.gz#z012". Of a series with one file per slice it is the file, if the slice is cut as
+    it was stored, else the folder with "#z" and the index.
+    """
+    path, index = reference.images[0], reference.slice_index
+    mark = "" if index is None else f"#z{index:03d}"
+    if index is not None and len(reference.images) > 1:
+        grid = dataset.reader.grid(reference)
+        is_series = grid.shape[0] == len(reference.images)
+        if is_series and grid.cut.slice_axis == 0:
+            path, mark = reference.images[index], ""
+        elif is_series:
+            path = path.parent
+    top = dataset.root / "images"
+    top = top if top.is_dir() and path.is_relative_to(top) else dataset.root
+    name = {"file_name": path.relative_to(top).as_posix() + mark}
+    return name if index is None else {**name, "slice_index": index}
+
+
+def coco(
+    annotations: Sequence[Annotation], shown: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> dict[str, Any]:
     """Annotations as COCO's detection format, masks as compressed run lengths; prompts as extra
-    keys."""
+    keys.
+
+    shown: (dataset, case) -> what `image_name` says of its image.
+    """
     images = {(a.dataset, a.case): a.size for a in annotations}
     names = sorted({a.class_name for a in annotations})
     numbered = {key: i for i, key in enumerate(images, start=1)}
@@ -137,8 +165,9 @@ def coco(annotations: Sequence[Annotation]) -> dict[str, Any]:
         "images": [
             {
                 "id": numbered[key],
-                "file_name": key[1],
+                **shown[key],
                 "dataset": key[0],
+                "case": key[1],
                 "height": size[0],
                 "width": size[1],
             }

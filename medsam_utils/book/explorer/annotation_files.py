@@ -12,7 +12,7 @@ from typing import Any
 from ...case import BadInputError, CaseReference
 from ...datasets import Dataset
 from ...files import atomic_path, file_name
-from .annotation import Annotation, coco, nifti, png
+from .annotation import Annotation, coco, image_name, nifti, png
 
 FORMATS = ("nifti", "png", "coco")
 
@@ -37,7 +37,10 @@ def files_of(
     annotations = [Annotation(**one) for one in session["annotations"]]
     files = {"session.json": partial(as_json, session)}
     if "coco" in formats and annotations:
-        files["coco.json"] = lambda: as_json(coco(annotations))
+        shown = {(one.dataset, one.case) for one in annotations}
+        files["coco.json"] = lambda: as_json(
+            coco(annotations, {key: image_name(*source(*key)) for key in shown})
+        )
     volumes: dict[str, tuple] = {}
     for one in annotations:
         dataset, reference = source(one.dataset, one.case)

@@ -88,7 +88,7 @@ class Responses:
         masks = [prediction.boxed_mask(0, i) for i in range(prediction.logits.shape[1])]
         true = [np.nan if self.truth is None else iou(mask, self.truth) for mask in masks]
         predicted_iou = prediction.predicted_iou[0].tolist()
-        chosen = choose_mask(choice, predicted_iou, true)
+        chosen = choose_mask(choice, predicted_iou, true, self.protocol.equals)
         return Response(masks, predicted_iou, true, chosen, prediction.logits[0, chosen], note)
 
     def next_click(self, clicks: tuple[Click, ...], mask: BoxedMask | None) -> Click | None:

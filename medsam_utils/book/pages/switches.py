@@ -28,6 +28,7 @@ def switches() -> dict[str, Protocol]:
     single = [
         replace(PAPER, **{field.name: value})
         for field in fields(Protocol)
+        if field.name != "equals"  # it decides nothing where clicks alone prompt
         for value in _alternatives(field.name)
     ]
     named = {protocol.name.removeprefix("paper, "): protocol for protocol in single}

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         overrides["data"] = str(Path(overrides["data"]).expanduser().resolve())
     try:
         if given.command == "chapter":
-            page = own_chapter(given.folder, given.title, overrides)
+            page = own_chapter(given.folder, given.title, overrides, root)
             if execute_pages([checked(page, root, {})], root, 1):
                 page.path(root).unlink(
                     missing_ok=True

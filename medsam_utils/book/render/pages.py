@@ -109,14 +109,26 @@ def checked(page: Page, root: Path, overrides: dict[str, str]) -> Page:
         raise BadInputError(f"{fact}; it has\n{meaning}")
     runs = read_runs(root)
     everywhere = runs["everywhere"]
+
+    def texts(values: dict[str, Any]) -> dict[str, Any]:
+        """Return parameters of the notebook, as texts where their defaults are: YAML reads 2024 as
+        a number."""
+        return {
+            name: str(value) if known[name]["default"][:1] in ("'", '"') else value
+            for name, value in values.items()
+            if name in known
+        }
+
     if not (
         overrides.get("data") or os.environ.get("MEDSAM_DATA") or page.parameters.get("folder")
     ):
         everywhere = everywhere | runs["phantoms"]
     return replace(
         page,
-        everywhere={name: value for name, value in everywhere.items() if name in known},
-        overrides={name: value for name, value in overrides.items() if name in known},
+        title=str(page.title),
+        parameters=texts(page.parameters),
+        everywhere=texts(everywhere),
+        overrides=texts(overrides),
     )
 
 
@@ -162,11 +174,12 @@ def record(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8"))["metadata"].get("medsam", {})
 
 
-def own_chapter(folder: Path, title: str, options: dict[str, str]) -> Page:
+def own_chapter(folder: Path, title: str, options: dict[str, str], root: Path) -> Page:
     """The page of a reader's own folder with images/ and masks/: notebooks/dataset.py with that
     folder.
 
-    Raises BadInputError if the folder is missing.
+    It is called by its title; where a chapter of another folder or title below `root` has that name
+    already, by title and folder. Raises BadInputError if the folder is missing.
     """
     if not folder.is_dir():
         raise BadInputError(
@@ -177,5 +190,8 @@ def own_chapter(folder: Path, title: str, options: dict[str, str]) -> Page:
         re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         or hashlib.sha256(title.encode()).hexdigest()[:8]
     )
-    parameters = {"folder": str(folder.resolve()), "title": title, **options}
-    return Page(f"own/{slug}", "notebooks/dataset.py", title, parameters)
+    own = {"folder": str(folder.resolve()), "title": title}
+    taken = record(root / PAGES / "own" / f"{slug}.ipynb").get("page", {}).get("parameters", own)
+    if any(taken.get(name) != value for name, value in own.items()):
+        slug += "-" + hashlib.sha256("\0".join(own.values()).encode()).hexdigest()[:8]
+    return Page(f"own/{slug}", "notebooks/dataset.py", title, own | options)
