@@ -162,6 +162,30 @@ def means(
     return pd.DataFrame(lines)
 
 
+def mean_over_tasks(
+    table: pd.DataFrame, value: str = "iou", within: tuple[float, float] = (0.0, 1.0)
+) -> pd.Series:
+    """Mean of a column over tasks, every task weighing the same, with its 95 % interval.
+
+    table: a line per object, with task and patient_id. Patients of two datasets are never one.
+    Objects without a value are left out. The interval resamples patients; the tasks stay as they
+    are, because they were chosen, not drawn. Index: value, low, high, objects, patients, tasks.
+
+    >>> table = pd.DataFrame({"task": list("TTU"), "iou": [0.25, 0.75, 1.0], "patient_id": "p"})
+    >>> mean_over_tasks(table)[["iou", "objects", "patients", "tasks"]].tolist()
+    [0.75, 3.0, 2.0, 2.0]
+    """
+    known = table[table[value].notna()]
+    tasks = known["task"].nunique()
+    patients = known["task"].str.split(":").str[0] + "/" + known["patient_id"].astype(str)
+    weights = len(known) / (tasks * known.groupby("task")["task"].transform("size"))
+    weighted = (known[value] * weights).to_numpy(float)[:, None]
+    ends = interval(weighted, patients.to_numpy(), within=within)[:, 0] if tasks else [np.nan] * 2
+    numbers = {value: weighted.mean() if tasks else np.nan, "low": ends[0], "high": ends[1]}
+    numbers |= {"objects": len(known), "patients": patients.nunique(), "tasks": tasks}
+    return pd.Series(numbers)
+
+
 def mean_curves(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean IoU over the images of each task after each click, with its 95 % interval.
 
