@@ -223,15 +223,24 @@ def by_size(
     >>> by_size(rows)[["size", "iou", "objects"]].values.tolist()
     [['up to 0.3 %', 0.1, 1], ['3 to 10 %', 0.6, 2]]
     """
+    return _curves_by(rows, size_bins(rows["area_share"], edges).rename("size"))
+
+
+def size_bins(shares: pd.Series, edges: Sequence[float] = (0.003, 0.01, 0.03, 0.1)) -> pd.Series:
+    """Return the bin of each share of an image, 0..1, as an ordered category.
+
+    edges: where one bin ends and the next begins; a bin holds its upper end.
+
+    >>> size_bins(pd.Series([0.001, 0.1])).tolist()
+    ['up to 0.3 %', '3 to 10 %']
+    """
     percent = [f"{edge * 100:g}" for edge in edges]
     labels = [
         f"up to {percent[0]} %",
         *(f"{a} to {b} %" for a, b in pairwise(percent)),
         f"above {percent[-1]} %",
     ]
-    return _curves_by(
-        rows, pd.cut(rows["area_share"], [0, *edges, 1], labels=labels).rename("size")
-    )
+    return pd.cut(shares, [0, *edges, 1], labels=labels)
 
 
 def by_components(rows: pd.DataFrame, most: int = 4) -> pd.DataFrame:

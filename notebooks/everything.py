@@ -12,7 +12,7 @@
 
 # %% [markdown]
 # (everything-mode)=
-# # Everything at once
+# # Automatic mode: masks of everything
 #
 # SAM can be asked at every point of a grid, without knowing what is in the image. How good are the
 # masks that come out, if someone who knows the truth names them, and if a light classifier does?
@@ -129,6 +129,13 @@ excluded(excluded_table(left_out))
 #   which the released SAM is the place to begin.
 # - A class that is not in an image is not counted there, so masks wrongly given its name cost
 #   nothing.
+
+# %% [markdown]
+# ## Take-aways
+#
+# - The oracle says what was proposed; the classifier says what can be used.
+# - An object that no grid point proposes is lost, whoever names the masks.
+# - A classifier must be tested on other patients than it learnt from.
 
 # %% [markdown]
 # ## How this page was made

@@ -68,6 +68,13 @@ examples.side_by_side(runs, quartiles)
 # - With few images neighbouring percentiles can be the same image.
 
 # %% [markdown]
+# ## Take-aways
+#
+# - Look at the quarter of images below the first picture before you trust a mean.
+# - A mask can look good at an IoU of 0.7 of a small object, and bad at 0.8 of a large one.
+# - The click is the same for every model; what they answer is not.
+
+# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]

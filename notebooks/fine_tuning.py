@@ -12,7 +12,7 @@
 
 # %% [markdown]
 # (fine-tuning)=
-# # A model of one's own
+# # Fine-tuning SAM's decoder
 #
 # SAM never learned from medical images. Does it get better on a dataset when its mask decoder
 # learns from a few patients of it, and what does it lose elsewhere?
@@ -154,6 +154,13 @@ figures.examples(subject, both_models, held_rows)
 #   each patient a subfolder, or images of one patient come to stand on both sides and the gain is
 #   too high.
 # - The clicks learnt from are those that it is tested with. A person clicks otherwise.
+
+# %% [markdown]
+# ## Take-aways
+#
+# - Split by patient: slices of one patient on both sides make any gain too high.
+# - The embeddings are kept, so a decoder learns in minutes without a GPU.
+# - Look at another dataset as well: what is gained here may be lost there.
 
 # %% [markdown]
 # ## How this page was made

@@ -115,6 +115,13 @@ speed.tables(measured, "live", "fluency")
 # - Nothing here was measured on a GPU.
 
 # %% [markdown]
+# ## Take-aways
+#
+# - Encode an image once and decode all its objects together: that is most of what can be saved.
+# - On a processor SAM ViT-H spends nearly all time in its encoder, whatever the loop.
+# - Measure on your own machine: `make bench`.
+
+# %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]

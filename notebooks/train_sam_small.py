@@ -178,6 +178,13 @@ chapter.log_figure(log)
 # - The recipe was changed during training, and no second run tells how much each change was worth.
 
 # %% [markdown]
+# ## Take-aways
+#
+# - Variety of the drawings counts, not their likeness to organs.
+# - A model trained on drawings shows that a pipeline works; it says nothing about patients.
+# - Seeds, steps and recipe are kept, so a run can be resumed and repeated.
+
+# %% [markdown]
 # ## How this page was made
 #
 # A page of the book keeps nothing. This command keeps weights and a checkpoint in the folder

@@ -12,7 +12,7 @@
 
 # %% [markdown]
 # (which-mask)=
-# # Which mask, and with its last mask or without?
+# # Which of SAM's masks, and fed back or not?
 #
 # SAM answers a prompt with three masks, or with one. Which of them should count, and does it help
 # to give SAM its last mask again with the next click?
@@ -135,6 +135,14 @@ show.table(candidates, fold=False)
 #
 # Users of segment-anything have asked how further clicks are meant since 2023 (its issues 95, 307
 # and 347).
+
+# %% [markdown]
+# ## Take-aways
+#
+# - Take the first or the single mask, not the most confident one, until your own images say
+#   otherwise.
+# - Give SAM its last mask again with every further click.
+# - A plateau of SAM after three clicks may be one of how it is asked.
 
 # %% [markdown]
 # ## How this page was made

@@ -24,6 +24,7 @@ from .. import plots
 LEVELS = {"demo": "demo", "measured": "measured on your data", "published": "published"}
 """Levels of truth in the words of a page."""
 FOLDED = 12  # lines from which on a table is closed until it is clicked
+LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)\s]+|[\w./-]*#[\w-]+|[\w./-]+\.html)\)")
 COUNTS = ("cases", "patients", "objects")  # columns of whole numbers
 
 
@@ -63,11 +64,19 @@ class Figure(Shown):
 def marked(text: str) -> str:
     """Return a text with its three marks as HTML.
 
+    A link leads to another page of the book, to a place of this one or to a whole address.
+
     >>> marked("**0.5** of `a<b`")
     '<strong>0.5</strong> of <code>a&lt;b</code>'
+    >>> marked("[PET](pet.html)")
+    '<a href="pet.html">PET</a>'
     """
     text = escape(text, quote=False)
-    text = re.sub(r"\[([^\]]+)\]\((https?://[^)\s]+|#[\w-]+)\)", r'<a href="\2">\1</a>', text)
+    text = re.sub(
+        r"\[([^\]]+)\]\((https?://[^)\s]+|[\w./-]*#[\w-]+|[\w./-]+\.html)\)",
+        r'<a href="\2">\1</a>',
+        text,
+    )
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text).replace("\n", "<br>")
     return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
 
@@ -85,6 +94,15 @@ def paragraphs(*texts: str) -> Shown:
 def bullets(texts: Iterable[str]) -> Shown:
     """Return the texts as a list."""
     return Shown("<ul>" + "".join(f"<li>{marked(text)}</li>" for text in texts) + "</ul>")
+
+
+def banner(*sentences: str, demo: bool = False) -> Shown:
+    """Return one small paragraph above the answer: what the numbers must not be taken for.
+
+    demo: whether they come from phantoms.
+    """
+    kind = "medsam-banner medsam-demo" if demo else "medsam-banner"
+    return Shown(f'<p class="{kind}">{marked(" ".join(sentences))}</p>')
 
 
 def box(kind: str, title: str, text: str) -> Shown:
