@@ -159,7 +159,7 @@ figures.examples(subject, both_models, held_rows)
 # ## Take-aways
 #
 # - Split by patient: slices of one patient on both sides make any gain too high.
-# - The embeddings are kept, so a decoder learns in minutes without a GPU.
+# - An image is encoded once, so learning costs the decoder alone.
 # - Look at another dataset as well: what is gained here may be lost there.
 
 # %% [markdown]

@@ -79,6 +79,14 @@ display(page.banner(subjects, first.models, notes), prompt_modes.answer(by_mode)
 prompt_modes.mode_figures(by_mode)
 
 # %% [markdown]
+# On objects of several regions alone, where the modes differ by more than the kind of prompt:
+
+# %%
+many = {mode: rows[rows["components"] > 1] for mode, rows in mode_rows.items()}
+of_many = [mask_choices(rows).assign(mode=mode) for mode, rows in many.items() if len(rows)]
+prompt_modes.several_regions(of_many)
+
+# %% [markdown]
 # The object of the first dataset that has the most regions: green what the model is told and the
 # truth, red dashes what it answers.
 
@@ -102,15 +110,9 @@ prompt_modes.pictures(case, class_name, most["task"], model, protocols)
 # %%
 page.differences_table(run_differences(mode_rows, "point_largest", way="mode"), "mode")
 
-# %% [markdown]
-# ## The gate
-#
-# Where the run is of the study's model (`sam_vit_h`) on real images, each value is held against the
-# published one. Demo runs are compared with nothing.
-
 # %%
 held = prompt_modes.gate(mode_rows, study)
-show.table(held)
+prompt_modes.gate_table(held)
 
 # %% [markdown]
 # ## A box first, then clicks; and the mask fed back

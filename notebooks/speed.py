@@ -11,6 +11,7 @@
 # ---
 
 # %% [markdown]
+# (speed)=
 # # What it costs
 #
 # How long does an evaluation take, beside the study's released code and beside the model alone, and

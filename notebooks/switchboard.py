@@ -117,7 +117,7 @@ page.differences_table(effects, "switch")
 # %% [markdown]
 # ## Take-aways
 #
-# - Which mask counts moves SAM more than all other rules here together may: test it first.
+# - Test first which mask counts: no other rule decides what is scored.
 # - A change smaller than that of another draw among ties means nothing.
 # - Write down the protocol with every number: two "nine clicks" need not be the same.
 

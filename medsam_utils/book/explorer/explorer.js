@@ -341,14 +341,14 @@ function render({ model, el }) {
   // ---- from a new state to what is shown
   function panel(answer) {
     const canvas = make("canvas", { role: "img" });
-    const text = make("figcaption", {});
+    const text = make("figcaption", {}), more = make("div", { className: "more" }); // above and below the picture
     const next = button("Algorithm 1's next click", "Click where this model is most wrong (n: first model)",
       () => model.send({ next: [answer.model] }));
     listen(canvas);
-    return { canvas, text, next, node: make("figure", {}, canvas, text, next), name: answer.model };
+    return { canvas, text, more, next, node: make("figure", {}, text, canvas, more, next), name: answer.model };
   }
 
-  function describe({ canvas, text, next, answer }) {
+  function describe({ canvas, text, more, next, answer }) {
     const { live } = get("choices"), { shape: [rows, cols], truth } = get("scene");
     canvas.style.aspectRatio = `${cols} / ${rows}`;
     const scores = `IoU ${number(answer.iou)}, predicted IoU ${number(answer.predicted)}`;
@@ -360,11 +360,11 @@ function render({ model, el }) {
         make("td", {}, annotation?.candidate(answer, i) ?? `${i + 1}`, i === answer.chosen ? " counts" : ""), make("td", {}, number(predicted)), make("td", {}, number(iou)))));
     const compared = shown.simulated && answer.simulated && !isSimulated()
       ? [make("div", {}, `Algorithm 1 with as many clicks: IoU ${number(answer.simulated.iou)}`)] : [];
-    const focus = [...text.querySelectorAll("button")].indexOf(root.getRootNode().activeElement);
-    text.replaceChildren(make("strong", {}, answer.model), ` IoU ${number(answer.iou)} · predicted ${number(answer.predicted)}`,
-      ...compared, ...(answer.problem ? [make("div", { className: "problem" }, answer.problem)] : []), table,
+    const focus = [...more.querySelectorAll("button")].indexOf(root.getRootNode().activeElement);
+    text.replaceChildren(make("strong", {}, answer.model), ` IoU ${number(answer.iou)} · predicted ${number(answer.predicted)}`);
+    more.replaceChildren(...compared, ...(answer.problem ? [make("div", { className: "problem" }, answer.problem)] : []), table,
       ...(annotation && answer.mask ? [annotation.accept(answer)] : []));
-    text.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
+    more.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
     next.hidden = !live || !truth;
     return `${answer.model}: ${scores}`;
   }

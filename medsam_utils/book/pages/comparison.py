@@ -57,6 +57,24 @@ def study_answer() -> str:
     )
 
 
+def study_figure() -> Shown:
+    """Return IoU against clicks of the study's methods: tasks of one class and of several apart."""
+    table = published.class_means()
+    names = list(published.ALL_METHODS.values())
+
+    def draw(axes: Axes, means: pd.DataFrame) -> str:
+        """A line for each method, each with the same look in both panels."""
+        plots.lines(axes, means.rename(columns={"method": "line"}), names, dashed=True)
+        last = means["click"].max()
+        ends = means[means["click"].isin([1, last])]
+        return f"Mean IoU with one click and with {last}: {figures.ends(ends, 'method')}"
+
+    scopes = table["tasks"].astype(str) + " tasks of " + table["classes"]
+    order = table.assign(scope=scopes, level="published").sort_values("tasks", ascending=False)
+    kind = "Line plot of mean IoU against clicks"
+    return show.panels(order, ["scope", "level"], kind, draw, (3.8, 3.7), 330)
+
+
 def model_pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Return the first model with each other one with which it has a task of one level together."""
     tasks = {

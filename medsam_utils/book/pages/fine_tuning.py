@@ -26,12 +26,17 @@ def answer(table: pd.DataFrame) -> Shown:
     """
     parts = []
     for _, line in table[(table["click"] == 1) & (table["of"] != "learnt from")].iterrows():
+        low, high = line[CHANGE[1]], line[CHANGE[2]]
+        better = "Yes" if low > 0 else "No" if high < 0 else "Not shown"
+        verdict = {"held out": f"{better}: ", "elsewhere": "Elsewhere "}[line["of"]]
         change = page.change(*line[CHANGE])
         numbers = f"from {line['before']:.2f} to {line['after']:.2f}"
         patients = f"on {line['patients']} {PATIENTS[line['of']]}"
         level = figures.LEVELS[line["level"]]
-        parts.append(f"{line['task']} {change} with 1 click, {numbers}, {patients} ({level})")
-    return show.answer("; ".join(parts))
+        parts.append(
+            f"{verdict}{line['task']} {change} with 1 click, {numbers}, {patients} ({level})"
+        )
+    return show.answer(*parts)
 
 
 def learning_curves(history: Sequence[tuple[float, ...]]) -> pd.DataFrame:
