@@ -80,7 +80,7 @@ figures.curves(curves)
 
 # %%
 others = comparison.other_tasks(study, rows)
-show.row(figures.study_curves(task) for task in others)
+show.some([figures.study_curves(task) for task in others], 0, "figures of the study")
 
 # %%
 verdicts = published.gate(rows)  # each of our values beside the published one

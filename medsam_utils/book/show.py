@@ -197,25 +197,46 @@ def panels(
     draw: Callable[[Axes, pd.DataFrame], str],
     size: tuple[float, float] = (3.6, 3.2),
     width: int = 300,
+    most: int = 6,
 ) -> Shown:
     """Return a panel for each group of a table, such as each model and level, side by side.
 
     by: columns that tell the groups apart, and that the title names. draw: (axes, lines of the
-    group) -> what the panel shows, in words. size: of each drawing, in inches.
+    group) -> what the panel shows, in words. size: of each drawing, in inches. most: panels that stand
+    in sight; more are closed until they are clicked.
     """
-    shown = []
+    shown: list[Shown] = []
     for key, group_frame in frame.groupby(list(by), sort=False):
         _, axes = plots.new_figure(*size)
         finding = draw(axes, group_frame)
         title = " · ".join(LEVELS.get(part, str(part)) for part in key)
         shown.append(panel(axes, title, kind, finding, width))
-    return row(shown)
+    return some(shown, most, "figures")
 
 
 def row(figures: Iterable[Shown]) -> Shown:
     """Return figures side by side, below each other where the screen is narrow."""
     style = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:1rem 1.5rem;margin:1rem 0"
     return Shown(f'<div class="medsam-row" style="{style}">{joined(figures).html}</div>')
+
+
+def some(parts: Sequence[Shown], most: int, what: str) -> Shown:
+    """Return the first parts in a row, and all others in a row that is closed until it is clicked.
+
+    most: so many stand in sight. what: the others are, in the plural, such as "figures".
+    """
+    first, others = parts[:most], parts[most:]
+    if len(others) < 2:  # not worth a click
+        return row(parts)
+    return row(first) + details(f"{len(others)} more {what}", row(others))
+
+
+def pictures(title: str, figures: Iterable[Shown]) -> Shown:
+    """Return pictures under a title, three in a line on a wide and on a narrow screen."""
+    return Shown(
+        f'<p class="medsam-group">{marked(title)}</p>'
+        f'<div class="medsam-pictures">{joined(figures).html}</div>'
+    )
 
 
 def group(title: str, figures: Iterable[Shown]) -> Shown:

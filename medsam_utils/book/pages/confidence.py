@@ -30,14 +30,13 @@ def answer(rows: pd.DataFrame, errors: pd.DataFrame, target: float = 0.8) -> Sho
         if len(effort) < 2:
             continue
         last = int(model_rows["click"].max())
-        ends = [
-            f"objects {line.size} of the image **{line.clicks:.1f}** ({line.missed:.0%} of "
-            f"{line.objects} never within {last})"
-            for line in (effort.iloc[0], effort.iloc[-1])
-        ]
+        small, large = effort.iloc[0], effort.iloc[-1]
         sentences.append(
-            f"To an IoU of {target:.2f} **{model}** takes clicks on average, every object weighing "
-            f"the same: {' and '.join(ends)} ({LEVELS[level]})"
+            f"Small objects, {small['size']} of the image, take **{model}** "
+            f"**{small['clicks']:.1f}** clicks to an IoU of {target:.2f} ({small['missed']:.0%} of "
+            f"{small['objects']} never get there within {last}), those {large['size']} "
+            f"**{large['clicks']:.1f}** ({large['missed']:.0%} of {large['objects']}; every object "
+            f"weighing the same, {LEVELS[level]})"
         )
     return show.answer(*(sentences or ["No model here predicts an IoU"]))
 

@@ -19,6 +19,8 @@ from ...statistics import FEWEST, at_percentiles
 from .. import show
 from ..show import Figure, Shown
 
+IN_SIGHT = 4
+"""Figures of the same kind that stand in sight; more are closed until they are clicked."""
 SILVER = "measured, masks made by a model"
 LEVELS = show.LEVELS | {SILVER: SILVER}
 BESIDE = {
@@ -65,7 +67,7 @@ def curves(means: pd.DataFrame) -> Shown:
         shown.append(task_curves(task, task_means))
         if len(published.task_curves(task)):
             shown.append(study_curves(task, BESIDE[task_means["level"].iloc[0]]))
-    return show.row(shown)
+    return show.some(shown, IN_SIGHT, "figures")
 
 
 def task_curves(task: str, means: pd.DataFrame) -> Figure:
@@ -141,8 +143,10 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
             truth = case.masks[class_name]
             pictures.append(example(case, truth, models[model], object_rows, title, caption))
         level = level_text(model_rows["level"].iloc[0], [task])
-        blocks.append(show.group(f"{task}, {model} ({level})", pictures))
-    return show.joined(blocks)
+        blocks.append(show.pictures(f"{task}, {model} ({level})", pictures))
+    first, others = blocks[:IN_SIGHT], blocks[IN_SIGHT:]
+    more = show.details(f"{len(others)} more tasks and models", show.joined(others))
+    return show.joined([*first, more] if others else first)
 
 
 def example(

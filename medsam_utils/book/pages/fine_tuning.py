@@ -26,9 +26,9 @@ def answer(table: pd.DataFrame) -> Shown:
     """
     parts = []
     for _, line in table[(table["click"] == 1) & (table["of"] != "learnt from")].iterrows():
-        low, high = line[CHANGE[1]], line[CHANGE[2]]
-        better = "Yes" if low > 0 else "No" if high < 0 else "Not shown"
-        verdict = {"held out": f"{better}: ", "elsewhere": "Elsewhere "}[line["of"]]
+        verdict = f"{page.verdict(*line[CHANGE[1:]])}: "
+        if line["of"] == "elsewhere":
+            verdict = "Elsewhere "
         change = page.change(*line[CHANGE])
         numbers = f"from {line['before']:.2f} to {line['after']:.2f}"
         patients = f"on {line['patients']} {PATIENTS[line['of']]}"

@@ -104,17 +104,17 @@ def _reached(curves: pd.DataFrame, model: str, level: str) -> str:
         few = f"no task here has {FEWEST_OBJECTS} objects, too few to say"
         return f"**{model}** ({level_text(level, curves['task'])}): {few}"
     groups = {
-        "with one click": clicks[clicks == 1],
-        f"with up to {last}": clicks[(clicks > 1) & np.isfinite(clicks)],
-        "never": clicks[np.isinf(clicks)],
+        "with one click on": clicks[clicks == 1],
+        f"with two to {last} on": clicks[(clicks > 1) & np.isfinite(clicks)],
+        "and never on": clicks[np.isinf(clicks)],
     }
     parts = [
         f"{words} **{', '.join(group.index) if len(group) else 'none'}**"
         for words, group in groups.items()
-        if last > 1 or not words.startswith("with up")
+        if last > 1 or "two" not in words
     ]
     words = level_text(level, clicks.index)
-    return f"With **{model}** ({words}) a mean IoU of {GOOD:.2f} is reached {'; '.join(parts)}"
+    return f"**{model}** ({words}) reaches a mean IoU of {GOOD:.2f} {', '.join(parts)}"
 
 
 def curves(means: pd.DataFrame) -> Shown:

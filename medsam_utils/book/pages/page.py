@@ -96,6 +96,17 @@ def change(difference: float, low: float, high: float, measure: str = "IoU") -> 
     return f"{verb} {mean} (95 % interval {low:+.2f} to {high:+.2f})"
 
 
+def verdict(low: float, high: float) -> str:
+    """Return whether a difference is above 0, as far as its 95 % interval tells.
+
+    >>> verdict(0.1, 0.2), verdict(-0.2, -0.1), verdict(-0.1, 0.1), verdict(np.nan, np.nan)
+    ('Yes', 'No', 'Not shown', 'Not shown')
+    """
+    if low > 0:
+        return "Yes"
+    return "No" if high < 0 else "Not shown"
+
+
 def with_intervals(
     table: pd.DataFrame, base: str = "", value: str = "iou", form: str = ".3f", way: str = "way"
 ) -> pd.DataFrame:

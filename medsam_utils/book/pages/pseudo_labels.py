@@ -27,7 +27,7 @@ def answer(labels: pd.DataFrame, networks: pd.DataFrame, way: str) -> Shown:
     for subject, table in zip(subjects, (labels, networks), strict=True):
         line = table[table["way"] == way].iloc[0]
         before = line["iou"] - line[CHANGE[0]]
-        verdict = "Yes" if line[CHANGE[1]] > 0 else "No" if line[CHANGE[2]] < 0 else "Not shown"
+        verdict = page.verdict(*line[CHANGE[1:]])
         numbers = f"from {before:.2f} to {line['iou']:.2f}, {line['patients']} patients"
         level = figures.LEVELS[line["level"]]
         own = (

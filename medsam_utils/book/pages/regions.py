@@ -76,7 +76,7 @@ def answer(rows: pd.DataFrame) -> Shown:
     for (level, model), model_rows in rows.groupby(["level", "model"], sort=False):
         course = after_best(model_rows)
         hurt = (course["loss"] > HURT).mean()
-        found = "Yes, there can be too many clicks" if hurt else "No, more clicks never hurt here"
+        found = "Yes" if hurt else "No, more clicks never hurt here"
         sentences.append(
             f"{found}: with **{model}** **{hurt:.0%}** of {page.plural(len(course), 'object')} of "
             f"several regions end more than {HURT} below their best IoU. The mean IoU goes from "
@@ -153,7 +153,7 @@ def examples(runs: Runs, model: str, chosen: pd.DataFrame) -> Shown:
         regions = object_rows["components"].iloc[0]
         title = f"{line.task}: {line.which} by clicks, {regions} regions, {model}"
         told = show.paragraphs(worst_click(object_rows)) if line.which == "hurt most" else NOTHING
-        blocks.append(show.group(f"{title} ({LEVELS[line.level]})", pictures) + told)
+        blocks.append(show.pictures(f"{title} ({LEVELS[line.level]})", pictures) + told)
     return show.joined(blocks)
 
 

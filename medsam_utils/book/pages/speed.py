@@ -13,7 +13,6 @@ from .. import show
 from ..show import Figure, Shown
 from .page import plural
 
-
 TRUSTED = 1.3
 """A ratio of times that is nearer to 1 than this may be another machine's or another day's."""
 
