@@ -202,8 +202,8 @@ def panels(
     """Return a panel for each group of a table, such as each model and level, side by side.
 
     by: columns that tell the groups apart, and that the title names. draw: (axes, lines of the
-    group) -> what the panel shows, in words. size: of each drawing, in inches. most: panels that stand
-    in sight; more are closed until they are clicked.
+    group) -> what the panel shows, in words. size: of each drawing, in inches. most: panels that
+    stand in sight; more are closed until they are clicked.
     """
     shown: list[Shown] = []
     for key, group_frame in frame.groupby(list(by), sort=False):
