@@ -70,7 +70,9 @@ def study_figure() -> Shown:
         return f"Mean IoU with one click and with {last}: {figures.ends(ends, 'method')}"
 
     scopes = table["tasks"].astype(str) + " tasks of " + table["classes"]
-    order = table.assign(scope=scopes, level="published").sort_values("tasks", ascending=False)
+    order = table.assign(scope=scopes, level="published").sort_values(
+        ["tasks", "click"], ascending=[False, True], kind="stable"
+    )
     kind = "Line plot of mean IoU against clicks"
     return show.panels(order, ["scope", "level"], kind, draw, (3.8, 3.7), 330)
 

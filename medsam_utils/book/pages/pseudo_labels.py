@@ -31,7 +31,9 @@ def answer(labels: pd.DataFrame, networks: pd.DataFrame, way: str) -> Shown:
         numbers = f"from {before:.2f} to {line['iou']:.2f}, {line['patients']} patients"
         level = figures.LEVELS[line["level"]]
         own = (
-            "the network's own label" if table is labels else "one that learns from its own labels"
+            "the network's own label"
+            if table is labels
+            else "one that learns from the network's own labels"
         )
         sentences.append(
             f"{verdict}: {subject.lower()} {page.change(*line[CHANGE])} against {own}, {numbers} "
