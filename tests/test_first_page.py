@@ -29,12 +29,12 @@ def test_the_published_means_of_the_first_sentence_are_those_of_the_tables():
     text = (NOTEBOOKS / "first_page.py").read_text(encoding="utf-8")
     sentence = re.sub(r"\s*\n# ", " ", text[text.index("medsam-answer") : text.index("</p>")])
     sentence = re.sub("<.*?>", "", sentence)
-    assert f"One click: SAM, mean IoU {sam[1].mean():.2f} (RITM {ritm[1].mean():.2f})" in sentence
+    assert f"SAM leads: mean IoU {sam[1].mean():.2f}, RITM {ritm[1].mean():.2f}." in sentence
     ahead = (ritm[9] > sam[9])[one].sum(), (sam[9] > ritm[9])[many].sum()
-    assert f"RITM on {ahead[0]} of {len(one)} tasks of one class" in sentence
+    assert f"RITM leads on {ahead[0]} of {len(one)} tasks of one class" in sentence
     assert f"({ritm[9][one].mean():.2f} against {sam[9][one].mean():.2f})" in sentence
     assert f"SAM on {ahead[1]} of {len(many)} of several" in sentence
-    assert f"({sam[9][many].mean():.2f} against {ritm[9][many].mean():.2f})" in sentence
+    assert f"({sam[9][many].mean():.2f} against {ritm[9][many].mean():.2f};" in sentence
 
 
 def test_the_first_figure_has_all_methods_and_keeps_both_kinds_of_tasks_apart():

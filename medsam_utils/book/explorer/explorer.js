@@ -362,7 +362,7 @@ function render({ model, el }) {
       ? [make("div", {}, `Algorithm 1 with as many clicks: IoU ${number(answer.simulated.iou)}`)] : [];
     const focus = [...more.querySelectorAll("button")].indexOf(root.getRootNode().activeElement);
     text.replaceChildren(make("strong", {}, answer.model), ` IoU ${number(answer.iou)} · predicted ${number(answer.predicted)}`);
-    more.replaceChildren(...compared, ...(answer.problem ? [make("div", { className: "problem" }, answer.problem)] : []), table,
+    more.replaceChildren(...compared, ...(answer.problem ? [make("div", { className: "problem" }, answer.problem)] : []), ...(answer.candidates.length ? [table] : []),
       ...(annotation && answer.mask ? [annotation.accept(answer)] : []));
     more.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
     next.hidden = !live || !truth;
