@@ -127,6 +127,16 @@ def code(text: str) -> Shown:
     return Shown(f'<pre class="medsam-command">{escape(text)}</pre>')
 
 
+def number(value: float, digits: int) -> str:
+    """Return a number as a table shows it; what rounds to nothing has no sign.
+
+    >>> number(0.125, 2), number(-0.0001, 3)
+    ('0.12', '0.000')
+    """
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if not text.strip("-0.") else text
+
+
 def table(frame: pd.DataFrame, digits: int = 3, fold: bool = True, kind: str = "") -> Table:
     """Return a table that sorts by a click on a heading and scrolls where the screen is narrow.
 
@@ -145,7 +155,7 @@ def table(frame: pd.DataFrame, digits: int = 3, fold: bool = True, kind: str = "
         index=False,
         border=0,
         na_rep="",
-        float_format=f"%.{digits}f",
+        float_format=lambda value: number(value, digits),
         formatters=formatters,
         classes="table",
         escape=False,

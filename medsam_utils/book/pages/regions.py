@@ -96,7 +96,8 @@ def curves(means: pd.DataFrame) -> Shown:
     def draw(axes: Axes, task_means: pd.DataFrame) -> str:
         plots.curves(axes, task_means)
         objects, ends = task_means["objects"].max(), figures.ends(task_means, "model")
-        return f"{objects} objects of several regions, mean IoU at one click to {last}: {ends}"
+        counted = page.plural(objects, "object")
+        return f"{counted} of several regions, mean IoU at one click to {last}: {ends}"
 
     kind = "Line plot of mean IoU against clicks, objects of several regions"
     return show.panels(means, ["task", "level"], kind, draw, (3.6, 2.8))

@@ -70,6 +70,15 @@ def draw_ratio(axes: Axes, by_size: pd.DataFrame, column: str) -> None:
     axes.legend(frameon=False, labelcolor=plots.INK)
 
 
+def _four_digits(value: float) -> str:
+    """Return a number with four digits; a very small one only says that it is.
+
+    >>> _four_digits(12.345), _four_digits(0.000000079)
+    ('12.35', '<0.0001')
+    """
+    return "<0.0001" if 0 < value < 1e-4 else f"{value:.4g}"
+
+
 def tables(folder: str | Path, *names: str) -> Shown:
     """Return tables of the benchmarks as they were measured, each with its title, date, processor
     and versions."""
@@ -85,7 +94,7 @@ def _measured(folder: str | Path, name: str) -> Shown:
     first_line = Path(folder, f"{name}.md").read_text("utf-8").split("\n", 1)[0]
     title, _, facts = first_line.partition(". ")
     digits = {
-        column: table[column].map("{:.4g}".format, na_action="ignore")
+        column: table[column].map(_four_digits, na_action="ignore")
         for column in table.select_dtypes("float")
     }
     shown = table.assign(**digits)
