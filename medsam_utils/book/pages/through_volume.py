@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -26,13 +25,13 @@ NAMES = {
 
 
 def answer(table: pd.DataFrame) -> Shown:
-    """Return how many clicks carrying a mask on saves at equal Dice, for each model.
+    """Return how many clicks carrying a mask on saves for the best Dice that it gives, per model.
 
     table: of `propagation_evaluation.summary`.
     """
     sentences = []
     for _, lines in table.groupby(["model", "level"], sort=False):
-        carried, every = cheapest(lines)
+        carried, every = at_best(lines)
         level = figures.LEVELS[carried["level"]]
         objects = page.plural(int(carried["objects"]), "object")
         mean = page.with_interval(*carried[["dice", "low", "high"]], ".2f")
@@ -54,23 +53,18 @@ def answer(table: pd.DataFrame) -> Shown:
     return show.answer(*sentences)
 
 
-def cheapest(lines: pd.DataFrame) -> tuple[pd.Series, pd.Series | None]:
-    """Return the carried line that saves most clicks, and the fewest clicks in every slice that
-    give at least its Dice; None if no number of clicks that was tried does.
+def at_best(lines: pd.DataFrame) -> tuple[pd.Series, pd.Series | None]:
+    """Return the carried line of the highest Dice, and the fewest clicks in every slice that give
+    at least that; None if no number of clicks that was tried does.
 
     lines: of one model and level. The way and the stop rule are those that are best with one slice
     prompted; each of its rounds is a line.
     """
     best = lines[lines["best"]].iloc[0]
-    same = (lines["way"] == best["way"]) & (lines["stop"] == best["stop"])
-    every = lines[lines["way"] == EVERY_SLICE]
-    pairs = []
-    for _, carried in lines[same].iterrows():
-        enough = every[every["dice"] >= carried["dice"]].sort_values("spent")
-        pairs.append((carried, None if enough.empty else enough.iloc[0]))
-    return max(
-        pairs, key=lambda pair: np.inf if pair[1] is None else pair[1]["spent"] - pair[0]["spent"]
-    )
+    same = lines[(lines["way"] == best["way"]) & (lines["stop"] == best["stop"])]
+    carried = same.loc[same["dice"].idxmax()]
+    every = lines[(lines["way"] == EVERY_SLICE) & (lines["dice"] >= carried["dice"])]
+    return carried, None if every.empty else every.loc[every["spent"].idxmin()]
 
 
 def dice_curves(table: pd.DataFrame, stop: str) -> Shown:
