@@ -150,13 +150,10 @@ show.table(prices, fold=len(prices) > 24)
 # ## Limits
 #
 # - The simulated user sees the truth and stops at the first click that reaches the target. A person
-#   does not know the IoU: they stop too early or too late.
-# - The prices are those of photographs and lay people. A radiologist outlines a tumour more slowly,
-#   or rejects a mask for reasons that IoU does not see. Put in your own times.
-# - Waiting for the model is not counted: encoding an image takes seconds without a GPU, once an
-#   image.
-# - A mask of IoU 0.80 may need repair before it serves; an outline by hand is not of IoU 1 either,
-#   because two readers disagree.
+#   stops too early or too late.
+# - A mask of IoU 0.80 may need repair; an outline by hand is not of IoU 1 either.
+# - Waiting for the model is not counted.
+
 
 # %% [markdown]
 # ## Take-aways

@@ -99,21 +99,12 @@ tests = comparison.paired_tests(rows)
 comparison.tests_table(tests)
 
 # %% [markdown]
-# ## How
-#
-# The released numbers are read from `book/published` (see [the
-# datasets](#the-published-numbers)), and no mean mixes them with ours, or demo with measured. [How
-# sure are we?](#how-sure) explains intervals and tests.
-
-# %% [markdown]
 # ## Limits
 #
-# - A published value is a mean without an interval: the study's own uncertainty adds to ours, so
-#   "outside" is said somewhat too often.
-# - The study's choice of slices and contrast was not published. A difference may come from there,
-#   from the protocol, or from the model.
-# - With few patients even a difference that all of them share cannot have a small p: with five,
-#   none below 0.06. Such tasks are not tested, and count in no correction.
+# - A published value is a mean without an interval, so "outside" is said somewhat too often.
+# - A difference to the study may come from its choice of slices and contrast, which was not
+#   published, from the protocol, or from the model.
+
 
 # %% [markdown]
 # ## Take-aways

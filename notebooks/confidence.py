@@ -93,19 +93,11 @@ regrets = confidence.regrets(first_click)
 show.table(regrets, fold=False)
 
 # %% [markdown]
-# ## How
-#
-# The rows are those of the datasets' own chapters; they tell the size of every true object, and the
-# predicted and the true IoU of every candidate mask. A curve is the mean over the tasks that have
-# such objects, every task weighing the same.
-
-# %% [markdown]
 # ## Limits
 #
-# - Bins hold objects of different tasks: small objects are often lesions, large ones organs. A
-#   difference between two bins is not the effect of size alone.
-# - A bin with few objects says little; their number stands in the caption.
+# - Bins hold objects of different tasks: small objects are often lesions, large ones organs.
 # - The predicted IoU was learnt on other images, and nothing here was adjusted to it.
+
 
 # %% [markdown]
 # ## Take-aways

@@ -93,25 +93,14 @@ page.results_table(summary(rows))
 # ## How
 #
 # [Algorithm 1 of the study](#the-protocol) clicks. A dataset with several classes is several tasks,
-# each with one binary object per image.
+# each with one binary object per image. [What no number here can tell](#how-sure).
+
 
 # %% [markdown]
 # ### Left out
 
 # %%
 excluded(excluded_cases(runs.tables))
-
-# %% [markdown]
-# ## Limits
-#
-# - The clicks are simulated with the truth in hand. A person clicks less exactly, and sees the
-#   image.
-# - The mean is over images. Slices of one patient resemble each other, so the intervals resample
-#   patients; with few patients they are wide, with fewer than five there is none.
-# - The study's preparation of its images (slices, contrast) was not published, so even on the same
-#   dataset a difference to the published curve has more than one possible cause.
-# - IoU punishes a missed pixel of a small object more than one of a large object; compare tasks
-#   with that in mind.
 
 # %% [markdown]
 # ## Take-aways

@@ -146,14 +146,10 @@ figures.examples(subject, both_models, held_rows)
 # %% [markdown]
 # ## Limits
 #
-# - Phantoms of one dataset are drawn by one program, so that few of them teach much about the
-#   others. Real patients differ more: expect less.
-# - One division of the patients was made, with one seed. Another gives another number; the interval
-#   tells how far the held-out patients alone let it vary.
-# - In a folder of your own without subfolders, every image counts as a patient of its own. Give
-#   each patient a subfolder, or images of one patient come to stand on both sides and the gain is
-#   too high.
-# - The clicks learnt from are those that it is tested with. A person clicks otherwise.
+# - Phantoms of one dataset are drawn by one program: real patients differ more, expect less.
+# - One division of the patients was made, with one seed.
+# - The clicks learnt from are those that it is tested with.
+
 
 # %% [markdown]
 # ## Take-aways

@@ -84,21 +84,13 @@ regions.examples(runs, first_model, extremes)
 regions.table(numbers)
 
 # %% [markdown]
-# ## How
-#
-# Regions are counted in the true mask of each
-# object when it is evaluated, and stored with its rows. The masks of the examples are drawn again
-# from the stored clicks.
-#
 # ## Limits
 #
-# - An object's best click is chosen with the truth in hand. Whoever segments does not know when to
-#   stop, so the best IoU is no result that could be had; and the best of nine noisy values lies
-#   above their mean even where clicks do no harm.
-# - Objects of several regions differ from the others in more than that: they may be smaller, or cut
-#   by the slice where the organ branches. So their curves are no measure of what the regions alone
-#   do.
-# - A single stray pixel counts as a region. What the annotators left is not cleaned.
+# - The best click is chosen with the truth in hand, and the best of nine noisy values lies above
+#   their mean even where clicks do no harm.
+# - Objects of several regions differ from others in more than that, such as their size.
+# - A single stray pixel counts as a region.
+
 
 # %% [markdown]
 # ## Take-aways

@@ -192,15 +192,10 @@ page.differences_table(run_differences(box_rows, "noise 0", way="mode"), "mode")
 # %% [markdown]
 # ## Limits
 #
-# - Where the embedded `sam_small` stands in: it never saw a box in its training, so its numbers
-#   with boxes show that the loop works, and nothing of what boxes are worth. GrabCut was made for
-#   boxes, but takes no mask.
-# - All prompts are made from the truth. A person's point or box is less exact, and a box costs more
-#   effort than a click, although both count as one here.
-# - The released code draws its points with an approximate distance and one global generator, ours
-#   with the exact one and a seed for each object, so single points differ.
-# - The oracle needs the truth: no one can use it, it says what a better choice among the masks
-#   could gain.
+# - All prompts are made from the truth. A person's are less exact, and a box costs more effort than a
+#   click, although both count as one here.
+# - `sam_small` never saw a box in its training. GrabCut was made for boxes, but takes no mask.
+
 
 # %% [markdown]
 # ## Take-aways

