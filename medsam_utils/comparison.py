@@ -21,6 +21,10 @@ from .statistics import (
     patient_ids,
 )
 
+ALPHA = 0.05
+"""Level of significance: a test that can never reach it is not made."""
+FLIPS = 99_999
+"""Drawn flips of signs; all are tried where there are fewer."""
 CHANGE = ["difference", "difference low", "difference high"]
 """Columns of `compare_ways`: a mean paired difference and its 95 % interval."""
 
@@ -41,11 +45,16 @@ def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFram
     return second_ious - first_ious
 
 
-def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+def compare(
+    first: pd.DataFrame, second: pd.DataFrame, clicks: Sequence[int] | None = None
+) -> pd.DataFrame:
     """Compute the mean paired difference of IoU, second minus first, and test it.
 
-    Columns: task, level, click, difference, its 95 % interval low and high, objects, patients, p,
-    and p_holm, corrected for all tasks and clicks of the table.
+    clicks: those that are wanted, None for all. Columns: task, level, click, difference, its 95 %
+    interval low and high, objects, patients, p, p_holm, corrected for the tests of the table, and
+    below: whether p is a bound, because no drawn flip of signs was as extreme. Where even equal
+    signs of all patients give no p below ALPHA, nothing is tested: p and p_holm are NaN, and they
+    count in no correction.
 
     The test is `sign_flip_test` of the patients' sums, because it asks about the very mean that is
     shown and takes slices of one patient as one observation; Wilcoxon's would ask about the
@@ -53,15 +62,18 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for _, table in paired_differences(first, second).groupby(["task", "level"], sort=False):
+        table = table[[click for click in table if clicks is None or click in clicks]]
         differences = table.melt(
             var_name="click", value_name="difference", ignore_index=False
         ).reset_index()
         part = means(differences, ["task", "level", "click"], "difference", within=(-1, 1))
-        parts.append(
-            part.assign(p=sign_flip_test(table.groupby(patient_ids(table)).sum().to_numpy()))
-        )
+        patients = table.groupby(patient_ids(table)).sum().to_numpy()
+        testable = 2.0 ** (1 - len(patients)) < ALPHA
+        parts.append(part.assign(p=sign_flip_test(patients) if testable else np.nan))
     result = pd.concat(parts, ignore_index=True)
-    return result.assign(p_holm=holm(result["p"].to_numpy()))
+    drawn = 2.0 ** result["patients"] > FLIPS
+    below = drawn & (result["p"] <= 2.5 / FLIPS)
+    return result.assign(p_holm=holm(result["p"].to_numpy()), below=below)
 
 
 def compare_ways(
@@ -119,7 +131,7 @@ def score_masks(
     )
 
 
-def sign_flip_test(differences: np.ndarray, resamples: int = 9999) -> np.ndarray:
+def sign_flip_test(differences: np.ndarray, resamples: int = FLIPS) -> np.ndarray:
     """Compute two-sided p values that paired differences scatter about 0 evenly.
 
     differences: patients x clicks; one p per click is returned.
@@ -151,12 +163,15 @@ def sign_flip_test(differences: np.ndarray, resamples: int = 9999) -> np.ndarray
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's step-down correction of p values for as many tests as there are (1979).
 
+    NaN is no test: it stays NaN and is not counted.
+
     >>> holm(np.array([0.01, 0.04, 0.03, 0.005])).round(3).tolist()
     [0.03, 0.06, 0.06, 0.02]
     """
-    order = np.argsort(p)
-    corrected = np.empty(len(p))
-    steps = np.arange(len(p), 0, -1) * p[order]
+    tests = np.isfinite(p).sum()
+    order = np.argsort(p)[:tests]  # NaN comes last
+    corrected = np.full(len(p), np.nan)
+    steps = np.arange(tests, 0, -1) * p[order]
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return corrected
 

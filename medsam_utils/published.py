@@ -13,6 +13,25 @@ from .statistics import mean_curves
 FOLDER = Path(__file__).resolve().parent.parent / "book/published"
 METHODS = {"sam": "SAM", "ritm": "RITM"}
 """Methods of the study's figures, as the released tables and as pages call them."""
+ALL_METHODS = {
+    "sam": "SAM",
+    "sam_oracle": "SAM, oracle",
+    "ritm": "RITM",
+    "simpleclick": "SimpleClick",
+    "focalclick": "FocalClick",
+}
+"""Every method of the released tables."""
+SEVERAL_CLASSES = (
+    *("MRI-Brain: Core", "MRI-Brain: Edema", "MRI-Brain: GD", "Xray-Hip: Femur", "Xray-Hip: Ilium"),
+    *(f"CT-Organ: {organ}" for organ in ("Liver", "Bladder", "Lung", "Kidney", "Bone")),
+)
+"""Tasks whose label maps hold several classes: there the released code calls a click on any class
+positive. MRI-Spine and MRI-Breast, whose masks are separate files, are not among them."""
+JOURNAL_ONLY = (
+    *("MRI-Breast: Breast", "MRI-Breast: FGT", "US-Nerve", "US-Muscle", "US-Variantumor"),
+    *("CT-Spleen", "CT-Colon", "CT-Pancreas", "CT-Hepatovessel", "PET-Wholebody"),
+)
+"""Tasks of the journal version that the first preprint, of eleven datasets, does not have."""
 COUNTERPARTS = {"sam_vit_h": "SAM", "ritm_h32": "RITM"}
 """Which model of the registry has the weights of which method."""
 
@@ -58,6 +77,24 @@ def task_curves(task: str) -> pd.DataFrame:
     """The study's values of one task: columns method, click, iou; empty if it has none."""
     table = click_table()
     return table.loc[table["task"] == task, ["method", "click", "iou"]]
+
+
+def class_means() -> pd.DataFrame:
+    """Return each method's mean IoU over tasks of one class, and over those of several classes.
+
+    Columns: classes ("one class", "several classes"), tasks (how many), method, click, iou. The
+    oracle's two MRI-Breast tasks equal plain SAM's in the released table, so they are missing: it
+    has no mean over the tasks of one class.
+    """
+    table = _read_table("iou_by_clicks.csv").rename(columns={"clicks": "click"})
+    several = table["task"].isin(SEVERAL_CLASSES)
+    table = table.assign(
+        method=table["method"].map(ALL_METHODS),
+        classes=np.where(several, "several classes", "one class"),
+    )
+    oracle = table["method"] == ALL_METHODS["sam_oracle"]
+    groups = table[several | ~oracle].groupby(["classes", "method", "click"], sort=False)
+    return groups.agg(tasks=("task", "nunique"), iou=("iou", "mean")).reset_index()
 
 
 def mean_curve(method: str) -> pd.Series:

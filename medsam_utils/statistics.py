@@ -162,6 +162,30 @@ def means(
     return pd.DataFrame(lines)
 
 
+def mean_over_tasks(
+    table: pd.DataFrame, value: str = "iou", within: tuple[float, float] = (0.0, 1.0)
+) -> pd.Series:
+    """Mean of a column over tasks, every task weighing the same, with its 95 % interval.
+
+    table: a line per object, with task and patient_id. Patients of two datasets are never one.
+    Objects without a value are left out. The interval resamples patients; the tasks stay as they
+    are, because they were chosen, not drawn. Index: value, low, high, objects, patients, tasks.
+
+    >>> table = pd.DataFrame({"task": list("TTU"), "iou": [0.25, 0.75, 1.0], "patient_id": "p"})
+    >>> mean_over_tasks(table)[["iou", "objects", "patients", "tasks"]].tolist()
+    [0.75, 3.0, 2.0, 2.0]
+    """
+    known = table[table[value].notna()]
+    tasks = known["task"].nunique()
+    patients = known["task"].str.split(":").str[0] + "/" + known["patient_id"].astype(str)
+    weights = len(known) / (tasks * known.groupby("task")["task"].transform("size"))
+    weighted = (known[value] * weights).to_numpy(float)[:, None]
+    ends = interval(weighted, patients.to_numpy(), within=within)[:, 0] if tasks else [np.nan] * 2
+    numbers = {value: weighted.mean() if tasks else np.nan, "low": ends[0], "high": ends[1]}
+    numbers |= {"objects": len(known), "patients": patients.nunique(), "tasks": tasks}
+    return pd.Series(numbers)
+
+
 def mean_curves(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean IoU over the images of each task after each click, with its 95 % interval.
 
@@ -199,15 +223,24 @@ def by_size(
     >>> by_size(rows)[["size", "iou", "objects"]].values.tolist()
     [['up to 0.3 %', 0.1, 1], ['3 to 10 %', 0.6, 2]]
     """
+    return _curves_by(rows, size_bins(rows["area_share"], edges).rename("size"))
+
+
+def size_bins(shares: pd.Series, edges: Sequence[float] = (0.003, 0.01, 0.03, 0.1)) -> pd.Series:
+    """Return the bin of each share of an image, 0..1, as an ordered category.
+
+    edges: where one bin ends and the next begins; a bin holds its upper end.
+
+    >>> size_bins(pd.Series([0.001, 0.1])).tolist()
+    ['up to 0.3 %', '3 to 10 %']
+    """
     percent = [f"{edge * 100:g}" for edge in edges]
     labels = [
         f"up to {percent[0]} %",
         *(f"{a} to {b} %" for a, b in pairwise(percent)),
         f"above {percent[-1]} %",
     ]
-    return _curves_by(
-        rows, pd.cut(rows["area_share"], [0, *edges, 1], labels=labels).rename("size")
-    )
+    return pd.cut(shares, [0, *edges, 1], labels=labels)
 
 
 def by_components(rows: pd.DataFrame, most: int = 4) -> pd.DataFrame:

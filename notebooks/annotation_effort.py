@@ -12,10 +12,10 @@
 
 # %% [markdown]
 # (annotation-effort)=
-# # Annotation with a model in the loop
+# # How much annotation time do clicks save?
 #
-# How much of a person's work do clicks save, where a mask is wanted that is good enough, against
-# drawing its outline by hand?
+# How much of the time of an outline by hand do clicks save, where a mask is good enough at an IoU
+# of 0.80?
 
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
@@ -50,21 +50,25 @@ objects = clicks_to_targets(runs.rows)  # of every object to 0.80, 0.85 and 0.90
 
 
 # %%
+def seconds(objects, correction, drawing):
+    """Seconds of each object; one that never gets there costs all its clicks and the drawing."""
+    return first_click + correction * (objects["clicks"] - 1) + drawing * objects["missed"]
+
+
 def effort(objects, correction, drawing):
-    """Seconds of a mean object by task, model and target; one that never gets there is drawn after
-    all."""
-    seconds = first_click + correction * (objects["clicks"] - 1) + drawing * objects["missed"]
+    """Mean seconds of an object by task, model and target, and what they save."""
     ends = (first_click, first_click + correction * (clicks - 1) + drawing)
-    timed = objects.assign(seconds=seconds)
+    timed = objects.assign(seconds=seconds(objects, correction, drawing))
     table = means(timed, [*GROUP, "target"], "seconds", ["clicks", "missed"], within=ends)
     price = drawing * (1 - table["missed"]) / table["clicks"]
     return table.assign(saved=1 - table["seconds"] / drawing, break_even=price)
 
 
 table = effort(objects, correction, drawing)
+timed = objects.assign(seconds=seconds(objects, correction, drawing))  # of every object
 
 # %% tags=["hide-input"]
-display(page.banner(subjects, runs.models, runs.notes), annotation_effort.answer(table, drawing))
+display(page.banner(subjects, runs.models, runs.notes), annotation_effort.answer(timed, drawing))
 
 # %% [markdown]
 # The study names interactive annotation as the first way of using such a model: it proposes a mask,
@@ -128,7 +132,7 @@ show.table(prices, fold=len(prices) > 24)
 # %% [markdown]
 # ## How
 #
-# The rows are those of the datasets' own chapters, so nothing is computed anew. The prices are
+# The prices are
 # parameters of this notebook:
 #
 # - **Outline by hand, 79.2 s**: the 22 hours per 1,000 objects that {cite:t}`lin2014` report for
@@ -146,13 +150,17 @@ show.table(prices, fold=len(prices) > 24)
 # ## Limits
 #
 # - The simulated user sees the truth and stops at the first click that reaches the target. A person
-#   does not know the IoU: they stop too early or too late.
-# - The prices are those of photographs and lay people. A radiologist outlines a tumour more slowly,
-#   or rejects a mask for reasons that IoU does not see. Put in your own times.
-# - Waiting for the model is not counted: encoding an image takes seconds without a GPU, once an
-#   image.
-# - A mask of IoU 0.80 may need repair before it serves; an outline by hand is not of IoU 1 either,
-#   because two readers disagree.
+#   stops too early or too late.
+# - A mask of IoU 0.80 may need repair; an outline by hand is not of IoU 1 either.
+# - Waiting for the model is not counted.
+
+
+# %% [markdown]
+# ## Take-aways
+#
+# - What counts is how often clicks never get there: each such object costs clicks and outline.
+# - The break-even is the price of a click that your own readers must stay below.
+# - The seconds are those of photographs and lay people: measure your own before you plan.
 
 # %% [markdown]
 # ## How this page was made

@@ -12,10 +12,9 @@
 
 # %% [markdown]
 # (the-comparison)=
-# # Models compared
+# # SAM against RITM
 #
-# Which model is better after one click, which after nine, and do our numbers agree with the
-# study's?
+# Which model is better with one click, which with nine, and do our numbers agree with the study's?
 
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
@@ -53,7 +52,8 @@ display(page.banner(subjects, runs.models, runs.notes), comparison.answer(means)
 # %% [markdown]
 # ## One click
 #
-# The study's figure 1, from its released numbers: hollow points. Filled points are this run's.
+# The study's figure 1, from its released numbers (28 tasks of the journal version): hollow points.
+# Filled points are this run's.
 
 # %%
 comparison.one_click(means)
@@ -80,15 +80,7 @@ figures.curves(curves)
 
 # %%
 others = comparison.other_tasks(study, rows)
-show.row(figures.study_curves(task) for task in others)
-
-# %% [markdown]
-# ## The gate
-#
-# Where we ran a model that the study ran too (`sam_vit_h` is its SAM, `ritm_h32` its RITM) on the
-# real images, each value is held against the published one: our IoU minus the study's, and whether
-# the study's lies **inside** or **outside** our 95 % interval; **no interval** means fewer than
-# five patients. Phantoms, and models that the study did not run, are compared with nothing.
+show.some([figures.study_curves(task) for task in others], 0, "figures of the study")
 
 # %%
 verdicts = published.gate(rows)  # each of our values beside the published one
@@ -99,31 +91,29 @@ comparison.gate(verdicts)
 #
 # Both models saw the same objects, so each object gives one difference of IoU. Its mean stands with
 # the 95 % interval, and with the p value of a test that flips the signs of whole patients; p is
-# corrected by Holm's method for all tasks and clicks of a table. Where the curves cross is the
-# first click at which the model that was behind with one click is ahead (">9": not with nine
-# clicks).
+# corrected by Holm's method for the tests of each table. "Ahead" names who leads with one click, and
+# from which click on the other does, with its 95 % interval.
 
 # %%
 tests = comparison.paired_tests(rows)
 comparison.tests_table(tests)
 
 # %% [markdown]
-# ## How
-#
-# The rows are those of the datasets' own chapters: the same cases, models and [simulated
-# clicks](#the-protocol). The released numbers are read from `book/published` (see [the
-# datasets](#the-published-numbers)), and no mean mixes them with ours, or demo with measured. [How
-# sure are we?](#how-sure) explains intervals and tests.
-
-# %% [markdown]
 # ## Limits
 #
-# - A published value is a mean without an interval: the study's own uncertainty adds to ours, so
-#   "outside" is said somewhat too often.
-# - The study's choice of slices and contrast was not published. A difference may come from there,
-#   from the protocol, or from the model.
-# - With few patients even a difference that all of them share cannot have a small p: with five,
-#   none below 0.06, and the correction multiplies it.
+# - A published value is a mean without an interval, so "outside" is said somewhat too often.
+# - A difference to the study may come from its choice of slices and contrast, which was not
+#   published, from the protocol, or from the model.
+
+
+# %% [markdown]
+# ## Take-aways
+#
+# - One click: SAM. Nine clicks on an object that is alone in its label map: RITM.
+# - On tasks of several classes the published order is not that of the models alone: [a click on a
+#   neighbouring organ](#the-label-rule) counted as positive.
+# - RITM always receives its last mask, the study's SAM never did: see [which mask, and fed back
+#   or not](#which-mask).
 
 # %% [markdown]
 # ## How this page was made

@@ -12,9 +12,9 @@
 
 # %% [markdown]
 # (size-and-confidence)=
-# # Small objects, and what a model knows of its masks
+# # When does it fail? Small objects and false confidence
 #
-# How much more do small objects need, and does a model know when its mask is wrong?
+# Does a model know when its mask is wrong, and how many more clicks do small objects take?
 
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
@@ -45,7 +45,7 @@ errors = calibration_error(rows)  # how far the predicted IoU is from the true o
 choices = mask_choices(rows)  # mean IoU per task, model, click and way to choose the mask
 
 # %% tags=["hide-input"]
-display(page.banner(subjects, runs.models, runs.notes), confidence.answer(errors, choices))
+display(page.banner(subjects, runs.models, runs.notes), confidence.answer(rows, errors))
 
 # %% [markdown]
 # ## By size
@@ -93,19 +93,18 @@ regrets = confidence.regrets(first_click)
 show.table(regrets, fold=False)
 
 # %% [markdown]
-# ## How
-#
-# The rows are those of the datasets' own chapters; they tell the size of every true object, and the
-# predicted and the true IoU of every candidate mask. A curve is the mean over the tasks that have
-# such objects, every task weighing the same.
-
-# %% [markdown]
 # ## Limits
 #
-# - Bins hold objects of different tasks: small objects are often lesions, large ones organs. A
-#   difference between two bins is not the effect of size alone.
-# - A bin with few objects says little; their number stands in the caption.
+# - Bins hold objects of different tasks: small objects are often lesions, large ones organs.
 # - The predicted IoU was learnt on other images, and nothing here was adjusted to it.
+
+
+# %% [markdown]
+# ## Take-aways
+#
+# - The predicted IoU is no measure of quality before it was checked on your own images.
+# - A small object takes more clicks: the same error at its border costs it more IoU.
+# - Which of the three masks to take is a rule to be tested, not one to be trusted.
 
 # %% [markdown]
 # ## How this page was made

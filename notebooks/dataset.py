@@ -34,7 +34,7 @@ from IPython.display import display
 
 from medsam_utils import load_dataset, load_folder
 from medsam_utils.book import explorer
-from medsam_utils.book.pages import figures, page
+from medsam_utils.book.pages import figures, overview, page
 from medsam_utils.book.pages.passport import passport
 from medsam_utils.book.pages.record import excluded, excluded_cases, made_by
 from medsam_utils.book.runs import evaluate_models
@@ -46,7 +46,8 @@ runs = evaluate_models([subject], models, checkpoint, protocol, clicks, max_case
 rows = runs.rows  # one row per object, model and click
 
 # %% tags=["hide-input"]
-display(page.banner([subject], runs.models, runs.notes), page.answer(rows), passport(subject))
+display(page.banner([subject], runs.models, runs.notes), page.answer(rows))
+display(overview.notes([subject]), passport(subject))
 
 # %% [markdown]
 # ## IoU against clicks
@@ -91,11 +92,9 @@ page.results_table(summary(rows))
 # %% [markdown]
 # ## How
 #
-# A simulated user clicks the pixel of the object that is deepest inside it; the model answers with
-# candidate masks, and the one that it is most sure of counts. Every further click goes to the
-# deepest pixel of what is still wrong, and says whether that pixel belongs to the object. This is
-# [Algorithm 1 of the study](#the-protocol). A dataset with several classes is several tasks, each
-# with one binary object per image.
+# [Algorithm 1 of the study](#the-protocol) clicks. A dataset with several classes is several tasks,
+# each with one binary object per image. [What no number here can tell](#how-sure).
+
 
 # %% [markdown]
 # ### Left out
@@ -104,16 +103,12 @@ page.results_table(summary(rows))
 excluded(excluded_cases(runs.tables))
 
 # %% [markdown]
-# ## Limits
+# ## Take-aways
 #
-# - The clicks are simulated with the truth in hand. A person clicks less exactly, and sees the
-#   image.
-# - The mean is over images. Slices of one patient resemble each other, so the intervals resample
-#   patients; with few patients they are wide, with fewer than five there is none.
-# - The study's preparation of its images (slices, contrast) was not published, so even on the same
-#   dataset a difference to the published curve has more than one possible cause.
-# - IoU punishes a missed pixel of a small object more than one of a large object; compare tasks
-#   with that in mind.
+# - The first click and the last are two different questions: a model may win one and lose the
+#   other.
+# - An interval speaks of other patients like these, not of other hospitals.
+# - The worst case in the explorer tells more about use than the mean.
 
 # %% [markdown]
 # ## How this page was made

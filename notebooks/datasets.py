@@ -32,10 +32,8 @@ counted = catalogue.counts(names, data or None, read_up_to)  # level, images, pa
 display(catalogue.banner(counted), catalogue.answer(counted))
 
 # %% [markdown]
-# The study takes its images from public collections of five modalities. Each comes in its own
-# layout: PNG files with a mask beside them, volumes in NIfTI, series of DICOM files with drawn
-# contours. This book reads them **as they are distributed**: you unpack the archive and name its
-# folder; nothing is converted or renamed.
+# The study takes its images from public collections of five modalities. This book reads them **as
+# they are distributed**: you unpack the archive and name its folder; nothing is converted.
 
 # %%
 catalogue.table(counted)
@@ -66,11 +64,9 @@ catalogue.passports(names)
 # %% [markdown]
 # ## Phantoms
 #
-# Where the files are not there, a program writes phantoms in the same layout, down to the awkward
-# parts (spaces in names, palettes, reversed slices), and the same reader reads them: speckle and
-# shadows for ultrasound, summed shadows of bones for X-rays, a coil's uneven brightness for MRI.
-# They are drawn from a fixed seed, so everyone has the same ones. `make phantoms TO=folder` writes
-# them where you can look at them.
+# Where the files are not there, a program writes phantoms in the same layout, and the same reader
+# reads them. They are drawn from a fixed seed, so everyone has the same ones. `make phantoms
+# TO=folder` writes them where you can look at them.
 #
 # ## From raw values to what a model sees
 #

@@ -12,7 +12,7 @@
 
 # %% [markdown]
 # (everything-mode)=
-# # Everything at once
+# # Automatic mode: masks of everything
 #
 # SAM can be asked at every point of a grid, without knowing what is in the image. How good are the
 # masks that come out, if someone who knows the truth names them, and if a light classifier does?
@@ -121,14 +121,17 @@ excluded(excluded_table(left_out))
 #
 # - What was not proposed cannot be named: the oracle is the limit of every classifier on these
 #   proposals, not of SAM.
-# - Few patients: the forest sees a handful of examples of each class. The interval of the
-#   difference says how far this can be trusted.
-# - Phantoms have their organs in nearly the same place, which makes naming easier than on real
-#   images.
-# - Thresholds and grid are lower than the library's own (0.88, 0.95 and 32 points a side), with
-#   which the released SAM is the place to begin.
+# - Thresholds and grid are lower than the library's own (0.88, 0.95 and 32 points a side).
 # - A class that is not in an image is not counted there, so masks wrongly given its name cost
 #   nothing.
+
+
+# %% [markdown]
+# ## Take-aways
+#
+# - The oracle says what was proposed; the classifier says what can be used.
+# - An object that no grid point proposes is lost, whoever names the masks.
+# - A classifier must be tested on other patients than it learnt from.
 
 # %% [markdown]
 # ## How this page was made

@@ -12,7 +12,7 @@
 
 # %% [markdown]
 # (fine-tuning)=
-# # A model of one's own
+# # Fine-tuning SAM's decoder
 #
 # SAM never learned from medical images. Does it get better on a dataset when its mask decoder
 # learns from a few patients of it, and what does it lose elsewhere?
@@ -146,14 +146,17 @@ figures.examples(subject, both_models, held_rows)
 # %% [markdown]
 # ## Limits
 #
-# - Phantoms of one dataset are drawn by one program, so that few of them teach much about the
-#   others. Real patients differ more: expect less.
-# - One division of the patients was made, with one seed. Another gives another number; the interval
-#   tells how far the held-out patients alone let it vary.
-# - In a folder of your own without subfolders, every image counts as a patient of its own. Give
-#   each patient a subfolder, or images of one patient come to stand on both sides and the gain is
-#   too high.
-# - The clicks learnt from are those that it is tested with. A person clicks otherwise.
+# - Phantoms of one dataset are drawn by one program: real patients differ more, expect less.
+# - One division of the patients was made, with one seed.
+# - The clicks learnt from are those that it is tested with.
+
+
+# %% [markdown]
+# ## Take-aways
+#
+# - Split by patient: slices of one patient on both sides make any gain too high.
+# - An image is encoded once, so learning costs the decoder alone.
+# - Look at another dataset as well: what is gained here may be lost there.
 
 # %% [markdown]
 # ## How this page was made

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Datasets of one modality
 #
-# Which objects of this modality does one click get, which need more, and which stay out of reach?
+# Which objects reach a mean IoU of 0.80 with one click, which with nine, and which never?
 
 # %% tags=["parameters"]
 datasets = "xray_chest xray_hip"  # names of medsam_utils.DATASETS, with spaces between
@@ -30,7 +30,7 @@ from IPython.display import display
 from medsam_utils.book.pages import overview, page
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.runs import evaluate_models, load_datasets
-from medsam_utils.statistics import mean_curves, summary
+from medsam_utils.statistics import mean_curves
 
 # %%
 subjects = load_datasets(datasets, data=data)
@@ -42,40 +42,24 @@ display(page.banner(subjects, runs.models, runs.notes), overview.answer(rows))
 overview.about(subjects)
 
 # %% [markdown]
-# ## IoU against clicks, task by task
+# ## IoU against clicks
 #
-# A line per task, a figure per model. The study's curves of the same tasks stand apart and dashed.
-# Each dataset's own chapter shows its tasks one by one, with intervals, and with images.
+# A line per task. Dashed: the study's SAM and RITM. Solid: the first model of this run. Each
+# dataset's own chapter has its other models, intervals, images and numbers.
 
 # %%
 means = mean_curves(rows)  # mean IoU per task, model and click, with its 95 % interval
 overview.curves(means)
 
-# %% [markdown]
-# ## The numbers
-#
-# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first
-# reaches 0.80; an object that never gets there counts as the number of clicks that were made, and
-# the share of such objects stands in brackets. A heading sorts the table by its column.
-
 # %%
-page.results_table(summary(rows))
+overview.notes(subjects)
 
 # %% [markdown]
-# ## How
+# ## Take-aways
 #
-# The rows are those of the datasets' own chapters: the same cases, models and [simulated
-# clicks](#the-protocol). A mean is over the images of one task; tasks are not averaged here.
-
-# %% [markdown]
-# ## Limits
-#
-# - Tasks differ in more than their modality: objects are large or small, one region or several, and
-#   were outlined by different people. A difference between two tasks is not the effect of one of
-#   these.
-# - Small objects lose more IoU by the same error at the border.
-# - What holds of [one dataset](#the-datasets) holds here too: slices, contrast and clicks are
-#   simulated or chosen by rules.
+# - A task's mean IoU is no promise for a single image: the chapters show the spread.
+# - Tasks differ in size, number of regions and outline, not in modality alone.
+# - A task of fewer than five objects is not ranked here.
 
 # %% [markdown]
 # ## How this page was made

@@ -11,9 +11,10 @@
 # ---
 
 # %% [markdown]
-# # Objects of several regions
+# (several-regions)=
+# # When does it fail? Objects of several regions
 #
-# One click lies in one region. What happens to the others, and can there be too many clicks?
+# One click lies in one region of an object. Can there be too many clicks?
 
 # %% tags=["parameters"]
 datasets = "mri_spine xray_chest"  # names of medsam_utils.DATASETS, with spaces between
@@ -41,7 +42,7 @@ several = regions.several(rows)  # objects of two or more regions
 numbers = regions.summary(several)  # per task and model: IoU, and what later clicks cost
 
 # %% tags=["hide-input"]
-display(page.banner(subjects, runs.models, runs.notes), regions.answer(numbers))
+display(page.banner(subjects, runs.models, runs.notes), regions.answer(several))
 
 # %% [markdown]
 # The study found that with one click SAM tends to answer with one connected region, where an object
@@ -83,21 +84,20 @@ regions.examples(runs, first_model, extremes)
 regions.table(numbers)
 
 # %% [markdown]
-# ## How
-#
-# The rows are those of the datasets' own chapters. Regions are counted in the true mask of each
-# object when it is evaluated, and stored with its rows. The masks of the examples are drawn again
-# from the stored clicks.
-#
 # ## Limits
 #
-# - An object's best click is chosen with the truth in hand. Whoever segments does not know when to
-#   stop, so the best IoU is no result that could be had; and the best of nine noisy values lies
-#   above their mean even where clicks do no harm.
-# - Objects of several regions differ from the others in more than that: they may be smaller, or cut
-#   by the slice where the organ branches. So their curves are no measure of what the regions alone
-#   do.
-# - A single stray pixel counts as a region. What the annotators left is not cleaned.
+# - The best click is chosen with the truth in hand, and the best of nine noisy values lies above
+#   their mean even where clicks do no harm.
+# - Objects of several regions differ from others in more than that, such as their size.
+# - A single stray pixel counts as a region.
+
+
+# %% [markdown]
+# ## Take-aways
+#
+# - One click shows one region. An object of several needs a click in each, or a box.
+# - The study saw that too many clicks can spoil a good mask; the table above counts how often.
+# - Whoever clicks should be able to go back to an earlier mask.
 
 # %% [markdown]
 # ## How this page was made

@@ -12,10 +12,10 @@
 
 # %% [markdown]
 # (pseudo-labels)=
-# # Helping another model: pseudo-labels
+# # Pseudo-labels: SAM as a teacher
 #
 # A U-Net that learnt from few masks labels the other images itself. Do these labels get better when
-# SAM draws them anew, prompted by them, and does a network that learns from them?
+# SAM draws them anew, and does a network that learns from them?
 
 # %% tags=["parameters"]
 dataset = "us_breast"  # a name of medsam_utils.DATASETS
@@ -77,14 +77,15 @@ tested = {
 }
 
 # %%
-# One row per way and case; then the mean of each way, and its paired difference to the first.
+# One row per way and case; then the mean of each way, and its paired difference to the labels as
+# the U-Net drew them, or to the network that learnt from those.
 label_masks = {way: [{class_name: mask} for mask in masks] for way, masks in labels.items()}
 label_rows = score_masks(subject, cases["unlabelled"], label_masks)
 label_changes = compare_ways(label_rows, next(iter(labels)), ["task", "level"])
 
 network_masks = {way: [{class_name: mask} for mask in masks] for way, masks in tested.items()}
 network_rows = score_masks(subject, cases["test"], network_masks)
-network_changes = compare_ways(network_rows, next(iter(tested)), ["task", "level"])
+network_changes = compare_ways(network_rows, next(iter(labels)), ["task", "level"])
 
 # %% tags=["hide-input"]
 banner = page.banner([subject], {model.name: model}, notes)
@@ -113,10 +114,11 @@ show.table(label_table)
 #
 # Each learnt from nothing, for equally many steps: from the labelled cases alone, or from these and
 # all other images with one kind of label. The oracle's labels are the true masks, what better
-# labels could give at most. All are tested on the same held-out patients, without any prompt.
+# labels could give at most. Differences are to the network that learnt from labels as the U-Net drew
+# them. All are tested on the same held-out patients, without any prompt.
 
 # %%
-network_table = page.with_intervals(network_changes.drop(columns="task"), next(iter(tested)))
+network_table = page.with_intervals(network_changes.drop(columns="task"), next(iter(labels)))
 display(sizes(cases), show.table(network_table))
 
 # %%
@@ -134,14 +136,18 @@ excluded(excluded_table(left_out))
 # %% [markdown]
 # ## Limits
 #
-# - One division of patients and one seed. The intervals hold what the held-out patients let vary,
-#   not what another division or another start of the learning would.
+# - One division of patients and one seed.
 # - A label that SAM draws can be another structure than the one meant, and nobody looks at it here.
-#   Where the object has several regions, one click gives one of them.
-# - The networks are small and learn for few steps. Where even the oracle's labels do not help, this
-#   is what holds the network back, and not the labels: take more `steps`.
-# - Labels begin with one click here; with boxes, try `prompt="box_all"`. What a
-#   detector's boxes are worth when they are off is on the page about [prompts](#prompt-modes).
+# - Labels begin with one click here; with boxes, try `prompt="box_all"`.
+
+
+# %% [markdown]
+# ## Take-aways
+#
+# - Compare with the network that learns from its own labels, not with the labelled cases alone:
+#   more images help in either case.
+# - A better label need not make a better network: both are measured.
+# - If the oracle's labels do not help either, the network is what holds it back.
 
 # %% [markdown]
 # ## How this page was made

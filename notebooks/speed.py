@@ -11,6 +11,7 @@
 # ---
 
 # %% [markdown]
+# (speed)=
 # # What it costs
 #
 # How long does an evaluation take, beside the study's released code and beside the model alone, and
@@ -95,16 +96,9 @@ speed.tables(measured, "live", "fluency")
 # %% [markdown]
 # ## How
 #
-# The loop's tables and the one of workers are medians of runs that took turns; those of cases, of
-# the agreement and of stored embeddings are single runs. Each loop has a process of its own and one
-# thread, in processor time. Cases, workers and clicks are in wall time. Of the first two, this
-# process reads and encodes the next image in threads while it clicks on one, each worker has one
-# thread, and the released loop as many as torch takes. Clicks are medians over those after the
-# first. The first line of each table says when and on what. Measure on your machine with `make
-# bench` and build the book again. What the evaluation does to be fast: an image is encoded once;
-# all its objects are decoded together; only those pixels of a mask are computed that can be
-# foreground; exact distances are measured where an approximation says that the deepest pixel can
-# be, and in the error region alone.
+# The loop's tables and that of workers are medians of runs that took turns; the others are single
+# runs. Each loop has one thread, in processor time; cases, workers and clicks are in wall time. The
+# first line of each table says when and on what. Measure on your machine with `make bench`.
 #
 # ## Limits
 #
@@ -113,6 +107,13 @@ speed.tables(measured, "live", "fluency")
 # - `sam_small` is a small network, so what is not the model weighs most. With SAM ViT-H on a CPU
 #   the encoder is nearly all of the time, and every loop that encodes once is nearly as fast.
 # - Nothing here was measured on a GPU.
+
+# %% [markdown]
+# ## Take-aways
+#
+# - Encode an image once and decode all its objects together: that is most of what can be saved.
+# - On a processor SAM ViT-H spends nearly all time in its encoder, whatever the loop.
+# - Measure on your own machine: `make bench`.
 
 # %% [markdown]
 # ## How this page was made

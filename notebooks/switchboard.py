@@ -14,8 +14,7 @@
 # (the-switchboard)=
 # # The protocol, one switch at a time
 #
-# Which mask counts, what a click's label means, how distance is measured: which of these rules
-# decides the result?
+# Which rule of the protocol decides the result most?
 
 # %% tags=["parameters"]
 datasets = "xray_hip ct_organ"  # names of medsam_utils.DATASETS, with spaces between
@@ -23,7 +22,6 @@ data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 clicks = 9  # clicks simulated for each object
 max_cases = 5  # at most so many cases of each dataset for every switch, spread evenly; 0: all
-label_cases = 100  # the same for the labels' question, on datasets of several classes; 0: all
 compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
@@ -33,7 +31,7 @@ from IPython.display import display
 
 from medsam_utils import PAPER
 from medsam_utils.book import show
-from medsam_utils.book.pages import label_rule, page, seeds, switches
+from medsam_utils.book.pages import page, seeds, switches
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.runs import evaluate_models, load_datasets
 from medsam_utils.comparison import run_differences, seed_spread
@@ -44,16 +42,18 @@ protocols = switches.switches()  # what differs from Algorithm 1 -> the protocol
 runs = switches.evaluate_protocols(subjects, models, protocols, clicks, max_cases, compute)
 rows = {name: run.rows for name, run in runs.items()}  # "paper": Algorithm 1 as it is
 effects = run_differences(rows, "paper", way="switch")  # per task, model and click
+mean_effects = switches.mean_effects(rows)  # over tasks, after the last click, with intervals
 
 # %% tags=["hide-input"]
 paper = runs["paper"]
-display(page.banner(subjects, paper.models, paper.notes), switches.answer(effects))
+display(page.banner(subjects, paper.models, paper.notes), switches.answer(mean_effects))
 
 # %% [markdown]
 # Algorithm 1 leaves little open, and the study's released code decides [several things
 # otherwise](#the-protocol). Here each rule is switched alone, with all others as in the paper, on
-# the same objects, and the IoU after each click is compared object by object. The rule that moves
-# SAM most, which mask counts, has [a chapter of its own](#which-mask), with and without feedback.
+# the same objects, and the IoU after each click is compared object by object. Two rules have
+# chapters of their own, on more images: [which mask counts](#which-mask), and [what a click's label
+# means](#the-label-rule).
 #
 # ## One switch at a time
 #
@@ -62,38 +62,10 @@ display(page.banner(subjects, paper.models, paper.notes), switches.answer(effect
 # has fewer than five patients there is none. `seed=1` is no rule: it draws another one among
 # equally deep pixels, and shows how large a change is that means nothing. `released-code` throws
 # all switches of the code at once. Another choice of the mask is run only for models that answer
-# with several.
+# with several. Each axis is as long as its effects.
 
 # %%
 switches.effect_figures(effects)
-
-# %% [markdown]
-# ## Do wrong labels explain why clicks stop helping?
-#
-# In the published numbers SAM's mean on tasks with several classes falls after the fourth click,
-# and RITM's stays far behind that on tasks with one. The released code calls a click positive on
-# **any** labelled pixel, also on a neighbouring organ, so a mask that spills over there is told
-# that it is right. Both facts are published; that the one causes the other has been suspected and
-# not tested. Here is the test, on datasets with several classes, with nothing changed but this
-# rule.
-
-# %%
-several = [subject for subject in subjects if len(subject.tasks) > 1]
-by_label = {}  # the paper's rule, and the released code's
-for label in label_rule.RULES:
-    protocol = replace(PAPER, label=label)
-    by_label[label] = evaluate_models(several, models, "", protocol, clicks, label_cases, compute)
-label_effect = label_rule.summary(*by_label.values())
-label_means = label_rule.means(*by_label.values())
-display(label_rule.answer(label_effect), label_rule.curves(label_means))
-
-# %% [markdown]
-# **How far this carries.** If the IoU falls under the code's rule and does not under the algorithm's, the
-# rule is enough to make later clicks do harm, for that model and on these images. It does not show
-# that nothing else was at work in the study: its code also counts another mask and prepares images
-# in another way. Nor do phantoms tell how often a mask spills into a neighbouring class on
-# patients, which is what decides how many labels are wrong. The study's own numbers are settled by
-# its own weights on its own images: this page with `DATA=` and `MODELS="sam_vit_h ritm_h32"`.
 
 # %% [markdown]
 # ## Ties
@@ -119,38 +91,34 @@ show.table(seeds.by_task(spread))
 # %% [markdown]
 # ## The numbers
 #
-# Change of the mean IoU after 1, 3 and 9 clicks, with the 95 % interval in brackets. A heading
-# sorts the table by its column.
+# Change of the mean IoU after 1, 3 and 9 clicks, with the 95 % interval in brackets.
 
 # %%
 page.differences_table(effects, "switch")
 
 # %% [markdown]
-# ## How
-#
-# Every switch is a run of its own under `dataclasses.replace(PAPER, ...)`. Differences are taken on
-# each object, then averaged over a task's images. The interval resamples patients. For the label
-# rule the objects of all tasks with several classes are taken together, patients still whole.
-#
 # ## Limits
 #
-# - Only a few cases of each dataset are run under every switch and seed, to keep this page quick:
-#   `max_cases=0` takes all. The question of the labels has up to 100 of each dataset:
-#   `label_cases`.
-# - Intervals are not corrected for the number of switches and tasks; of twenty that mean nothing,
-#   one will miss the line by chance.
+# - Only a few cases of each dataset are run under every switch and seed: `max_cases=0` takes all.
+# - Intervals are not corrected for the number of switches and tasks.
 # - A switch is tested with all others as in the paper. Two together may do more, or less, than
 #   their sum.
-# - `intensity=max` and `mask_threshold=255` change nothing for images and masks that already are as
-#   they ask.
+
+
+# %% [markdown]
+# ## Take-aways
+#
+# - Test first which mask counts: no other rule decides what is scored.
+# - A change smaller than that of another draw among ties means nothing.
+# - Write down the protocol with every number: two "nine clicks" need not be the same.
 
 # %% [markdown]
 # ## How this page was made
 
 # %% tags=["hide-input"]
 parameters = {"datasets": datasets, "data": data, "models": models, "clicks": clicks}
-parameters |= {"max_cases": max_cases, "label_cases": label_cases, "compute": compute}
-all_runs = {**runs, "seed=2": third_seed, **by_label}
+parameters |= {"max_cases": max_cases, "compute": compute}
+all_runs = {**runs, "seed=2": third_seed}
 tables = {
     (name, *key): table for name, run in all_runs.items() for key, table in run.tables.items()
 }

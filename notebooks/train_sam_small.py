@@ -172,10 +172,16 @@ chapter.log_figure(log)
 #
 # ## Limits
 #
-# - A drawing is no image of a patient: what the network does on drawings says little about what it
-#   does on those. The chapters on datasets tell the latter.
 # - Thin structures and very small objects stay its weakness, as they are rare among the drawings.
 # - The recipe was changed during training, and no second run tells how much each change was worth.
+
+
+# %% [markdown]
+# ## Take-aways
+#
+# - Variety of the drawings counts, not their likeness to organs.
+# - A model trained on drawings shows that a pipeline works; it says nothing about patients.
+# - Seeds, steps and recipe are kept, so a run can be resumed and repeated.
 
 # %% [markdown]
 # ## How this page was made

@@ -12,7 +12,7 @@
 
 # %% [markdown]
 # (which-mask)=
-# # Which mask, and with its last mask or without?
+# # Which of SAM's masks, and fed back or not?
 #
 # SAM answers a prompt with three masks, or with one. Which of them should count, and does it help
 # to give SAM its last mask again with the next click?
@@ -124,17 +124,20 @@ show.table(candidates, fold=False)
 #
 # ## How far this carries
 #
-# - One distilled encoder (`mobile_sam`, weights as packaged) stands for SAM here. Whether ViT-H
-#   behaves alike must be run: `make book MODELS=sam_vit_h DATA=folder`.
-# - Out of the box the images are slices of one patient, and their masks were made by another model:
-#   there is no interval, and an IoU against such masks is agreement, not accuracy. With `DATA=` or
-#   `FOLDER=` the same page takes your images; intervals appear from five patients on.
-# - The rule decides which mask the next click corrects. So the curves differ in their clicks, too,
-#   not in the choice alone.
-# - The oracle needs the truth: nobody can use it.
+# - One distilled encoder (`mobile_sam`) stands for SAM here. Whether ViT-H behaves alike must be run:
+#   `make book MODELS=sam_vit_h DATA=folder`.
+# - Out of the box the images are slices of one patient, with masks by another model: no interval,
+#   and agreement, not accuracy.
+# - The rule decides which mask the next click corrects, so the curves differ in their clicks, too.
+
+
+# %% [markdown]
+# ## Take-aways
 #
-# Users of segment-anything have asked how further clicks are meant since 2023 (its issues 95, 307
-# and 347).
+# - Take the first or the single mask, not the most confident one, until your own images say
+#   otherwise.
+# - Give SAM its last mask again with every further click.
+# - A plateau of SAM after three clicks may be one of how it is asked.
 
 # %% [markdown]
 # ## How this page was made

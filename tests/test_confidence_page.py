@@ -37,7 +37,7 @@ def rows():
 
 
 def answer(rows: pd.DataFrame) -> str:
-    return confidence.answer(calibration_error(rows), mask_choices(rows)).html
+    return confidence.answer(rows, calibration_error(rows)).html
 
 
 def choices(rows: pd.DataFrame) -> pd.DataFrame:
@@ -49,12 +49,21 @@ def plain(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub("<.*?>", "", html))
 
 
-def test_the_answer_tells_the_error_and_what_the_choice_costs(rows):
+def test_the_answer_says_no_with_the_error_and_the_clicks_by_size(rows):
     text = plain(answer(rows))
-    assert "sure predicts its IoU with a mean error of 0.25, 0.25 too high on average" in text
-    assert "most sure of has a mean IoU of 0.50, and its best one of 0.70 (demo)" in text
-    assert "silent" not in text
-    assert "No model" in plain(answer(rows[rows["model"] == "silent"]))
+    assert "No: the IoU that sure predicts is off by 0.25 on a single mask" in text
+    assert "on average too high by 0.25" in text and "12 masks" in text
+    assert (
+        "Small objects, up to 0.3 % of the image, take sure 2.0 clicks to an IoU of 0.80 (0% of 5 "
+        "never get there within 2), those above 10 % 2.0 (0% of 1"
+    ) in text
+    silent = plain(answer(rows[rows["model"] == "silent"]))
+    assert "predicts" not in silent and "take silent 2.0 clicks" in silent
+
+
+def test_a_model_that_predicts_well_knows(rows):
+    sure = rows[rows["model"] == "sure"].assign(predicted_iou=lambda table: table["iou"] + 0.01)
+    assert plain(answer(sure)).startswith("Yes: the IoU that sure predicts is off by 0.01")
 
 
 def test_every_size_has_a_line_and_its_number_of_objects(rows):
@@ -62,7 +71,7 @@ def test_every_size_has_a_line_and_its_number_of_objects(rows):
     captions = BeautifulSoup(shown, "html.parser")("figcaption")
     assert len(captions) == 2
     assert "up to 0.3 % of the image (5 objects) 0.50 to 0.80" in captions[0].text
-    assert "above 10 % of the image (1 objects) 0.10 to 0.20" in captions[1].text
+    assert "above 10 % of the image (1 object) 0.10 to 0.20" in captions[1].text
 
 
 def test_calibration_and_choice_show_the_models_that_have_them(rows):

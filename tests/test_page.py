@@ -81,7 +81,7 @@ def test_only_demo_pages_carry_the_banner(dataset, evaluated):
     models = evaluated.models
     assert page.banner([dataset], models, []).html == ""
     demo = page.banner([dataclasses.replace(dataset, level="demo")], models, []).html
-    assert "phantoms" in demo and "admonition warning" in demo
+    assert "not medical images" in demo and "medsam-demo" in demo
     assert "My &lt;study&gt;" in demo  # a title is text, never markup
 
 
@@ -194,7 +194,7 @@ def test_a_page_calls_a_model_what_its_rows_call_it(dataset):
         and asked.notes == []
     )
     assert asked.rows["model"].unique().tolist() == ["sam_small (bfloat16)"]
-    assert "stand-in" in page.banner([dataset], asked.models, []).html
+    assert "not the released models" in page.banner([dataset], asked.models, []).html
 
 
 def test_a_weights_file_that_is_missing_changes_the_page_and_does_not_break_it(dataset):

@@ -87,11 +87,16 @@ def rows():
 
 def test_the_answer_says_what_refining_changes(rows):
     labels = compare_ways(rows["labels"], "own", ["task", "level"])
-    networks = compare_ways(rows["networks"], "alone", ["task", "level"])
+    networks = compare_ways(rows["networks"], "own", ["task", "level"])
     shown = answer(labels, networks, "refined").html
-    assert "A pseudo-label gains <strong>+0.50</strong> IoU" in shown
+    assert "Yes: a label drawn anew gains <strong>+0.50</strong> IoU" in shown
+    assert "against the network's own label" in shown
     assert "from 0.50 to 1.00, 6 patients (demo)" in shown
-    assert "the network on held-out patients changes by no more than chance may" in shown
+    assert (
+        "Not shown: a network that learns from the labels drawn anew changes by no more than chance"
+        in shown
+    )
+    assert "against one that learns from the network's own labels" in shown
 
 
 def test_the_figure_has_iou_and_dice_of_every_way(rows):

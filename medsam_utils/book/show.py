@@ -24,6 +24,7 @@ from .. import plots
 LEVELS = {"demo": "demo", "measured": "measured on your data", "published": "published"}
 """Levels of truth in the words of a page."""
 FOLDED = 12  # lines from which on a table is closed until it is clicked
+LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)\s]+|[\w./-]*#[\w-]+|[\w./-]+\.html)\)")
 COUNTS = ("cases", "patients", "objects")  # columns of whole numbers
 
 
@@ -63,11 +64,19 @@ class Figure(Shown):
 def marked(text: str) -> str:
     """Return a text with its three marks as HTML.
 
+    A link leads to another page of the book, to a place of this one or to a whole address.
+
     >>> marked("**0.5** of `a<b`")
     '<strong>0.5</strong> of <code>a&lt;b</code>'
+    >>> marked("[PET](pet.html)")
+    '<a href="pet.html">PET</a>'
     """
     text = escape(text, quote=False)
-    text = re.sub(r"\[([^\]]+)\]\((https?://[^)\s]+|#[\w-]+)\)", r'<a href="\2">\1</a>', text)
+    text = re.sub(
+        r"\[([^\]]+)\]\((https?://[^)\s]+|[\w./-]*#[\w-]+|[\w./-]+\.html)\)",
+        r'<a href="\2">\1</a>',
+        text,
+    )
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text).replace("\n", "<br>")
     return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
 
@@ -85,6 +94,15 @@ def paragraphs(*texts: str) -> Shown:
 def bullets(texts: Iterable[str]) -> Shown:
     """Return the texts as a list."""
     return Shown("<ul>" + "".join(f"<li>{marked(text)}</li>" for text in texts) + "</ul>")
+
+
+def banner(*sentences: str, demo: bool = False) -> Shown:
+    """Return one small paragraph above the answer: what the numbers must not be taken for.
+
+    demo: whether they come from phantoms.
+    """
+    kind = "medsam-banner medsam-demo" if demo else "medsam-banner"
+    return Shown(f'<p class="{kind}">{marked(" ".join(sentences))}</p>')
 
 
 def box(kind: str, title: str, text: str) -> Shown:
@@ -109,6 +127,16 @@ def code(text: str) -> Shown:
     return Shown(f'<pre class="medsam-command">{escape(text)}</pre>')
 
 
+def number(value: float, digits: int) -> str:
+    """Return a number as a table shows it; what rounds to nothing has no sign.
+
+    >>> number(0.125, 2), number(-0.0001, 3)
+    ('0.12', '0.000')
+    """
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if not text.strip("-0.") else text
+
+
 def table(frame: pd.DataFrame, digits: int = 3, fold: bool = True, kind: str = "") -> Table:
     """Return a table that sorts by a click on a heading and scrolls where the screen is narrow.
 
@@ -127,7 +155,7 @@ def table(frame: pd.DataFrame, digits: int = 3, fold: bool = True, kind: str = "
         index=False,
         border=0,
         na_rep="",
-        float_format=f"%.{digits}f",
+        float_format=lambda value: number(value, digits),
         formatters=formatters,
         classes="table",
         escape=False,
@@ -179,25 +207,46 @@ def panels(
     draw: Callable[[Axes, pd.DataFrame], str],
     size: tuple[float, float] = (3.6, 3.2),
     width: int = 300,
+    most: int = 6,
 ) -> Shown:
     """Return a panel for each group of a table, such as each model and level, side by side.
 
     by: columns that tell the groups apart, and that the title names. draw: (axes, lines of the
-    group) -> what the panel shows, in words. size: of each drawing, in inches.
+    group) -> what the panel shows, in words. size: of each drawing, in inches. most: panels that
+    stand in sight; more are closed until they are clicked.
     """
-    shown = []
+    shown: list[Shown] = []
     for key, group_frame in frame.groupby(list(by), sort=False):
         _, axes = plots.new_figure(*size)
         finding = draw(axes, group_frame)
         title = " · ".join(LEVELS.get(part, str(part)) for part in key)
         shown.append(panel(axes, title, kind, finding, width))
-    return row(shown)
+    return some(shown, most, "figures")
 
 
 def row(figures: Iterable[Shown]) -> Shown:
     """Return figures side by side, below each other where the screen is narrow."""
     style = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:1rem 1.5rem;margin:1rem 0"
     return Shown(f'<div class="medsam-row" style="{style}">{joined(figures).html}</div>')
+
+
+def some(parts: Sequence[Shown], most: int, what: str) -> Shown:
+    """Return the first parts in a row, and all others in a row that is closed until it is clicked.
+
+    most: so many stand in sight. what: the others are, in the plural, such as "figures".
+    """
+    first, others = parts[:most], parts[most:]
+    if len(others) < 2:  # not worth a click
+        return row(parts)
+    return row(first) + details(f"{len(others)} more {what}", row(others))
+
+
+def pictures(title: str, figures: Iterable[Shown]) -> Shown:
+    """Return pictures under a title, three in a line on a wide and on a narrow screen."""
+    return Shown(
+        f'<p class="medsam-group">{marked(title)}</p>'
+        f'<div class="medsam-pictures">{joined(figures).html}</div>'
+    )
 
 
 def group(title: str, figures: Iterable[Shown]) -> Shown:

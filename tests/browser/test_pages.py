@@ -15,6 +15,7 @@ from bs4 import BeautifulSoup
 from chromium import Quiet, watched
 
 HTML = Path(__file__).resolve().parents[2] / "_build/html"
+MOST_PIXELS = 12_000  # of a page on a phone
 pytestmark = pytest.mark.skipif(
     not (HTML / "index.html").is_file(), reason="the book is not built: make book"
 )
@@ -80,6 +81,25 @@ class Pages:
         # this size
         contrasts = shown.evaluate(CONTRAST)
         assert [c for c in contrasts if c["ratio"] < 4.5] == []
+
+    def test_a_page_is_no_scroll_and_no_table_is_cut(self, shown, request):
+        page = request.node.callspec.params["shown"]
+        if self.width < 500 and "book/api/" not in page:  # a reference is not read from the top
+            assert shown.evaluate("document.documentElement.scrollHeight") <= MOST_PIXELS
+        if self.width >= 1000:
+            shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+            cut = shown.evaluate(
+                """() => [...document.querySelectorAll('.medsam-table')]
+                  .filter(box => box.scrollWidth > box.clientWidth + 1)
+                  .map(box => box.innerText.slice(0, 60))"""
+            )
+            shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = false)")
+            assert cut == []
+
+    def test_the_answer_is_seen_without_scrolling(self, shown):
+        answers = shown.locator(".medsam-answer")
+        if answers.count():
+            assert answers.first.bounding_box()["y"] < 844 - 100
 
     def test_an_accessibility_checker_finds_no_serious_fault(self, shown):
         options = {
@@ -228,10 +248,9 @@ def test_every_internal_link_leads_somewhere(page):
 def test_a_page_with_demo_numbers_begins_with_its_banner(page):
     article = parsed(HTML / page)
     levels = [cell for cell in article.select(".medsam-table td") if "demo" in cell.text]
-    shown = article.select(".admonition.warning, .medsam-answer, .medsam-figure, .medsam-table")
-    banners = [
-        tag for tag in shown if "warning" in tag["class"] and "not medical images" in tag.text
-    ]
+    shown = article.select(".medsam-demo, .medsam-answer, .medsam-figure, .medsam-table")
+    banners = [tag for tag in shown if "medsam-demo" in tag["class"]]
+    assert all("not medical images" in tag.text for tag in banners)
     assert bool(levels) <= bool(banners)
     if banners:
         assert shown[0] is banners[0]

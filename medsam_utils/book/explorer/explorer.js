@@ -74,10 +74,10 @@ function render({ model, el }) {
 
   function panel({ model: name }) {
     const canvas = make("canvas", { role: "img" });
-    const text = make("figcaption", {});
+    const text = make("figcaption", {}), more = make("div", { className: "more" }); // above and below the picture
     const next = button("Algorithm 1's next click", "Click where this model is most wrong (n: first model)", () => model.send({ next: [name] }));
     listen(canvas, { zoom, root, clickable, onClick: (event) => clickAt(canvas, event) });
-    return { canvas, text, next, node: make("figure", {}, canvas, text, next), name };
+    return { canvas, text, more, next, node: make("figure", {}, text, canvas, more, next), name };
   }
 
   // ---- from a new state to what is shown
@@ -152,7 +152,7 @@ function keyboard({ root, actions }) {
 }
 
 /** Write below a picture what the model answered; returns it as a sentence. */
-function describe({ canvas, text, next, answer }, { chosen, choices, scene, compared, annotation, root }) {
+function describe({ canvas, text, more, next, answer }, { chosen, choices, scene, compared, annotation, root }) {
   const [rows, cols] = scene.shape;
   canvas.style.aspectRatio = `${cols} / ${rows}`;
   const scores = `IoU ${number(answer.iou)}, predicted IoU ${number(answer.predicted)}`;
@@ -167,10 +167,11 @@ function describe({ canvas, text, next, answer }, { chosen, choices, scene, comp
   const simulated = compared && answer.simulated
     ? [make("div", {}, `Algorithm 1 with as many clicks: IoU ${number(answer.simulated.iou)}`)] : [];
   const problem = answer.problem ? [make("div", { className: "problem" }, answer.problem)] : [];
-  const focus = [...text.querySelectorAll("button")].indexOf(root.getRootNode().activeElement);
-  text.replaceChildren(make("strong", {}, answer.model), ` IoU ${number(answer.iou)} · predicted ${number(answer.predicted)}`,
-    ...simulated, ...problem, table, ...(annotation && answer.mask ? [annotation.accept(answer)] : []));
-  text.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
+  const focus = [...more.querySelectorAll("button")].indexOf(root.getRootNode().activeElement);
+  text.replaceChildren(make("strong", {}, answer.model), ` IoU ${number(answer.iou)} · predicted ${number(answer.predicted)}`);
+  more.replaceChildren(...simulated, ...problem, ...(answer.candidates.length ? [table] : []),
+    ...(annotation && answer.mask ? [annotation.accept(answer)] : []));
+  more.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
   next.hidden = !choices.live || !scene.truth;
   return `${answer.model}: ${scores}`;
 }

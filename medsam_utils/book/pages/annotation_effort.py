@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ...statistics import mean_over_tasks
 from .. import show
 from ..show import LEVELS, Shown
 from .page import plural
 
 
-def answer(effort: pd.DataFrame, drawing: float) -> Shown:
-    """Return the seconds of an object to the lowest target, per model, a sentence for each level.
+def answer(timed: pd.DataFrame, drawing: float) -> Shown:
+    """Return what part of the drawing's time clicks save to the lowest target, for each model.
 
-    effort: a line per task, model and target, with columns level, seconds, saved and missed.
-    drawing: seconds of an outline by hand.
+    timed: a line per object, model and target, with columns task, level, patient_id, seconds and
+    missed. drawing: seconds of an outline by hand. Every task weighs the same in every number.
     """
-    target = effort["target"].min()  # the others are in the table
-    answers = []
-    for level, level_effort in effort[effort["target"] == target].groupby("level", sort=False):
-        parts = []
-        for model, lines in level_effort.groupby("model", sort=False):
-            saved = lines["saved"].mean()
-            parts.append(
-                f"**{model}** **{lines['seconds'].mean():.0f} s** an object "
-                f"({abs(saved):.0%} {'less' if saved >= 0 else 'more'}; "
-                f"{lines['missed'].mean():.0%} of the objects never get there and are drawn after "
-                "all)"
-            )
-        tasks = plural(level_effort["task"].nunique(), "task")
-        answers.append(
-            show.answer(
-                f"To an IoU of {target:.2f} ({LEVELS[level]}, mean of {tasks}, every task weighing "
-                f"the same), where an outline by hand is taken to cost {drawing:g} s, clicking "
-                f"costs with {'; with '.join(parts)}"
-            )
+    target = timed["target"].min()  # the others are in the table
+    sentences = []
+    for (level, model), objects in timed[timed["target"] == target].groupby(
+        ["level", "model"], sort=False
+    ):
+        saved = 1 - objects["seconds"] / drawing
+        share = mean_over_tasks(objects.assign(saved=saved), "saved", (-float("inf"), 1))
+        missed = mean_over_tasks(objects.assign(missed=objects["missed"].astype(float)), "missed")
+        interval = ""
+        if pd.notna(share["low"]):
+            interval = f" (95 % interval {share['low']:.0%} to {share['high']:.0%})"
+        worth = "Clicks save" if share["saved"] > 0 else "Clicks save nothing"
+        amount = f"**{share['saved']:.0%}**{interval} of the time of an outline by hand"
+        if share["saved"] <= 0:
+            amount = f"they cost **{-share['saved']:.0%}** more than an outline by hand"
+            if interval:
+                amount += f" (95 % interval {-share['high']:.0%} to {-share['low']:.0%})"
+        joined = " " if share["saved"] > 0 else ": "
+        sentences.append(
+            f"{worth}{joined}{amount} with **{model}**, where an IoU of {target:.2f} is wanted and "
+            f"an outline costs {drawing:g} s; in {missed['missed']:.0%} of a task's objects clicks "
+            f"never get there and they are drawn after all ({LEVELS[level]}, mean of "
+            f"{plural(round(share['tasks']), 'task')}, every task weighing the same)"
         )
-    return show.joined(answers)
+    return show.answer(*sentences)

@@ -99,12 +99,10 @@ def banner(counted: dict[str, Count]) -> Shown:
     """Return which counts are those of phantoms; empty if none is."""
     if all(found.level != "demo" for found in counted.values()):
         return show.NOTHING
-    return show.box(
-        "warning",
-        "Demo: these are not medical images",
-        "Where a dataset is not here, **phantoms** stand in for it, drawn in the same file format "
-        "by a program, and it is they that are counted. With the real datasets the same page "
-        "counts those: `make book DATA=folder`.",
+    return show.banner(
+        "**Demo, not medical images**: where a dataset is not here, phantoms that a program drew "
+        "are counted.",
+        demo=True,
     )
 
 

@@ -9,30 +9,72 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ... import plots
+from ... import plots, published
 from ...comparison import compare, crossings
 from .. import show
 from ..show import Shown
 from . import figures, page
 from .figures import LEVELS
+from .page import signed
 
 STUDY = ["SAM", "RITM"]
 
 
 def answer(means: pd.DataFrame) -> Shown:
-    """Return who is ahead on how many tasks, in the study and in this run, with one click and with
-    the last.
+    """Return who is ahead, in the study and in this run: one sentence each.
 
     means: mean IoU per level, model, task and click, the study's (level "published") among them.
+    The study's tasks of one class and of several are told apart.
     """
-    published = means["level"] == "published"
+    published_level = means["level"] == "published"
+    sentences = []
+    if published_level.any():
+        sentences.append(study_answer())
+    for level, level_means in means[~published_level].groupby("level", sort=False):
+        pairs = [_ahead(level_means, *pair) for pair in model_pairs(level_means)]
+        sentences += [f"Here {pair} ({LEVELS[level]})" for pair in pairs]
+    return show.answer(*sentences)
+
+
+def study_answer() -> str:
+    """Return the study's finding in a sentence, from its released numbers."""
+    table = published.click_table().pivot(index="task", columns=["method", "click"], values="iou")
+    several = table.index.isin(published.SEVERAL_CLASSES)
+    last = table.columns.get_level_values("click").max()
     parts = []
-    if published.any():
-        parts.append(f"In the study {_ahead(means[published], *STUDY)} (published)")
-    for level, level_means in means[~published].groupby("level", sort=False):
-        for pair in model_pairs(level_means):
-            parts.append(f"here {_ahead(level_means, *pair)} ({LEVELS[level]})")
-    return show.answer("; ".join(parts))
+    for tasks, words in ((table[~several], "one class"), (table[several], "several classes")):
+        ious = {method: tasks[method, last] for method in STUDY}
+        first, second = sorted(STUDY, key=lambda method: -ious[method].mean())
+        ahead = (ious[first] > ious[second]).sum()
+        parts.append(
+            f"{first} leads on **{ahead} of the {len(tasks)}** tasks of {words} "
+            f"(mean IoU **{ious[first].mean():.2f}** against {ious[second].mean():.2f})"
+        )
+    once = (table["SAM", 1] > table["RITM", 1]).sum()
+    return (
+        f"With one click SAM leads on **{once} of {len(table)}** tasks; with {last} "
+        f"{' and '.join(parts)} (published)"
+    )
+
+
+def study_figure() -> Shown:
+    """Return IoU against clicks of the study's methods: tasks of one class and of several apart."""
+    table = published.class_means()
+    names = list(published.ALL_METHODS.values())
+
+    def draw(axes: Axes, means: pd.DataFrame) -> str:
+        """A line for each method, each with the same look in both panels."""
+        plots.lines(axes, means.rename(columns={"method": "line"}), names, dashed=True)
+        last = means["click"].max()
+        ends = means[means["click"].isin([1, last])]
+        return f"Mean IoU with one click and with {last}: {figures.ends(ends, 'method')}"
+
+    scopes = table["tasks"].astype(str) + " tasks of " + table["classes"]
+    order = table.assign(scope=scopes, level="published").sort_values(
+        ["tasks", "click"], ascending=[False, True], kind="stable"
+    )
+    kind = "Line plot of mean IoU against clicks"
+    return show.panels(order, ["scope", "level"], kind, draw, (3.8, 3.7), 330)
 
 
 def model_pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -116,40 +158,43 @@ def other_tasks(study: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
 
 
 def gate(verdicts: pd.DataFrame) -> Shown:
-    """Return what the gate adds up to, and a line for each task and model that it compares.
+    """Return how our values lie to the published ones: nothing where none can be compared.
 
     verdicts: of `published.gate`.
     """
     counts = verdicts["verdict"].value_counts()
     compared = verdicts[verdicts["published"].notna()]
-    text = f"**{len(compared)}** of {len(verdicts)} values are compared with a published one"
-    if len(compared):
-        text += f": it lies inside our interval for {counts.get('inside', 0)}, outside for "
-        text += f"{counts.get('outside', 0)}, and {counts.get('no interval', 0)} have no interval"
-    if counts.get("demo"):
-        text += f"; {counts['demo']} are demo, and the gate compares nothing with them"
     if compared.empty:
-        return show.paragraphs(f"{text}.")
+        return show.NOTHING
+    text = (
+        "**The gate.** Where this run has a model of the study on real images (`sam_vit_h` is its "
+        "SAM, `ritm_h32` its RITM), our IoU minus the study's, and whether the study's lies inside "
+        f"our 95 % interval. Of {page.plural(len(compared), 'value')} it lies inside for "
+        f"{counts.get('inside', 0)} and outside for {counts.get('outside', 0)}; "
+        f"{counts.get('no interval', 0)} have no interval, with fewer than five patients."
+    )
     cells = compared["difference"].map("{:+.3f} ".format) + compared["verdict"]
     keys = ["task", "model", "level"]
     wide = compared.assign(cell=cells).pivot(index=keys, columns="click", values="cell")
     wide = wide.loc[compared.set_index(keys).index.unique()].rename(columns=str).reset_index()
-    return show.paragraphs(f"{text}.") + show.table(wide, fold=False)
+    return show.paragraphs(text) + show.table(wide)
 
 
 def paired_tests(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the paired differences of the first model to each other one, and where curves cross.
 
-    Columns: first, second (models), those of `comparison.compare` (difference: second minus first),
-    and crossing, crossing low and crossing high (the click of `comparison.crossings`). Empty where
-    no two models have a task together.
+    Columns: first, second (models), those of `comparison.compare` (difference: second minus first)
+    after one click and the last, ahead (who leads with one click), and crossing, crossing low and
+    crossing high (the click of `comparison.crossings`). Empty where no two models have a task
+    together.
     """
     parts = []
     for first, second in model_pairs(rows):
         pair = [rows[rows["model"] == name] for name in (first, second)]
         names = {"click": "crossing", "low": "crossing low", "high": "crossing high"}
-        changes = crossings(*pair)[["task", "level", *names]].rename(columns=names)
-        table = compare(*pair).merge(changes, how="left", on=["task", "level"])
+        changes = crossings(*pair)[["task", "level", "ahead", *names]].rename(columns=names)
+        ends = (1, int(rows["click"].max()))
+        table = compare(*pair, clicks=ends).merge(changes, how="left", on=["task", "level"])
         parts.append(table.assign(first=first, second=second))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
@@ -164,17 +209,38 @@ def tests_table(tests: pd.DataFrame) -> Shown:
     parts = []
     for (first, second), pair_tests in tests.groupby(["first", "second"], sort=False):
         last, lines = int(pair_tests["click"].max()), []
+        made = pair_tests["p"].notna()  # `compare` corrects for these
         for (task, level), curve in pair_tests.groupby(["task", "level"], sort=False):
             line = {"task": task, "level": level, "patients": curve["patients"].iloc[0]}
             for click in dict.fromkeys((1, last)):
                 at = curve[curve["click"] == click].iloc[0]
-                line[f"difference at {click}"] = f"{at['difference']:+.2f}{_within(at)}"
-                line[f"p at {click}"] = "<0.001" if at["p_holm"] < 0.001 else f"{at['p_holm']:.3f}"
-            line["curves cross at"] = _crossing(curve.iloc[0], last)
+                line[f"difference at {click}"] = f"{signed(at['difference'])}{_within(at)}"
+                line[f"p at {click}"] = p_text(at["p_holm"], at["below"])
+            line["ahead"] = _lead(curve.iloc[0], first, second, last)
             lines.append(line)
-        parts.append(show.paragraphs(f"**{second} minus {first}**"))
-        parts.append(show.table(pd.DataFrame(lines), fold=False))
+        text = (
+            f"**{second} minus {first}.** p is corrected for the {made.sum()} tests of this table"
+        )
+        few = pair_tests.loc[~made, "task"].nunique()
+        if few:
+            text += f"; {page.plural(few, 'task')} with too few patients for any p below 0.05 "
+            text += f"{'is' if few == 1 else 'are'} not tested"
+        parts.append(show.paragraphs(f"{text}."))
+        parts.append(show.table(pd.DataFrame(lines)))
     return show.joined(parts)
+
+
+def p_text(p: float, below: bool) -> str:
+    """Return a p value, or that it is a bound, because no drawn flip was as extreme.
+
+    >>> p_text(0.0321, False), p_text(0.0008, True), p_text(0.0004, False), p_text(np.nan, False)
+    ('0.032', '<0.001', '<0.001', 'not tested')
+    """
+    if np.isnan(p):
+        return "not tested"
+    if p < 0.001:
+        return "<0.001"
+    return f"<{np.ceil(p * 1000) / 1000:.3f}" if below else f"{p:.3f}"
 
 
 def _within(line: pd.Series) -> str:
@@ -182,11 +248,15 @@ def _within(line: pd.Series) -> str:
     if line[["low", "high"]].isna().any():
         return ""
     low, high = line[["low", "high"]].astype(float).round(2) + 0.0  # -0.00 is 0.00
-    return f" ({low:.2f} to {high:.2f})"
+    return f" ({low:+.2f} to {high:+.2f})".replace("+0.00", "0.00")
 
 
-def _crossing(line: pd.Series, last: int) -> str:
-    """Return the click of a crossing with its interval; ">9" if there is none up to click 9."""
-    ends = line[["crossing", "crossing low", "crossing high"]]
-    click, low, high = (f">{last}" if np.isinf(at) else f"{at:.0f}" for at in ends)
-    return click if np.isnan(line["crossing low"]) else f"{click} ({low} to {high})"
+def _lead(line: pd.Series, first: str, second: str, last: int) -> str:
+    """Return who leads, and from which click on the other does, with its interval."""
+    ahead, other = (first, second) if line["ahead"] == "first" else (second, first)
+    if np.isinf(line["crossing"]):
+        return f"{ahead} from the start"
+    ends = line[["crossing low", "crossing high"]]
+    low, high = ("none" if np.isinf(at) else f"{at:.0f}" for at in ends)
+    reach = "" if np.isnan(line["crossing low"]) or low == high else f" ({low} to {high})"
+    return f"{ahead}, {other} from click {line['crossing']:.0f}{reach}"

@@ -8,32 +8,68 @@ from matplotlib.axes import Axes
 
 from ... import plots
 from ...confidence import CHOICES
+from ...statistics import clicks_to_targets, size_bins
 from .. import show
 from ..show import Shown
 from . import figures
 from .figures import LEVELS
-from .page import with_interval
+from .page import plural, with_interval
+
+SURE = 0.05
+"""Predicted and true IoU that differ by less on average count as equal."""
 
 
-def answer(errors: pd.DataFrame, choices: pd.DataFrame) -> Shown:
-    """Return how far each model's predicted IoU is off, and what choosing its mask by it costs
-    after one click.
+def answer(rows: pd.DataFrame, errors: pd.DataFrame, target: float = 0.8) -> Shown:
+    """Return whether a model knows how good its masks are, and how many clicks small objects take.
 
-    errors: of `confidence.calibration_error`. choices: of `confidence.mask_choices`.
+    rows: of all models. errors: of `confidence.calibration_error`, over all masks of a model.
     """
-    parts = []
-    first_click = over_tasks(choices[choices["click"] == 1], "choice")
-    ious = first_click.set_index(["model", "level", "choice"])["iou"]
-    for error in errors.itertuples():
-        best, chosen = (ious[error.model, error.level, way] for way in ("oracle", "most_confident"))
-        parts.append(
-            f"**{error.model}** predicts its IoU with a mean error of "
-            f"**{error.error:.2f}**, {abs(error.bias):.2f} too "
-            f"{'high' if error.bias > 0 else 'low'} on average; with one click the mask that it is "
-            f"most sure of has a mean IoU of **{chosen:.2f}**, and its best one of "
-            f"**{best:.2f}** ({LEVELS[error.level]})"
+    sentences = [_known(error) for error in errors.itertuples()]
+    for (level, model), model_rows in rows.groupby(["level", "model"], sort=False):
+        effort = clicks_by_size(model_rows, target)
+        if len(effort) < 2:
+            continue
+        last = int(model_rows["click"].max())
+        small, large = effort.iloc[0], effort.iloc[-1]
+        sentences.append(
+            f"Small objects, {small['size']} of the image, take **{model}** "
+            f"**{small['clicks']:.1f}** clicks to an IoU of {target:.2f} ({small['missed']:.0%} of "
+            f"{small['objects']} never get there within {last}), those {large['size']} "
+            f"**{large['clicks']:.1f}** ({large['missed']:.0%} of {large['objects']}; every object "
+            f"weighing the same, {LEVELS[level]})"
         )
-    return show.answer("; ".join(parts) or "No model here predicts an IoU")
+    return show.answer(*(sentences or ["No model here predicts an IoU"]))
+
+
+def _known(error) -> str:
+    """Return what one model knows of its masks, yes or no first."""
+    bias = with_interval(abs(error.bias), *sorted((abs(error.low), abs(error.high))), ".2f")
+    if error.low <= 0 <= error.high:  # both ends are shown, with their signs
+        bias = with_interval(error.bias, error.low, error.high, "+.2f")
+    close = abs(error.bias) < SURE and error.error < 2 * SURE
+    side = "too high" if error.bias > 0 else "too low"
+    return (
+        f"{'Yes' if close else 'No'}: the IoU that **{error.model}** predicts is off by "
+        f"**{error.error:.2f}** on a single mask, and on average {side} by **{bias}** "
+        f"({error.masks:,} masks, {LEVELS[error.level]})"
+    )
+
+
+def clicks_by_size(rows: pd.DataFrame, target: float) -> pd.DataFrame:
+    """Return the mean number of clicks to a target IoU by the object's share of the image.
+
+    rows: of one model and level. Columns: size, clicks, missed (share of objects that never get
+    there, which count all their clicks) and objects. Every object weighs the same.
+    """
+    keys = ["task", "case_id", "patient_id"]
+    shares = rows.groupby(keys, sort=False)["area_share"].first().reset_index()
+    objects = clicks_to_targets(rows, (target,)).merge(shares, on=keys)
+    objects["size"] = size_bins(objects["area_share"])
+    groups = objects.groupby("size", observed=True, sort=True)
+    table = groups.agg(
+        clicks=("clicks", "mean"), missed=("missed", "mean"), objects=("missed", "size")
+    )
+    return table.reset_index()
 
 
 def over_tasks(means: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -74,7 +110,9 @@ def _curves(means: pd.DataFrame, counted: bool) -> Shown:
         plots.lines(axes, model_means, names)
         last, lines = model_means["click"].max(), model_means["line"]
         if counted:
-            lines = lines + model_means["objects"].map(" ({:.0f} objects)".format)
+            lines = lines + model_means["objects"].map(
+                lambda count: f" ({plural(round(count), 'object')})"
+            )
         ends = figures.ends(model_means.assign(line=lines))
         return f"Mean IoU over tasks from one click to {last}: {ends}"
 
@@ -98,7 +136,7 @@ def reliability(bins: pd.DataFrame, errors: pd.DataFrame) -> Shown:
         bias = with_interval(*error[["bias", "low", "high"]], "+.2f")
         return (
             f"{error.name[0]} is {side}: its predicted IoU is off by {bias} on average, and by "
-            f"{error['error']:.2f} on a single mask, of {error['masks']:,.0f}"
+            f"{error['error']:.2f} on a single mask; {error['masks']:,.0f} masks"
         )
 
     kind = "Mean true IoU against predicted IoU"

@@ -10,6 +10,8 @@ from ..runs import Runs
 from ..show import Shown
 from . import figures
 from .figures import level_text
+from .overview import FEWEST_OBJECTS
+from .page import plural
 
 SIDE = 220  # pixels of a picture's longest side: the page shows many
 
@@ -17,13 +19,15 @@ SIDE = 220  # pixels of a picture's longest side: the page shows many
 def quartiles(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the object at each quartile of IoU after one click, per task and model.
 
-    Columns: level, model, task, percentile (25, 50 or 75), case_id and iou.
+    Columns: level, model, task, percentile (25, 50 or 75), case_id, iou and objects, of which it is
+    chosen.
     """
     lines = []
     for key, task_rows in rows.groupby(["level", "model", "task"], sort=False):
         line = dict(zip(("level", "model", "task"), key, strict=True))
         for percentile, (case_id, iou) in at_percentiles(task_rows).items():
-            lines.append(line | {"percentile": percentile, "case_id": case_id, "iou": iou})
+            found = {"percentile": percentile, "case_id": case_id, "iou": iou}
+            lines.append(line | found | {"objects": task_rows["case_id"].nunique()})
     return pd.DataFrame(lines)
 
 
@@ -32,17 +36,23 @@ def answer(chosen: pd.DataFrame) -> Shown:
 
     chosen: of `quartiles`.
     """
-    medians, parts = chosen[chosen["percentile"] == 50], []
+    medians, sentences = (
+        chosen[(chosen["percentile"] == 50) & (chosen["objects"] >= FEWEST_OBJECTS)],
+        [],
+    )
     for (level, model), model_medians in medians.groupby(["level", "model"], sort=False):
         by_task = model_medians.set_index("task")["iou"]
         low, high = by_task.idxmin(), by_task.idxmax()
-        parts.append(
-            f"after one click the median IoU of **{model}** ranges from "
-            f"**{by_task[low]:.2f}** ({low}) to **{by_task[high]:.2f}** "
-            f"({high}) over {len(by_task)} tasks ({level_text(level, by_task.index)})"
+        between = f"from **{by_task[low]:.2f}** ({low}) to **{by_task[high]:.2f}** ({high})"
+        if len(by_task) == 1:
+            between = f"is **{by_task[low]:.2f}** ({low})"
+        verb = "" if len(by_task) == 1 else "ranges "
+        sentences.append(
+            f"With one click the median IoU of **{model}** {verb}{between} over "
+            f"{plural(len(by_task), 'task')} of {FEWEST_OBJECTS} objects or more "
+            f"({level_text(level, by_task.index)})"
         )
-    text = "; ".join(parts)
-    return show.answer(text[:1].upper() + text[1:])
+    return show.answer(*(sentences or [f"No task here has {FEWEST_OBJECTS} objects"]))
 
 
 def side_by_side(runs: Runs, chosen: pd.DataFrame) -> Shown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ from ...statistics import FEWEST, at_percentiles
 from .. import show
 from ..show import Figure, Shown
 
+IN_SIGHT = 4
+"""Figures of the same kind that stand in sight; more are closed until they are clicked."""
 SILVER = "measured, masks made by a model"
 LEVELS = show.LEVELS | {SILVER: SILVER}
 BESIDE = {
@@ -64,7 +67,7 @@ def curves(means: pd.DataFrame) -> Shown:
         shown.append(task_curves(task, task_means))
         if len(published.task_curves(task)):
             shown.append(study_curves(task, BESIDE[task_means["level"].iloc[0]]))
-    return show.row(shown)
+    return show.some(shown, IN_SIGHT, "figures")
 
 
 def task_curves(task: str, means: pd.DataFrame) -> Figure:
@@ -140,8 +143,10 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
             truth = case.masks[class_name]
             pictures.append(example(case, truth, models[model], object_rows, title, caption))
         level = level_text(model_rows["level"].iloc[0], [task])
-        blocks.append(show.group(f"{task}, {model} ({level})", pictures))
-    return show.joined(blocks)
+        blocks.append(show.pictures(f"{task}, {model} ({level})", pictures))
+    first, others = blocks[:IN_SIGHT], blocks[IN_SIGHT:]
+    more = show.details(f"{len(others)} more tasks and models", show.joined(others))
+    return show.joined([*first, more] if others else first)
 
 
 def example(
@@ -154,16 +159,43 @@ def example(
     side: int = 400,
     width: int = 200,
 ) -> Figure:
-    """Return image, truth, prediction after one click and that click.
+    """Return image, truth, prediction after one click and that click, cropped round the object.
 
     object_rows: the stored rows of the object under the model. side: as for `plots.example`.
     """
     first = object_rows[object_rows["click"] == 1].iloc[0]
     prediction = replay(case, model, object_rows, click=1)
-    drawing, axes = plots.new_picture(case.image)
-    plots.example(axes, case.image, truth, prediction, stored_clicks(object_rows, 1), side=side)
+    rows, cols = window(truth, prediction)
+    clicks = [
+        replace(click, row=click.row - rows.start, col=click.col - cols.start)
+        for click in stored_clicks(object_rows, 1)
+    ]
+    shown = case.image[rows, cols]
+    drawing, axes = plots.new_picture(shown)
+    plots.example(axes, shown, truth[rows, cols], prediction[rows, cols], clicks, side=side)
     alt = f"{title}: IoU {first['iou']:.2f}; image with true and predicted contour and first click."
     return show.figure(drawing, alt, caption, width)
+
+
+def window(truth: np.ndarray, prediction: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns of a picture that shows an object and its prediction whole.
+
+    truth, prediction: bool, H x W. The window has the image's proportions and lies in it; round
+    what it shows there is room, and it is a quarter of the image's width at least.
+
+    >>> truth = np.zeros((100, 200), bool)
+    >>> truth[40:60, 90:110] = True
+    >>> window(truth, truth)
+    (slice(30, 70, None), slice(60, 140, None))
+    """
+    shape = np.array(truth.shape)
+    places = np.argwhere(truth | prediction)
+    low, high = (places.min(axis=0), places.max(axis=0) + 1) if len(places) else (0 * shape, shape)
+    share = min(max(2 * ((high - low) / shape).max(), 0.25), 1)
+    size = np.ceil(shape * share).astype(int)
+    first = np.clip((low + high - size) // 2, 0, shape - size)
+    rows, cols = (slice(int(a), int(a + n)) for a, n in zip(first, size, strict=True))
+    return rows, cols
 
 
 def steps(image: np.ndarray, truth: np.ndarray, steps: Sequence[tuple[Click, np.ndarray]]) -> Shown:

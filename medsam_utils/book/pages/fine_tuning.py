@@ -26,12 +26,17 @@ def answer(table: pd.DataFrame) -> Shown:
     """
     parts = []
     for _, line in table[(table["click"] == 1) & (table["of"] != "learnt from")].iterrows():
+        verdict = f"{page.verdict(*line[CHANGE[1:]])}: "
+        if line["of"] == "elsewhere":
+            verdict = "Elsewhere "
         change = page.change(*line[CHANGE])
         numbers = f"from {line['before']:.2f} to {line['after']:.2f}"
         patients = f"on {line['patients']} {PATIENTS[line['of']]}"
         level = figures.LEVELS[line["level"]]
-        parts.append(f"{line['task']} {change} with 1 click, {numbers}, {patients} ({level})")
-    return show.answer("; ".join(parts))
+        parts.append(
+            f"{verdict}{line['task']} {change} with 1 click, {numbers}, {patients} ({level})"
+        )
+    return show.answer(*parts)
 
 
 def learning_curves(history: Sequence[tuple[float, ...]]) -> pd.DataFrame:

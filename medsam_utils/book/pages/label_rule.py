@@ -9,24 +9,17 @@ from matplotlib.axes import Axes
 from ... import plots, published
 from ...comparison import paired_differences
 from ...datasets import Dataset
-from ...statistics import interval, iou_by_click, patient_ids
+from ...statistics import iou_by_click, mean_over_tasks
 from .. import show
 from ..runs import Runs
 from ..show import LEVELS, Shown
-from .page import plural
+from .page import plural, signed, with_interval
 
 RULES = ("object", "foreground")
 """Values of `Protocol.label`: Algorithm 1's, and the released code's."""
 POSITIVE = "positive inside: "
 RULE_TEXT = {"object": "this object", "foreground": "any labelled pixel"}
 """Where a click is positive under each rule."""
-
-MULTI_CLASS = (
-    *("MRI-Brain: Core", "MRI-Brain: Edema", "MRI-Brain: GD", "Xray-Hip: Femur", "Xray-Hip: Ilium"),
-    *(f"CT-Organ: {organ}" for organ in ("Liver", "Bladder", "Lung", "Kidney", "Bone")),
-)
-"""The published tasks whose label maps hold several classes, so that the released label rule can
-matter."""
 
 
 def wrong_labels(dataset: Dataset, rows: pd.DataFrame) -> pd.Series:
@@ -65,10 +58,10 @@ def _model_rows(runs: Runs, names: list[str], model: str) -> pd.DataFrame:
 def summary(paper: Runs, foreground: Runs) -> pd.DataFrame:
     """Return the label rule's effect per model, over the tasks of datasets with several classes.
 
-    Columns: model, level, tasks, patients, wrong (share of clicks labelled otherwise), touched
-    (share of objects with such a click), IoU@4 (with four clicks or fewer: IoU@1) and IoU@N under
-    both rules (every task weighing the same), and the mean difference of IoU@N over objects, with
-    its 95 % interval and over the touched objects alone.
+    Every task weighs the same in every number, so that they and the curves of `means` agree.
+    Columns: model, level, tasks, objects, patients, wrong (share of clicks labelled otherwise),
+    touched (share of objects with such a click), IoU@4 (with four clicks or fewer: IoU@1) and IoU@N
+    under both rules, and the mean paired difference of IoU@N with its 95 % interval low and high.
     """
     lines = []
     for model in paper.models:
@@ -80,25 +73,22 @@ def summary(paper: Runs, foreground: Runs) -> pd.DataFrame:
             wrong_labels(foreground.datasets[name], foreground.tables[name, model])
             for name in names
         ]
-        marked = rows[1].assign(wrong=pd.concat(wrong, ignore_index=True))
+        marked = rows[1].assign(wrong=pd.concat(wrong, ignore_index=True).astype(float))
+        made = marked[marked["row"] >= 0]
         objects = ["task", "level", "case_id", "patient_id"]
-        touched = marked.groupby(objects, sort=False)["wrong"].any()
+        touched = marked.groupby(objects, sort=False)["wrong"].max().reset_index()
         differences = paired_differences(*rows)
-        last = differences.columns[-1]
-        final = differences[last]
-        dataset_of_task = final.index.get_level_values("task").str.split(":").str[0]
-        patients = dataset_of_task + "/" + patient_ids(differences)
-        low, high = interval(final.to_numpy()[:, None], patients.to_numpy(), within=(-1, 1))[:, 0]
-        line = {"model": model, "level": marked["level"].iloc[0], "tasks": marked["task"].nunique()}
-        line["patients"] = patients.nunique()
-        line["wrong"] = marked.loc[marked["row"] >= 0, "wrong"].mean()
-        line["touched"] = touched.mean()
+        last = int(differences.columns[-1])
+        final = differences[last].rename("difference").reset_index()
+        effect = mean_over_tasks(final, "difference", within=(-1, 1))
+        line = {"model": model, "level": marked["level"].iloc[0]}
+        line |= {name: int(effect[name]) for name in ("tasks", "objects", "patients")}
+        line["wrong"] = mean_over_tasks(made, "wrong")["wrong"]
+        line["touched"] = mean_over_tasks(touched, "wrong")["wrong"]
         for rule, rule_rows in zip(RULES, rows, strict=True):
-            means = iou_by_click(rule_rows).groupby("task").mean().mean()
-            line |= {f"IoU@{click}, {rule}": means[click] for click in (_middle(last), last)}
-        line |= {"difference": final.mean(), "low": low, "high": high}
-        line["difference, touched"] = final[touched.reindex(final.index).to_numpy()].mean()
-        lines.append(line)
+            curve = iou_by_click(rule_rows).groupby("task").mean().mean()
+            line |= {f"IoU@{click}, {rule}": curve[click] for click in (_middle(last), last)}
+        lines.append(line | effect[["difference", "low", "high"]].to_dict())
     return pd.DataFrame(lines)
 
 
@@ -109,41 +99,56 @@ def _middle(last: int) -> int:
 
 
 def answer(effect: pd.DataFrame) -> Shown:
-    """Return whether wrong labels lower the IoU in this run, per model, in words that follow from
-    the interval.
+    """Return whether the released label rule lowers the IoU in this run, a sentence per model.
 
     effect: of `summary`.
     """
     if effect.empty:
-        return show.paragraphs("No dataset here has several classes.")
-    return show.bullets(_verdict(line) for line in effect.to_dict("records"))
+        return show.answer("Not asked here: no dataset of this page has several classes")
+    return show.answer(*(_verdict(line) for line in effect.to_dict("records")))
 
 
 def _verdict(line: dict) -> str:
-    """Return what the summary says of one model."""
-    first, last = sorted({int(name[4:].split(",")[0]) for name in line if name.startswith("IoU@")})
-    gains = [line[f"IoU@{last}, {rule}"] - line[f"IoU@{first}, {rule}"] for rule in RULES]
-    patients = plural(line["patients"], "patient")
-    ends = f"95 % interval {line['low']:+.3f} to {line['high']:+.3f}, {patients}"
+    """Return what the summary says of one model, yes or no first."""
+    last = max(int(name[4:].split(",")[0]) for name in line if name.startswith("IoU@"))
+    ends = [line[f"IoU@{last}, {rule}"] for rule in RULES]
+    scope = f"{plural(line['objects'], 'object')} of {plural(line['patients'], 'patient')}"
+    scope += f", mean of {plural(line['tasks'], 'task')}, every task weighing the same"
+    level, model = LEVELS[line["level"]], f"**{line['model']}**"
     if line["touched"] == 0:
-        verdict, ends = "no click lay on another class, so the rule changed nothing", patients
-    elif not np.isfinite(line["low"]):
-        verdict, ends = "too few patients to tell", patients
+        text = f"No click of {model} lies on another class, so the rule changes nothing"
+        return f"{text} ({level}; {scope})"
+    if not np.isfinite(line["low"]):
+        verdict = "Too few patients to tell"
     elif line["high"] < 0:
-        verdict = "wrong labels do lower the IoU"
+        verdict = "Yes"
     elif line["low"] > 0:
-        verdict = "wrong labels raise the IoU"
+        verdict = "No, the rule raises it"
     else:
-        verdict = "no effect that these images can show"
-    touched = f", that of the objects with such a click by {line['difference, touched']:+.3f}"
+        verdict = "No effect that these images can show"
+    change = with_interval(line["difference"], line["low"], line["high"], "+.2f")
     return (
-        f"**{line['model']}** ({LEVELS[line['level']]}): {verdict}. {line['wrong']:.0%} of the "
-        f"clicks get another label, {line['touched']:.0%} of the objects at least one such click. "
-        f"The mean IoU after {last} clicks changes by {line['difference']:+.3f} "
-        f"({ends}){touched if line['touched'] else ''}. From click {first} to {last} the mean over "
-        f"tasks moves by {gains[0]:+.3f} under the algorithm's rule and by {gains[1]:+.3f} under "
-        "the code's."
+        f"{verdict}: with the released rule the IoU of {model} after {last} clicks changes by "
+        f"**{change}**, from **{ends[0]:.2f}** to **{ends[1]:.2f}**; {line['wrong']:.0%} of the "
+        f"clicks get another label ({level}; {scope})"
     )
+
+
+def course(effect: pd.DataFrame) -> Shown:
+    """Return how the mean IoU goes on after click 4 under both rules, a line for each model.
+
+    effect: of `summary`.
+    """
+    lines = []
+    for line in effect.to_dict("records"):
+        ends = sorted({int(name[4:].split(",")[0]) for name in line if name.startswith("IoU@")})
+        gains = [line[f"IoU@{ends[-1]}, {rule}"] - line[f"IoU@{ends[0]}, {rule}"] for rule in RULES]
+        lines.append(
+            f"**{line['model']}**: from click {ends[0]} to {ends[-1]} the mean IoU moves by "
+            f"{signed(gains[0])} under Algorithm 1's rule and by {signed(gains[1])} under the "
+            f"released one; {line['touched']:.0%} of the objects have a click whose label differs"
+        )
+    return show.bullets(lines)
 
 
 def means(paper: Runs, foreground: Runs) -> pd.DataFrame:
@@ -167,15 +172,14 @@ def means(paper: Runs, foreground: Runs) -> pd.DataFrame:
 
 
 def published_means() -> pd.DataFrame:
-    """Return the study's mean IoU over its tasks with several classes, and over the others.
+    """Return SAM's and RITM's published mean IoU over tasks of several classes, and of one.
 
     Columns: model, level ("published"), line (which tasks), click, iou.
     """
-    study = published.curves()
-    kinds = np.where(study["task"].isin(MULTI_CLASS), "10 multi-class tasks", "18 binary tasks")
-    by = ["model", "level", "line", "click"]
-    table = study.assign(line=kinds).groupby(by, sort=False, as_index=False)["iou"].mean()
-    return table.sort_values(["line", "click"], kind="stable")
+    table = published.class_means().rename(columns={"method": "model"})
+    table = table[table["model"].isin(published.METHODS.values())]
+    names = table["tasks"].astype(str) + " tasks of " + table["classes"]
+    return table.assign(level="published", line=names).drop(columns=["classes", "tasks"])
 
 
 def curves(means: pd.DataFrame) -> Shown:

@@ -11,7 +11,7 @@ from ... import published
 from ...comparison import CHANGE
 from ...datasets import Dataset
 from ...models import Model
-from ...statistics import iou_by_click, mean_curves
+from ...statistics import by_object, mean_curves, mean_over_tasks
 from .. import show
 from ..show import Shown
 from .figures import BY_A_MODEL, level_text
@@ -22,38 +22,25 @@ def banner(datasets: Sequence[Dataset], models: Mapping[str, Model], notes: list
 
     notes: what was asked for and could not be had, such as a model whose weights are missing.
     """
-    boxes = []
-    if drawn := [dataset.title for dataset in datasets if dataset.level == "demo"]:
-        whose = "" if len(drawn) == len(datasets) else f" that stand for {', '.join(drawn)}"
-        form = "each dataset's own file format"
-        if len(drawn) == 1:
-            form = f"the file format of {drawn[0]}"
-        text = (
-            f"The images of this page{whose} are **phantoms**: a program drew and wrote them in "
-            f"{form}, so that every step runs as on real files. The numbers show that the method "
-            "works, and nothing about patients. With the real files the same page measures them: "
-            "`make book DATA=folder`."
+    said = []
+    drawn = [dataset.title for dataset in datasets if dataset.level == "demo"]
+    if drawn:
+        some = "" if 1 < len(drawn) == len(datasets) else f" of {', '.join(drawn)}"
+        said.append(
+            f"**Demo, not medical images**: a program drew the images{some} (phantoms). Their "
+            "numbers show that the method works, and nothing about patients."
         )
-        boxes.append(show.box("warning", "Demo: these are not medical images", text))
     if made := [dataset for dataset in datasets if dataset.passport.masks_by]:
         by = "; ".join(f"{dataset.title}: {dataset.passport.masks_by}" for dataset in made)
-        text = (
-            "The images are real, but what counts as the truth here was not drawn by a person "
-            f"({by}). It is a **silver standard**: where a model differs from it, either one "
-            "may be wrong."
+        said.append(
+            f"**Real images, masks made by a model** ({by}): a silver standard. Where a model "
+            "differs from it, either one may be wrong."
         )
-        boxes.append(show.box("note", "Masks made by a model", text))
     if small := [name for name in models if name.startswith(("sam_small", "ritm_small"))]:
         names = " and ".join(f"`{name}`" for name in small)
-        title = f"{' and '.join(small)}: stand-ins, not the released models"
-        text = (
-            f"This project trained {names} on drawings alone, small networks built as SAM and RITM "
-            "are. Their numbers are not those of the released models; for these, "
-            '`make book MODELS="sam_vit_h ritm_h32"`.'
-        )
-        boxes.append(show.box("note", title, text))
-    boxes += [show.box("attention", "Not as asked", note) for note in notes]
-    return show.joined(boxes)
+        said.append(f"{names}: trained on drawings alone, **not the released models**.")
+    shown = [show.banner(*said, demo=bool(drawn))] if said else []
+    return show.joined([*shown, *(show.box("attention", "Not as asked", note) for note in notes)])
 
 
 def plural(count: int, noun: str) -> str:
@@ -71,8 +58,25 @@ def with_interval(mean: float, low: float, high: float, form: str = ".3f") -> st
     >>> with_interval(0.5, 0.25, 0.75, "+.2f"), with_interval(0.5, np.nan, np.nan)
     ('+0.50 (+0.25 to +0.75)', '0.500')
     """
-    ends = f" ({low:{form}} to {high:{form}})" if np.isfinite(low) else ""
-    return f"{mean:{form}}{ends}"
+    mean, low, high = (_unsigned_zero(value, form) for value in (mean, low, high))
+    ends = f" ({low} to {high})" if low != "nan" else ""
+    return f"{mean}{ends}"
+
+
+def _unsigned_zero(value: float, form: str) -> str:
+    """Return a number as text, without a sign where it rounds to nothing."""
+    text = f"{value:{form}}".lstrip("+") if np.isnan(value) else f"{value:{form}}"
+    return text.lstrip("+-") if not text.strip("+-0.%") else text
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Return a difference with its sign; what rounds to nothing has none.
+
+    >>> signed(0.123), signed(-0.001)
+    ('+0.12', '0.00')
+    """
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
 
 
 def change(difference: float, low: float, high: float, measure: str = "IoU") -> str:
@@ -90,6 +94,17 @@ def change(difference: float, low: float, high: float, measure: str = "IoU") -> 
         return f"changes, by too few patients to tell, by {mean}"
     verb = "gains" if low > 0 else "loses" if high < 0 else "changes by no more than chance may,"
     return f"{verb} {mean} (95 % interval {low:+.2f} to {high:+.2f})"
+
+
+def verdict(low: float, high: float) -> str:
+    """Return whether a difference is above 0, as far as its 95 % interval tells.
+
+    >>> verdict(0.1, 0.2), verdict(-0.2, -0.1), verdict(-0.1, 0.1), verdict(np.nan, np.nan)
+    ('Yes', 'No', 'Not shown', 'Not shown')
+    """
+    if low > 0:
+        return "Yes"
+    return "No" if high < 0 else "Not shown"
 
 
 def with_intervals(
@@ -122,35 +137,53 @@ def differences_table(table: pd.DataFrame, way: str) -> Shown:
     return show.table(pd.DataFrame(lines))
 
 
+FEW_TASKS = 5
+"""So many tasks have a value each in a sentence; of more the mean is told."""
+
+
 def answer(rows: pd.DataFrame) -> Shown:
-    """The page's question answered in one sentence, with the numbers and their level."""
+    """Return each model's mean IoU with one click and with the last, one sentence for each model.
+
+    Tasks of one dataset are told one by one, because a mean over unlike objects, such as a spinal
+    cord and its grey matter, is the IoU of neither. Of more than FEW_TASKS the mean is told.
+    """
     means = mean_curves(rows)
     last = int(means["click"].max())
-    parts = [_of_model(model, curve, last) for model, curve in means.groupby("model", sort=False)]
-    counts = iou_by_click(rows).index.to_frame(index=False).groupby("model", sort=False).first()
-    level = level_text(counts["level"].iloc[0], means["task"])
-    of_tasks = means["task"].nunique()
-    scope = (
-        f"; each is the mean over {of_tasks} tasks, every task weighing the same"
-        if of_tasks > 1
-        else ""
-    )
-    return show.answer(f"{'; '.join(parts)} ({level}{scope})")
+    sentences = []
+    for (level, model), curve in means.groupby(["level", "model"], sort=False):
+        ends = [_values(rows, curve, model, click) for click in dict.fromkeys((1, last))]
+        text = f"**{model}** reaches a mean IoU of {ends[0]} with one click"
+        text += f" and of {ends[1]} with {last}" if last > 1 else ""
+        tasks = curve["task"].nunique()
+        scope = (
+            f"; mean of {tasks} tasks, every task weighing the same" if tasks > FEW_TASKS else ""
+        )
+        sentences.append(f"{text} ({level_text(level, curve['task'])}{scope})")
+    return show.answer(*sentences)
 
 
-def _of_model(model: str, curve: pd.DataFrame, last: int) -> str:
-    """One model's part of the answer."""
-    mean = curve.groupby("click")["iou"].mean()
-    text = f"**{model}** reaches a mean IoU of **{mean[1]:.2f}**"
-    if curve["task"].nunique() == 1:
-        text += _interval(curve[curve["click"] == 1].iloc[0])
-    text += " with one click"
-    if last > 1:
-        text += f" and of **{mean[last]:.2f}**"
-        if curve["task"].nunique() == 1:
-            text += _interval(curve[curve["click"] == last].iloc[0])
-        text += f" with {last}"
-    return text
+def _values(rows: pd.DataFrame, curve: pd.DataFrame, model: str, click: int) -> str:
+    """Return a model's mean IoU after a click, of each task, or over many, with intervals."""
+    at = curve[curve["click"] == click]
+    if len(at) > FEW_TASKS:
+        of_model = rows[rows["model"] == model]
+        mean = mean_over_tasks(by_object(of_model, [click]))
+        return f"**{mean['iou']:.2f}**{_interval(mean)}"
+    name = "" if len(at) == 1 else " ({})"
+    values = [
+        f"**{line['iou']:.2f}**{name.format(line['task'].split(': ')[-1])}{_interval(line)}"
+        for _, line in at.iterrows()
+    ]
+    return in_a_row(values)
+
+
+def in_a_row(texts: Sequence[str]) -> str:
+    """Join texts as a sentence does.
+
+    >>> in_a_row(["a"]), in_a_row(["a", "b"]), in_a_row(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    return " and ".join([*([", ".join(texts[:-1])] if texts[:-1] else []), *texts[-1:]])
 
 
 def _interval(point: pd.Series) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ...datasets import ANY_VALUE, Dataset
 from ...datasets.sources import ARCHIVES, HOW, PACKAGES
 from .. import show
@@ -17,7 +19,7 @@ def passport(dataset: Dataset) -> Shown:
         "Objects": "; ".join(_labels(dataset)),
         "Masks made by": card.masks_by,
         "Cite": card.citation,
-        "Home": card.home,
+        "Home": linked(card.home),
         "Licence": card.licence,
         "Registration": card.registration,
         "To get it": "\n".join(_ways(dataset)),
@@ -27,6 +29,15 @@ def passport(dataset: Dataset) -> Shown:
     }
     content = show.facts(lines) + show.details("Files", card.layout)
     return show.details(f"**{dataset.title}**: {card.full_name}", content)
+
+
+def linked(text: str) -> str:
+    """Return a text whose addresses are links; what is written after an address is none of it.
+
+    >>> linked("https://a.org/x, 2021: y; https://b.org")
+    '[https://a.org/x](https://a.org/x), 2021: y; [https://b.org](https://b.org)'
+    """
+    return re.sub(r"https?://[^\s,;]+", lambda found: f"[{found[0]}]({found[0]})", text)
 
 
 def _labels(dataset: Dataset) -> list[str]:

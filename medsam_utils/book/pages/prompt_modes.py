@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -61,11 +61,12 @@ def answer(by_mode: pd.DataFrame) -> Shown:
         ious = means.set_index("mode")["iou"].reindex(PUBLISHED.values()).dropna()
         never = ", never trained with boxes" if model.startswith(WITHOUT_BOXES) else ""
         parts.append(
-            f"**{model}** does best with **{TITLES[ious.idxmax()]}** (mean IoU "
-            f"**{ious.max():.2f}**) and worst with {TITLES[ious.idxmin()]} ({ious.min():.2f}) over "
-            f"{plural(means['tasks'].iloc[0], 'task')} ({LEVELS[level]}{never})"
+            f"{TITLES[ious.idxmax()].capitalize()} is worth most with **{model}**: mean IoU "
+            f"**{ious.max():.2f}**, against **{ious.min():.2f}** with {TITLES[ious.idxmin()]}, the "
+            f"least (mean of {plural(means['tasks'].iloc[0], 'task')}, every task weighing the "
+            f"same; {LEVELS[level]}{never})"
         )
-    return show.answer("; ".join(parts))
+    return show.answer(*parts)
 
 
 def mode_figures(by_mode: pd.DataFrame) -> Shown:
@@ -77,6 +78,27 @@ def mode_figures(by_mode: pd.DataFrame) -> Shown:
     titled = by_mode.assign(model=by_mode["model"] + ", " + counts)
     kind = "Points of mean IoU for each prompt mode"
     return show.panels(titled, ["model", "level"], kind, _draw_modes, (4.6, 3), 380)
+
+
+def several_regions(parts: Sequence[pd.DataFrame]) -> Shown:
+    """Return `mode_figures` of objects of several regions, or that there is none.
+
+    parts: of `confidence.mask_choices` of these objects, with their mode.
+    """
+    if not parts:
+        return show.paragraphs("No object here has more than one region.")
+    return mode_figures(mode_means(pd.concat(parts)))
+
+
+def gate_table(held: pd.DataFrame) -> Shown:
+    """Return our values beside the study's; nothing where none can be compared. held: of `gate`."""
+    compared = held[held["published"].notna()]
+    if compared.empty:
+        return show.NOTHING
+    text = (
+        "**The gate.** Our values beside the study's, where this run has its model on real images."
+    )
+    return show.paragraphs(text) + show.table(compared)
 
 
 def _draw_modes(axes: Axes, means: pd.DataFrame) -> str:

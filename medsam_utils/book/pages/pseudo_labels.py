@@ -17,19 +17,29 @@ from . import figures, page
 
 
 def answer(labels: pd.DataFrame, networks: pd.DataFrame, way: str) -> Shown:
-    """Return what refining does to pseudo-labels, and to a network that learns from them.
+    """Return what drawing labels anew does to them, and to a network that learns from them.
 
-    labels, networks: of `comparison.compare_ways` by task and level, the base first. way: the name
-    of the refined labels in both.
+    labels, networks: of `comparison.compare_ways` by task and level; in both the base are the
+    labels as the first network drew them. way: the name of the labels that were drawn anew.
     """
     sentences = []
-    subjects = ("A pseudo-label", "the network on held-out patients")
+    subjects = ("A label drawn anew", "A network that learns from the labels drawn anew")
     for subject, table in zip(subjects, (labels, networks), strict=True):
-        before, line = table.iloc[0], table[table["way"] == way].iloc[0]
-        numbers = f"from {before['iou']:.2f} to {line['iou']:.2f}, {line['patients']} patients"
+        line = table[table["way"] == way].iloc[0]
+        before = line["iou"] - line[CHANGE[0]]
+        verdict = page.verdict(*line[CHANGE[1:]])
+        numbers = f"from {before:.2f} to {line['iou']:.2f}, {line['patients']} patients"
         level = figures.LEVELS[line["level"]]
-        sentences.append(f"{subject} {page.change(*line[CHANGE])}, {numbers} ({level})")
-    return show.answer("; ".join(sentences))
+        own = (
+            "the network's own label"
+            if table is labels
+            else "one that learns from the network's own labels"
+        )
+        sentences.append(
+            f"{verdict}: {subject.lower()} {page.change(*line[CHANGE])} against {own}, {numbers} "
+            f"({level})"
+        )
+    return show.answer(*sentences)
 
 
 def measures(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from ...simulation import replay, stored_clicks
 from ...statistics import GROUP, iou_by_click
 from .. import show
 from ..runs import Runs
-from ..show import Figure, Shown, Table
+from ..show import NOTHING, Figure, Shown, Table
 from . import figures, page
 from .figures import LEVELS
 
@@ -64,30 +64,24 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def answer(numbers: pd.DataFrame) -> Shown:
-    """Return what one click and the last give on objects of several regions, and how many are hurt.
+def answer(rows: pd.DataFrame) -> Shown:
+    """Return whether there can be too many clicks, and what one click and the last give.
 
-    numbers: of `summary`.
+    rows: of objects with several regions. Every number is over the same objects, each weighing the
+    same.
     """
-    if numbers.empty:
+    if rows.empty:
         return show.answer("No object of these datasets has more than one region")
-    last = max(int(name[4:]) for name in numbers if name.startswith("IoU@"))
-    sentences = []
-    for level, level_numbers in numbers.groupby("level", sort=False):
-        parts = []
-        for model, model_numbers in level_numbers.groupby("model", sort=False):
-            objects = model_numbers["objects"].sum()
-            hurt = (model_numbers["hurt"] * model_numbers["objects"]).sum() / objects
-            parts.append(
-                f"**{model}** goes from a mean IoU of "
-                f"**{model_numbers['IoU@1'].mean():.2f}** with one click to "
-                f"**{model_numbers[f'IoU@{last}'].mean():.2f}** with {last}, and "
-                f"**{hurt:.0%}** end more than {HURT} below their best"
-            )
+    last, sentences = int(rows["click"].max()), []
+    for (level, model), model_rows in rows.groupby(["level", "model"], sort=False):
+        course = after_best(model_rows)
+        hurt = (course["loss"] > HURT).mean()
+        found = "Yes" if hurt else "No, more clicks never hurt here"
         sentences.append(
-            f"On {objects} objects of several regions ({LEVELS[level]}, mean of "
-            f"{model_numbers['task'].nunique()} tasks, every task weighing the same) "
-            f"{'; '.join(parts)}"
+            f"{found}: with **{model}** **{hurt:.0%}** of {page.plural(len(course), 'object')} of "
+            f"several regions end more than {HURT} below their best IoU. The mean IoU goes from "
+            f"**{course['first'].mean():.2f}** with one click to **{course['last'].mean():.2f}** "
+            f"with {last} ({LEVELS[level]}, every object weighing the same)"
         )
     return show.answer(*sentences)
 
@@ -102,7 +96,8 @@ def curves(means: pd.DataFrame) -> Shown:
     def draw(axes: Axes, task_means: pd.DataFrame) -> str:
         plots.curves(axes, task_means)
         objects, ends = task_means["objects"].max(), figures.ends(task_means, "model")
-        return f"{objects} objects of several regions, mean IoU at one click to {last}: {ends}"
+        counted = page.plural(objects, "object")
+        return f"{counted} of several regions, mean IoU at one click to {last}: {ends}"
 
     kind = "Line plot of mean IoU against clicks, objects of several regions"
     return show.panels(means, ["task", "level"], kind, draw, (3.6, 2.8))
@@ -158,8 +153,26 @@ def examples(runs: Runs, model: str, chosen: pd.DataFrame) -> Shown:
         ]
         regions = object_rows["components"].iloc[0]
         title = f"{line.task}: {line.which} by clicks, {regions} regions, {model}"
-        blocks.append(show.group(f"{title} ({LEVELS[line.level]})", pictures))
+        told = show.paragraphs(worst_click(object_rows)) if line.which == "hurt most" else NOTHING
+        blocks.append(show.pictures(f"{title} ({LEVELS[line.level]})", pictures) + told)
     return show.joined(blocks)
+
+
+def worst_click(rows: pd.DataFrame) -> str:
+    """Return which click of an object cost most IoU, and what it said, in a sentence.
+
+    rows: of one object, a line per click, one of which lowers the IoU.
+    """
+    course = rows.sort_values("click").set_index("click")
+    change = course["iou"].diff()
+    click = int(change.idxmin())
+    said = "inside the object" if course.loc[click, "positive"] else "outside it"
+    before = course["iou"].shift()[click]
+    return (
+        f"Click {click}, which says that its pixel lies {said}, makes it worse: IoU {before:.2f} "
+        f"before it, {course.loc[click, 'iou']:.2f} after it. It corrects the deepest error, and "
+        "the model answers with another mask of the whole object."
+    )
 
 
 def _after(case: Case, class_name: str, model: Model, rows: pd.DataFrame, click: int) -> Figure:

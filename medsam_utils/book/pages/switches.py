@@ -11,11 +11,13 @@ from matplotlib.axes import Axes
 
 from ... import plots
 from ...clicks import PAPER, RELEASED_CODE, Protocol
-from ...comparison import CHANGE
+from ...comparison import CHANGE, paired_differences
 from ...datasets import Dataset
+from ...statistics import mean_over_tasks
 from .. import show
 from ..runs import Runs, evaluate_models
 from ..show import LEVELS, Shown
+from .page import plural, signed, with_interval
 
 
 def switches() -> dict[str, Protocol]:
@@ -68,27 +70,57 @@ def evaluate_protocols(
     return runs
 
 
-def answer(effects: pd.DataFrame) -> Shown:
-    """Return which rule moves the IoU after the last click most, per model; the oracle is none.
+WORDS = {
+    "label=foreground": "calling a click on any labelled pixel positive",
+    "mask_choice=first": "taking the first mask instead of the most confident one",
+    "ties=first": "taking the first of equally deep pixels",
+    "seed=1": "another draw among equally deep pixels",
+}
+"""Switches in words; others are called by their field."""
 
-    effects: of `comparison.run_differences`, with the column switch.
+
+def mean_effects(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return each switch's mean paired difference of IoU after the last click.
+
+    rows: by switch, Algorithm 1's as "paper". Columns: level, model, switch, difference with its
+    95 % interval low and high, objects, patients and tasks; every task weighs the same.
     """
-    last, sentences = int(effects["click"].max()), []
-    no_rule = effects["switch"].isin([RELEASED_CODE.name, "mask_choice=oracle"])
-    final = effects[(effects["click"] == last) & ~no_rule]
-    for level, level_effects in final.groupby("level", sort=False):
-        parts = []
-        for model, model_effects in level_effects.groupby("model", sort=False):
-            means = model_effects.groupby("switch", sort=False)["difference"].mean()
-            most, seed = means.abs().idxmax(), means.abs().get("seed=1", np.nan)
-            parts.append(
-                f"**{model}** by **{most}**, **{means[most]:+.3f}** "
-                f"(another draw among ties: {seed:.3f})"
-            )
+    lines = []
+    for name, switched in rows.items():
+        for (level, model), model_rows in switched.groupby(["level", "model"], sort=False):
+            paper = rows["paper"]
+            paper = paper[(paper["model"] == model) & (paper["level"] == level)]
+            if name == "paper" or paper.empty:
+                continue
+            changes = paired_differences(paper, model_rows)
+            final = changes[changes.columns[-1]].rename("difference").reset_index()
+            effect = mean_over_tasks(final, "difference", within=(-1, 1))
+            lines.append({"level": level, "model": model, "switch": name} | effect.to_dict())
+    return pd.DataFrame(lines)
+
+
+def answer(effects: pd.DataFrame) -> Shown:
+    """Return which rule moves the IoU after the last click most, per model; the oracle, the draw
+    and all rules together are none.
+
+    effects: of `mean_effects`.
+    """
+    no_rule = effects["switch"].isin([RELEASED_CODE.name, "mask_choice=oracle", "seed=1"])
+    sentences = []
+    for (level, model), found in effects[~no_rule].groupby(["level", "model"], sort=False):
+        most = found.loc[found["difference"].abs().idxmax()]
+        of_model = effects[(effects["level"] == level) & (effects["model"] == model)]
+        draw = of_model.loc[of_model["switch"] == "seed=1", "difference"]
+        beside = (
+            f"; another draw among ties moves it by {signed(draw.iloc[0])}" if len(draw) else ""
+        )
+        change = with_interval(most["difference"], most["low"], most["high"], "+.2f")
+        words = WORDS.get(most["switch"], f"`{most['switch']}`")
         sentences.append(
-            f"After {last} clicks the single rule that moves the mean IoU most ({LEVELS[level]}, "
-            f"{level_effects['task'].nunique()} tasks, every task weighing the same) moves "
-            f"{'; '.join(parts)}"
+            f"For **{model}** it is {words}: IoU **{change}** after the last click{beside} "
+            f"({LEVELS[level]}; {plural(int(most['objects']), 'object')} of "
+            f"{plural(int(most['patients']), 'patient')}, mean of "
+            f"{plural(int(most['tasks']), 'task')}, every task weighing the same)"
         )
     return show.answer(*sentences)
 
@@ -101,15 +133,15 @@ def effect_figures(effects: pd.DataFrame) -> Shown:
     """
     last = int(effects["click"].max())
     final = effects[effects["click"] == last]
-    reach = float(np.nanmax(final[CHANGE].abs().to_numpy())) * 1.05 or 0.1
     models, tasks = final["model"].unique(), final["task"].unique()
 
     def draw(axes: Axes, switch_effects: pd.DataFrame) -> str:
-        """Draw a point for each task and model."""
+        """Draw a point for each task and model, on an axis as long as these effects."""
+        reach = max(float(np.nanmax(switch_effects[CHANGE].abs().to_numpy())) * 1.1, 0.01)
         plots.differences(axes, switch_effects, tasks, models, reach)
         means = switch_effects.groupby("model", sort=False)["difference"].mean()
         return "Mean over tasks: " + "; ".join(
-            f"{model} {mean:+.3f}" for model, mean in means.items()
+            f"{model} {signed(mean)}" for model, mean in means.items()
         )
 
     kind = f"Difference of IoU after {last} clicks against paper, by task"

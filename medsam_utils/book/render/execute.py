@@ -66,17 +66,47 @@ def execute(page: Page, root: Path, key: str) -> str:
     }
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
-        tags = cell.metadata.setdefault("tags", [])
-        # A cell that only defines something is in the notebook to download.
-        silent = "hide-input" in tags and not cell.get("outputs")
-        if silent or {"parameters", "injected-parameters"} & set(tags):
-            tags.append(
-                "remove-cell"
-            )  # only now: papermill looks for the parameters cell by its tag
+    tag_code(notebook)  # only now: papermill looks for the parameters cell by its tag
     temporary = target.with_suffix(".tmp")
     nbformat.write(notebook, temporary)
     os.replace(temporary, target)
     return failure
+
+
+SHOWN_CELLS = 3
+"""So many cells of a page can be opened to see their code; the notebook to download has all."""
+
+
+def tag_code(notebook: nbformat.NotebookNode) -> None:
+    """Tag cells so that a page offers the code of the SHOWN_CELLS longest, closed at first.
+
+    A cell that only calls something is not worth opening; cells with parameters or styling, and
+    those that were hidden and show nothing, are not on the page at all.
+    """
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    lines = {id(cell): _statements(cell) for cell in cells if not _tags(cell)}
+    worth = sorted(lines, key=lambda cell: -lines[cell])[:SHOWN_CELLS]
+    for cell in cells:
+        tags = cell.metadata.setdefault("tags", [])
+        if {"parameters", "injected-parameters"} & set(tags):
+            tags.append("remove-cell")
+        elif id(cell) in worth and lines[id(cell)] > 1:
+            tags.append("hide-input")
+        elif cell.get("outputs"):
+            cell.metadata["tags"] = [*(tag for tag in tags if tag != "hide-input"), "remove-input"]
+        else:
+            tags.append("remove-cell")
+
+
+def _tags(cell: nbformat.NotebookNode) -> set[str]:
+    """Return the tags that a notebook gives a cell."""
+    return set(cell.metadata.get("tags", []))
+
+
+def _statements(cell: nbformat.NotebookNode) -> int:
+    """Return the number of lines of a cell that are neither empty nor a comment."""
+    texts = (line.strip() for line in cell.source.splitlines())
+    return sum(bool(text) and not text.startswith("#") for text in texts)
 
 
 def _without_data(page: Page, root: Path, reason: str) -> list[nbformat.NotebookNode]:
