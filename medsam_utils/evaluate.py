@@ -57,10 +57,10 @@ def evaluate(
     max_cases: at most so many, spread evenly over the dataset's order. shard: (k, n) with k from 0
     to n - 1, the k-th of n parts of the cases; parts computed anywhere into one store are one run.
     The rows depend on data, model and protocol alone, never on order, workers or interruptions.
-    `rows.attrs["excluded"]` lists the cases left out, see `case.Exclusion`; `rows.attrs["record"]`
-    tells when, where and how long, stage by stage, summed over the workers. Raises BadInputError if
-    no case of the dataset can be used, if there is no such shard, or if the protocol allows no
-    further click.
+    `rows.attrs["excluded"]` lists the cases left out, see `case.Exclusion`,
+    `rows.attrs["not_read"]` the files that are part of no case; `rows.attrs["record"]` tells when,
+    where and how long, stage by stage, summed over the workers. Raises BadInputError if no case of
+    the dataset can be used, if there is no such shard, or if the protocol allows no further click.
     """
     refuse_further_clicks(protocol, clicks)
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -138,6 +138,7 @@ def evaluate(
         kept.write_record(record)
     rows.attrs = {
         "excluded": sorted((asdict(e) for e in excluded), key=lambda e: e["case_id"]),
+        "not_read": [asdict(e) for e in listing.not_read],
         "record": record,
     }
     return rows
@@ -166,7 +167,7 @@ def _batches(cases: Sequence[CaseReference], size: int) -> Iterator[Sequence[Cas
 
 def under(dataset: Dataset, protocol: Protocol) -> Dataset:
     """Return the dataset with the protocol's mask threshold and intensities."""
-    dataset = replace(dataset, mask_threshold=protocol.mask_threshold)
+    dataset = replace(dataset, mask_threshold=dataset.threshold or protocol.mask_threshold)
     if protocol.intensity == "max":
         dataset = replace(dataset, intensity=MaxScaling(), class_intensity={})
     return dataset
