@@ -19,13 +19,9 @@
 # %% tags=["parameters"]
 dataset = "us_breast"  # a name of medsam_utils.DATASETS
 folder = ""  # your own data instead: a folder with images/ and masks/
-classes = (
-    ""  # of your own data: values by name, such as "liver=1 tumour=2,3"; empty: as the masks say
-)
-ignore = ""  # of your own data: mask values that count in no score, such as "255"
-threshold = (
-    0  # of your own data: from which of 1..255 on a soft mask counts; 0: as the protocol says
-)
+classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+ignore = ""  # of your masks: values that count in no score, such as "255"
+threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`

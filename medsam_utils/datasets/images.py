@@ -146,7 +146,8 @@ def _indices(picture: Picture, path: Path) -> np.ndarray:
     if blacks == [0] or (not blacks and 0 not in used and first_black):
         return picture.values
     if len(used) <= 2 and len(blacks) == 1:
-        return np.asarray(picture.values != blacks[0])
+        background = picture.values == blacks[0]
+        return np.where(background, 0, 1).astype(np.uint8)
     which = f"the indices {blacks} are black" if blacks else "no colour is black"
     raise BadCaseError(
         f"its palette does not tell which index is background ({which}): save it with one channel, "

@@ -102,10 +102,10 @@ class Pairs:
                 exclusions.append(Exclusion(key, "pairs", first, fact, files))
                 continue
             patient = found[0].groupdict().get("patient") or key
-            paths = [
+            both = [
                 tuple(root / match.string for match in files) for files in (chosen, raters_masks)
             ]
-            pairs.append(Pair(key, patient, *paths))
+            pairs.append(Pair(key, patient, both[0], both[1]))
         return pairs, exclusions
 
 
