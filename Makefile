@@ -8,8 +8,11 @@ READY := .venv/.ready
 # Overrides of runs.yml: make book DATA=/data MODELS="sam_vit_b grabcut" DEVICE=cuda JOBS=4
 RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODELS)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS))
 
+# What masks of an own folder hold: CLASSES="liver=1 tumour=2,3" IGNORE=255 THRESHOLD=128
+MASKS := $(if $(CLASSES),--classes "$(CLASSES)") $(if $(IGNORE),--ignore "$(IGNORE)") $(if $(THRESHOLD),--threshold "$(THRESHOLD)")
+
 # Relative paths hold: the notebook's kernel runs in this folder.
-EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r compute device=$(DEVICE))
+EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(CLASSES),-r classes "$(CLASSES)") $(if $(IGNORE),-r ignore "$(IGNORE)") $(if $(THRESHOLD),-r threshold "$(THRESHOLD)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r compute device=$(DEVICE))
 
 .PHONY: help book pdf chapter explore fetch doctor test test-fast browser check hooks bench phantoms lock clean
 
@@ -26,9 +29,9 @@ pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 	    --no-pdf-header-footer --virtual-time-budget=20000 --print-to-pdf=_build/book.pdf \
 	    "file://$(CURDIR)/_build/singlehtml/book.html"
 
-chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=
+chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=, CLASSES=
 	@test -n "$(FOLDER)" || { echo 'say which folder: make chapter FOLDER=/my/data TITLE="My data"'; exit 2; }
-	$(BIN)/python -m medsam_utils.book.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)"
+	$(BIN)/python -m medsam_utils.book.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)" $(MASKS)
 
 explore: $(READY)  ## click on cases and annotate in JupyterLab: NAME= datasets in DATA=, or FOLDER=, or IMAGE=; MODELS=
 	PATH="$(CURDIR)/$(BIN):$$PATH"; jupytext --quiet --to ipynb --output - notebooks/explore.py \
@@ -42,7 +45,7 @@ doctor: $(READY)  ## what is odd about a dataset, NAME=, or your own FOLDER=; wr
 	@test -n "$(NAME)$(FOLDER)" || { echo 'say which: make doctor NAME=us_breast, or FOLDER=/my/data'; exit 2; }
 	@# Its status 1 with a page means that it has found something, which is no failure of make.
 	@rm -f doctor.html
-	$(BIN)/python -m medsam_utils.book.doctor "$(or $(NAME),$(FOLDER))" $(if $(DATA),--data "$(DATA)") \
+	$(BIN)/python -m medsam_utils.book.doctor "$(or $(NAME),$(FOLDER))" $(if $(DATA),--data "$(DATA)") $(MASKS) \
 	    --page doctor.html || [ $$? -eq 1 -a -f doctor.html ]
 
 test: $(READY)  ## all tests but those in the browser

@@ -63,6 +63,13 @@ class BoxedMask:
         a, b = (_cut_box(mask.inside, mask.row, mask.col, box) for mask in (self, other))
         return cv2.countNonZero(cv2.bitwise_and(a, b))
 
+    def without(self, ignored: np.ndarray | None) -> BoxedMask:
+        """The mask without some pixels, bool H x W; None: the mask itself."""
+        if ignored is None or not self.inside.size:
+            return self
+        inside = self.inside & ~_cut_box(ignored, 0, 0, self._box)
+        return BoxedMask(inside, self.row, self.col, self.shape).trimmed()
+
     def __contains__(self, pixel: tuple[int, int]) -> bool:
         """Whether the pixel (row, col) of the image is foreground."""
         row, col = pixel[0] - self.row, pixel[1] - self.col

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ KINDS = {
     "labels": "label values that the dataset does not declare",
     "no object": "no object to click on",
     "known": "the annotation is known to be wrong",
+    "not read": "a file that is part of no case",
 }
 """Kinds of reasons why a case is left out, and what each means."""
 
@@ -72,11 +73,13 @@ class CaseReference:
         masks: dict[str, np.ndarray],
         labelled: np.ndarray | None,
         spacing: tuple[float, float] | None,
+        ignored: np.ndarray | None = None,
     ) -> Case:
         """Return the case of what was read, see `Case`."""
         source = (*self.images, *self.masks)
         ids = self.dataset, self.case_id, self.patient_id, self.slice_index
-        return Case(*ids, image, masks, labelled, spacing, source)
+        ignored = ignored if ignored is not None and ignored.any() else None
+        return Case(*ids, image, masks, labelled, spacing, source, ignored)
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,15 @@ class Exclusion:
     """A case left out of the rows, and why; it is reported on the page.
 
     kind: one of KINDS. path: the file, below the dataset's folder. fact: what is wrong with it, and
-    what helps; equal for all files of which the same is true.
+    what helps; equal for all files of which the same is true. files: all files that are left out
+    with it, where there are more than the one.
     """
 
     case_id: str
     kind: str
     path: str
     fact: str
+    files: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def reason(self) -> str:
@@ -107,7 +112,8 @@ class Case:
     pixel of any class, or None where each class was annotated by itself (used only by the released
     code's label rule, `Protocol.label`).
     spacing: (row, col) in mm, or None if the file does not tell.
-    source: the files that it was read from.
+    source: the files that it was read from. ignored: bool, H x W, pixels that belong neither to an
+    object nor to the background and count in no score; None if there are none.
     """
 
     dataset: str
@@ -119,6 +125,11 @@ class Case:
     labelled: np.ndarray | None = None
     spacing: tuple[float, float] | None = None
     source: tuple[Path, ...] = ()
+    ignored: np.ndarray | None = None
+
+    def scored(self, mask: np.ndarray) -> np.ndarray:
+        """Return a bool mask H x W without the pixels that count in no score."""
+        return mask if self.ignored is None else mask & ~self.ignored
 
     def __post_init__(self) -> None:
         """Check shapes and dtypes, so that no later step has to.

@@ -112,6 +112,9 @@ def run_differences(
     return table[table[way] != base]
 
 
+_SCORES = {"iou": iou, "dice": dice}
+
+
 def score_masks(
     dataset: Dataset, cases: Sequence[Case], ways: Mapping[str, Sequence[Mapping[str, np.ndarray]]]
 ) -> pd.DataFrame:
@@ -123,7 +126,7 @@ def score_masks(
     return pd.DataFrame(
         {"task": dataset.tasks[name], "level": dataset.level, "way": way}
         | {"case_id": case.case_id, "patient_id": case.patient_id}
-        | {"iou": iou(masks[name], truth), "dice": dice(masks[name], truth)}
+        | {what: score(case.scored(masks[name]), truth) for what, score in _SCORES.items()}
         for way, found in ways.items()
         for case, masks in zip(cases, found, strict=True)
         for name, truth in case.masks.items()

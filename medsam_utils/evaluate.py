@@ -57,10 +57,11 @@ def evaluate(
     max_cases: at most so many, spread evenly over the dataset's order. shard: (k, n) with k from 0
     to n - 1, the k-th of n parts of the cases; parts computed anywhere into one store are one run.
     The rows depend on data, model and protocol alone, never on order, workers or interruptions.
-    `rows.attrs["excluded"]` lists the cases left out, see `case.Exclusion`; `rows.attrs["record"]`
-    tells when, where and how long, stage by stage, summed over the workers. Raises BadInputError
-    for an argument that cannot be used, for a dataset without a usable case, and for a model of
-    your own that does not say what its stored rows depend on (`Model.settings`).
+    `rows.attrs["excluded"]` lists the cases left out, see `case.Exclusion`,
+    `rows.attrs["not_read"]` the files that are part of no case; `rows.attrs["record"]` tells when,
+    where and how long, stage by stage, summed over the workers. Raises BadInputError for an
+    argument that cannot be used, for a dataset without a usable case, and for a model of your own
+    that does not say what its stored rows depend on (`Model.settings`).
     """
     _check(dataset, model, protocol, clicks, max_cases)
     if store:
@@ -140,6 +141,7 @@ def evaluate(
         kept.write_record(record)
     rows.attrs = {
         "excluded": sorted((asdict(e) for e in excluded), key=lambda e: e["case_id"]),
+        "not_read": [asdict(e) for e in listing.not_read],
         "record": record,
     }
     return rows
@@ -193,7 +195,7 @@ def _batches(cases: Sequence[CaseReference], size: int) -> Iterator[Sequence[Cas
 
 def under(dataset: Dataset, protocol: Protocol) -> Dataset:
     """Return the dataset with the protocol's mask threshold and intensities."""
-    dataset = replace(dataset, mask_threshold=protocol.mask_threshold)
+    dataset = replace(dataset, mask_threshold=dataset.threshold or protocol.mask_threshold)
     if protocol.intensity == "max":
         dataset = replace(dataset, intensity=MaxScaling(), class_intensity={})
     return dataset

@@ -127,7 +127,9 @@ def click_objects(
         )
         for target, candidates in zip(prompted, predicted, strict=True):
             index = functools.partial(choose_mask, choice, equals=protocol.equals)
-            target.prediction, target.scores = _score(candidates, target.truth, index)
+            target.prediction, target.scores = _score(
+                candidates, target.truth, index, target.case.ignored
+            )
             target.logits = candidates.logits(target.scores["mask_index"])
             if protocol.feedback:
                 target.prompts[0].logits = target.logits
@@ -180,13 +182,18 @@ _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0
 
 
 def _score(
-    candidates: Candidates, truth: BoxedMask, choose: Callable[[list[float], list[float]], int]
+    candidates: Candidates,
+    truth: BoxedMask,
+    choose: Callable[[list[float], list[float]], int],
+    ignored: np.ndarray | None = None,
 ) -> tuple[BoxedMask, dict[str, Any]]:
     """Return the mask that counts of one object, and the scores of all its candidates.
 
-    choose: index of the candidate that counts, by their predicted and true IoU.
+    choose: index of the candidate that counts, by their predicted and true IoU. ignored: bool,
+    H x W, pixels that count in none of them; where a mask covers them, it is cut.
     """
-    masks, predicted_iou = candidates.masks(), candidates.predicted_iou()
+    masks = [mask.without(ignored) for mask in candidates.masks()]
+    predicted_iou = candidates.predicted_iou()
     true_iou = [iou(mask, truth) for mask in masks]
     index = choose(predicted_iou, true_iou)
     return masks[index], {

@@ -20,6 +20,9 @@
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
 folder = ""  # your own data instead: a folder with images/ and masks/
+classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+ignore = ""  # of your masks: values that count in no score, such as "255"
+threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 protocol = "paper"  # how clicks are simulated: paper or released-code
@@ -44,7 +47,7 @@ from medsam_utils.book.runs import evaluate_models, load_datasets
 from medsam_utils.statistics import GROUP, clicks_to_targets, means
 
 # %%
-subjects = load_datasets(datasets, folder, data)
+subjects = load_datasets(datasets, folder, data, classes, ignore, threshold)
 runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
 objects = clicks_to_targets(runs.rows)  # of every object to 0.80, 0.85 and 0.90; or it is missed
 

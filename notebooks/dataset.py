@@ -19,6 +19,9 @@
 # %% tags=["parameters"]
 dataset = "us_breast"  # a name of medsam_utils.DATASETS
 folder = ""  # your own data instead: a folder with images/ and masks/
+classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+ignore = ""  # of your masks: values that count in no score, such as "255"
+threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
@@ -32,16 +35,15 @@ compute = ""  # device, workers, store and more, as medsam_utils.book.compute sa
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import load_dataset, load_folder
 from medsam_utils.book import explorer
 from medsam_utils.book.pages import figures, overview, page
 from medsam_utils.book.pages.passport import passport
 from medsam_utils.book.pages.record import excluded, excluded_cases, made_by
-from medsam_utils.book.runs import evaluate_models
+from medsam_utils.book.runs import evaluate_models, load_datasets
 from medsam_utils.statistics import mean_curves, summary
 
 # %%
-subject = load_folder(folder, name=title or None) if folder else load_dataset(dataset, data or None)
+(subject,) = load_datasets(dataset, folder, data, classes, ignore, threshold, title)
 runs = evaluate_models([subject], models, checkpoint, protocol, clicks, max_cases, compute)
 rows = runs.rows  # one row per object, model and click
 
@@ -117,4 +119,5 @@ excluded(excluded_cases(runs.tables))
 parameters = {"dataset": dataset, "folder": folder, "data": data, "models": models}
 parameters |= {"checkpoint": checkpoint, "protocol": protocol, "clicks": clicks}
 parameters |= {"max_cases": max_cases, "title": title, "compute": compute}
+parameters |= {"classes": classes, "ignore": ignore, "threshold": threshold}
 made_by("dataset", parameters, runs.tables, runs.protocol)

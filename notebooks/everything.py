@@ -20,6 +20,9 @@
 # %% tags=["parameters"]
 dataset = "xray_hip"  # a name of medsam_utils.DATASETS, best one with several classes
 folder = ""  # your own data instead: a folder with images/ and masks/
+classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+ignore = ""  # of your masks: values that count in no score, such as "255"
+threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam"  # names of medsam_utils.MODELS; the first SAM among them is asked
 checkpoint = ""  # weights file to use instead of the registry's
@@ -36,18 +39,17 @@ from dataclasses import asdict
 
 from IPython.display import display
 
-from medsam_utils import load_dataset, load_folder
 from medsam_utils.book import show
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.everything import answer, proposals_figure
 from medsam_utils.book.pages.record import command, excluded, excluded_table
-from medsam_utils.book.runs import load_cases, load_first_model
+from medsam_utils.book.runs import load_cases, load_datasets, load_first_model
 from medsam_utils.comparison import compare_ways, score_masks
 from medsam_utils.run_record import versions
 from medsam_utils.workflows import everything
 
 # %%
-subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
+(subject,) = load_datasets(dataset, folder, data, classes, ignore, threshold)
 sam, notes = load_first_model(models, checkpoint, compute, "sam.Sam")
 listing = subject.list()
 images, unusable = load_cases(subject, listing.references, max_cases=max_cases)

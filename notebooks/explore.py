@@ -20,6 +20,9 @@
 # %% tags=["parameters"]
 datasets = "us_breast mri_heart"  # names of medsam_utils.DATASETS, with spaces between
 folder = ""  # your own data instead: a folder with images/ and masks/, or with images alone
+classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+ignore = ""  # of your masks: values that count in no score, such as "255"
+threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 image = ""  # or a single image or volume file; without a truth there is no IoU
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
@@ -30,10 +33,11 @@ compute = ""  # device, workers, store and more, as medsam_utils.book.compute sa
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from medsam_utils import load_dataset, load_model
+from medsam_utils import load_model
 from medsam_utils.book.compute import Compute
 from medsam_utils.book.explorer.live import Explorer
-from medsam_utils.book.runs import usable_device
+from medsam_utils.book.explorer.subjects import open_folder
+from medsam_utils.book.runs import load_datasets, usable_device
 from medsam_utils.clicks import PROTOCOLS
 
 # %%
@@ -42,7 +46,8 @@ loaded = {
     name: load_model(name, checkpoint or None if i == 0 else None, device)
     for i, name in enumerate(models.split())
 }
-subjects = image or folder or [load_dataset(name, data or None) for name in datasets.split()]
+own = open_folder(image or folder, classes, ignore, threshold)
+subjects = own or load_datasets(datasets, data=data)
 explorer = Explorer(subjects, loaded, protocol=PROTOCOLS[protocol])
 display(*notes, explorer)
 

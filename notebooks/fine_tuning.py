@@ -20,6 +20,9 @@
 # %% tags=["parameters"]
 dataset = "us_kidney"  # a name of medsam_utils.DATASETS: to learn from, and to hold patients out of
 folder = ""  # your own data instead: a folder with images/ and masks/
+classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+ignore = ""  # of your masks: values that count in no score, such as "255"
+threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 elsewhere = "us_breast"  # datasets on which nothing is learnt, with spaces between; empty: none
 models = "mobile_sam"  # names of medsam_utils.MODELS; the first SAM among them is tuned
@@ -43,7 +46,6 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import display
 
-from medsam_utils import load_dataset, load_folder
 from medsam_utils.book import show
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.fine_tuning import (
@@ -59,7 +61,7 @@ from medsam_utils.workflows.fine_tuning import examples, fine_tune, gains, split
 from medsam_utils.workflows.training import save_tensors
 
 # %%
-subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
+(subject,) = load_datasets(dataset, folder, data, classes, ignore, threshold)
 subjects = [subject, *load_datasets(elsewhere, data=data)]
 first, notes = load_first_model(models, checkpoint, compute, "sam.Sam")
 name, weights_file = first.recipe.name, first.recipe.checkpoint or ""

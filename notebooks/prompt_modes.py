@@ -20,6 +20,9 @@
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest mri_spine"  # names of medsam_utils.DATASETS, with spaces between
 folder = ""  # your own data instead: a folder with images/ and masks/
+classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+ignore = ""  # of your masks: values that count in no score, such as "255"
+threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS that take boxes, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
@@ -45,7 +48,7 @@ from medsam_utils.prompts import MODES
 from medsam_utils.statistics import mean_curves
 
 # %%
-subjects = load_datasets(datasets, folder, data)
+subjects = load_datasets(datasets, folder, data, classes, ignore, threshold)
 
 
 def run(turns=1, **fields):

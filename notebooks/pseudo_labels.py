@@ -20,6 +20,9 @@
 # %% tags=["parameters"]
 dataset = "us_breast"  # a name of medsam_utils.DATASETS
 folder = ""  # your own data instead: a folder with images/ and masks/
+classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+ignore = ""  # of your masks: values that count in no score, such as "255"
+threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam"  # names of medsam_utils.MODELS; the first one draws the labels anew
 checkpoint = ""  # weights file to use instead of the registry's
@@ -36,18 +39,18 @@ from dataclasses import asdict, replace
 
 from IPython.display import display
 
-from medsam_utils import PAPER, load_dataset, load_folder
+from medsam_utils import PAPER
 from medsam_utils.book import show
 from medsam_utils.book.pages import page
 from medsam_utils.book.pages.pseudo_labels import answer, measures, measures_figure, sizes
 from medsam_utils.book.pages.record import command, excluded, excluded_table
-from medsam_utils.book.runs import load_cases, load_first_model
+from medsam_utils.book.runs import load_cases, load_datasets, load_first_model
 from medsam_utils.comparison import compare_ways, score_masks
 from medsam_utils.workflows.fine_tuning import split_by_patient
 from medsam_utils.workflows.pseudo_labels import predict, refine, train
 
 # %%
-subject = load_folder(folder) if folder else load_dataset(dataset, data or None)
+(subject,) = load_datasets(dataset, folder, data, classes, ignore, threshold)
 class_name, listing = next(iter(subject.classes)), subject.list()
 learn, test = split_by_patient(listing.references, held_out, seed)
 unlabelled, with_masks = split_by_patient(learn, labelled, seed)

@@ -20,6 +20,9 @@
 # %% tags=["parameters"]
 datasets = "ct_torso"  # names of medsam_utils.DATASETS, with spaces between
 folder = ""  # your own data instead: a folder with images/ and masks/
+classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+ignore = ""  # of your masks: values that count in no score, such as "255"
+threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam"  # SAMs of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
@@ -48,7 +51,7 @@ from medsam_utils.statistics import mean_curves
 # most confident of three after one click, then the single mask, fed back.
 
 # %%
-subjects = load_datasets(datasets, folder, data)
+subjects = load_datasets(datasets, folder, data, classes, ignore, threshold)
 runs = {
     rule: evaluate_models(subjects, models, checkpoint, protocol, clicks, max_cases, compute)
     for rule, protocol in MASK_RULES.items()

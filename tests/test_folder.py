@@ -109,9 +109,12 @@ def test_soft_masks_are_one_class_cut_at_half(folder):
 def test_values_that_may_be_labels_or_a_soft_edge_are_questioned(folder):
     mask = np.array([[0, 127, 255]], np.uint8)
     save(folder / "images/a.png", GREY[:1]), save(folder / "masks/a.png", mask)
-    with pytest.warns(UserWarning, match=r"\[127, 255\].*If they are labels"):
-        dataset = load_folder(folder)
-    np.testing.assert_array_equal(cases(dataset)["a"].masks["object"], mask == 255)
+    with pytest.raises(
+        BadInputError, match=r"masks/a\.png: its values are 127, 255.*classes=.*thr"
+    ):
+        load_folder(folder)
+    soft = load_folder(folder, threshold=128)
+    np.testing.assert_array_equal(cases(soft)["a"].masks["object"], mask == 255)
     labels = cases(load_folder(folder, classes={"inner": 255, "edge": 127}))["a"].masks
     np.testing.assert_array_equal(labels["edge"], mask == 127)
 
@@ -199,15 +202,15 @@ def test_a_missing_folder_is_named_and_the_layout_shown(folder, missing):
 
 
 def test_names_that_do_not_match_are_shown(folder):
-    save(folder / "images/a.png", GREY), save(folder / "masks/a_mask.png", BINARY)
+    save(folder / "images/a.png", GREY), save(folder / "masks/b.png", BINARY)
     with pytest.raises(
-        BadInputError, match=r"images/a\.png: image without mask; masks/a.*Rename them"
+        BadInputError, match=r"images/a\.png: image without mask; masks/b.*Rename them"
     ):
         load_folder(folder)
 
 
 def test_an_empty_folder_is_an_error(folder):
-    (folder / "images/a.dcm").touch()
+    (folder / "images/a.xyz").touch()
     with pytest.raises(
         BadInputError, match=r"no image has a mask of its name \(both are empty, or of other"
     ):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from medsam_utils.case import BadCaseError
-from medsam_utils.datasets.masks import ANY_VALUE, check_labels, class_masks, soft_scale, tidy_mask
+from medsam_utils.datasets.masks import (
+    ANY_VALUE,
+    Marks,
+    check_labels,
+    class_masks,
+    find_meaning,
+    tidy_mask,
+)
 
 PATH = Path("masks/a.png")
 
@@ -12,8 +19,12 @@ PATH = Path("masks/a.png")
 def marked(values, threshold=128, lossy=False):
     """Read a row of values as one binary object."""
     values = tidy_mask(np.asarray(values), PATH)
-    masks = class_masks(values, soft_scale(values, lossy), {"object": ANY_VALUE}, threshold, PATH)
-    return masks["object"].astype(int).tolist()
+    return masks_of(values, {"object": ANY_VALUE}, threshold, lossy)["object"].astype(int).tolist()
+
+
+def masks_of(values, classes, threshold=128, lossy=False):
+    """Return the masks of classes in a whole file."""
+    return class_masks(Marks(values, find_meaning(values, lossy)), classes, threshold, PATH)
 
 
 @pytest.mark.parametrize("inside", [1, 2, 127, 200, 255])
@@ -60,21 +71,21 @@ def test_whole_numbers_stored_as_floats_are_labels():
 
 def test_classes_are_their_label_values_and_may_share_them():
     values = np.array([0, 1, 2, 4], np.uint8)
-    masks = class_masks(values, None, {"core": (1,), "tumour": (1, 4)}, 128, PATH)
+    masks = masks_of(values, {"core": (1,), "tumour": (1, 4)})
     assert masks["core"].tolist() == [False, True, False, False]
     assert masks["tumour"].tolist() == [False, True, False, True]
 
 
 def test_given_label_values_are_never_thresholded():
     values = np.array([0, 127, 255], np.uint8)
-    masks = class_masks(values, soft_scale(values), {"a": (127,), "b": (255,)}, 128, PATH)
+    masks = masks_of(values, {"a": (127,), "b": (255,)})
     assert masks["a"].tolist() == [False, True, False]
     assert masks["b"].tolist() == [False, False, True]
 
 
 def test_label_values_cannot_be_asked_of_fractions():
     with pytest.raises(BadCaseError, match=r"a\.png.*fractions.*round"):
-        class_masks(np.array([0, 0.5]), 1.0, {"a": (1,)}, 128, PATH)
+        masks_of(np.array([0, 0.25, 0.5]), {"a": (1,)})
 
 
 @pytest.mark.parametrize("values", [[0, np.nan], [0, np.inf], [0, -1], [1j]])

@@ -58,10 +58,23 @@ class Runs:
         self.tables[rows["dataset"].iloc[0], model.name] = rows
 
 
-def load_datasets(names: str, folder: str = "", data: str = "") -> list[Dataset]:
-    """Return datasets by name, with spaces between, below the folder `data`; or an own folder."""
+def load_datasets(
+    names: str,
+    folder: str = "",
+    data: str = "",
+    classes: str = "",
+    ignore: int | str = "",
+    threshold: int | str = 0,
+    title: str = "",
+) -> list[Dataset]:
+    """Return datasets by name, with spaces between, below the folder `data`; or an own folder.
+
+    classes, ignore, threshold: of an own folder's masks, as texts, see `datasets.load_folder`.
+    title: what it is called; empty: the folder's name.
+    """
     if folder:
-        return [load_folder(folder)]
+        options = {"classes": classes, "ignore": ignore, "threshold": threshold}
+        return [load_folder(folder, title or None, **options)]
     return [load_dataset(name, data or None) for name in names.split()]
 
 

@@ -101,8 +101,10 @@ def _prepared(entry: Dataset, root: Path) -> Dataset:
     return replace(
         entry,
         root=root,
+        within=folder.within,
         reader=folder.reader,
         classes=classes,
+        mask_kind=folder.mask_kind if binary else "given",
         intensity=folder.intensity,
         class_intensity={},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,9 @@ from ..case import (
     Exclusion,
     unknown_name,
 )
+from .companions import companions
+from .formats import why_not_read
+from .pairs import walk
 
 Intensity = Callable[[np.ndarray], np.ndarray]
 """Raw values, H x W or H x W x 3, to uint8 H x W x 3; see `medsam_utils.intensity`."""
@@ -30,10 +33,14 @@ MARKER = "PHANTOMS.txt"
 
 @dataclass(frozen=True)
 class Listing:
-    """The cases of a dataset, in natural order of their names, and what had to be left out."""
+    """The cases of a dataset, in natural order of their names, and what had to be left out.
+
+    not_read: the files below the dataset's folders that belong to neither, each with its reason.
+    """
 
     references: list[CaseReference]
     exclusions: list[Exclusion]
+    not_read: Sequence[Exclusion] = ()
 
 
 @dataclass(frozen=True)
@@ -79,13 +86,16 @@ class Dataset:
     from which value on a pixel of a soft mask counts, see `datasets.masks`. folders: the
     distribution's own top folders, by whose names the dataset is recognised; companions: further
     ones, whose names are too general for that; within: the ones of all these to look into (empty:
-    everything below `root`). level: "measured" for real files, "demo" for phantoms.
+    everything below `root`). level: "measured" for real files, "demo" for phantoms. mask_kind: what
+    an own folder's masks agree on, see `masks.check_kind`; a mask of another kind is left out;
+    empty: any will do. ignore: mask values that belong neither to an object nor to the
+    background and count in no score. threshold: a `mask_threshold` that no protocol changes.
     """
 
     name: str
     title: str
     modality: str
-    classes: Mapping[str, tuple[int, ...]]
+    classes: Mapping[str, tuple[Any, ...]]
     reader: Reader
     intensity: Intensity
     passport: Passport
@@ -97,13 +107,16 @@ class Dataset:
     root: Path | None = None
     within: tuple[str, ...] = ()
     level: str = "measured"
+    mask_kind: str = ""
+    ignore: tuple[int, ...] = ()
+    threshold: int | None = None
 
     def __post_init__(self) -> None:
         """Raise BadInputError for a threshold outside 1..255."""
-        if not 1 <= self.mask_threshold <= 255:
-            raise BadInputError(
-                f"mask_threshold is {self.mask_threshold}: choose 1..255, 128 is half"
-            )
+        for name in ("mask_threshold", "threshold"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= 255:
+                raise BadInputError(f"{name} is {value}: choose 1..255, 128 is half")
 
     @property
     def tasks(self) -> dict[str, str]:
@@ -154,7 +167,29 @@ class Dataset:
                 f"{self.root}: no case of {self.name} in it ({len(listing.exclusions)} left "
                 f"out{first}). Expected:\n{self.passport.layout}"
             )
-        return listing
+        left_out = [self._with_companions(exclusion) for exclusion in listing.exclusions]
+        listing = dataclasses.replace(listing, exclusions=left_out)
+        return dataclasses.replace(listing, not_read=self._not_read(listing))
+
+    def _with_companions(self, left_out: Exclusion) -> Exclusion:
+        """Return an exclusion with the files that belong to its files, see `companions`."""
+        files = dict.fromkeys((left_out.path, *left_out.files))
+        parts = [part for path in files for part in companions(self.root / path)]
+        if not parts:
+            return left_out
+        names = (*files, *(self.relative(str(part)) for part in parts))
+        return dataclasses.replace(left_out, files=names)
+
+    def _not_read(self, listing: Listing) -> Sequence[Exclusion]:
+        """Return the files below the dataset's folders that belong to no case and no exclusion."""
+        of_cases = {file for r in listing.references for file in self.files(r)}
+        left_out = {path for e in listing.exclusions for path in (e.path, *e.files)}
+        paths = {self.relative(str(file)) for file in of_cases} | left_out | {MARKER}
+        return [
+            Exclusion(path, "not read", path, why_not_read(self.root / path))
+            for path in walk(self.root, self.within, hidden=True)
+            if path not in paths and not any(str(up) in left_out for up in Path(path).parents)
+        ]
 
     def __iter__(self) -> Iterator[CaseReference]:
         """Iterate over the references of all cases, as `list` gives them."""
@@ -221,25 +256,42 @@ class Dataset:
         """Return a text with paths below the root: a page is the same on every machine."""
         return text.replace(f"{self.root}{os.sep}", "")
 
-    def exclusion(self, case_id: str, error: BadCaseError, path: Path | str) -> Exclusion:
+    def exclusion(
+        self,
+        case_id: str,
+        error: BadCaseError,
+        path: Path | str,
+        files: Iterable[Path] = (),
+    ) -> Exclusion:
         """Return why a case is left out.
 
-        path: the file to name where the error names none.
+        path: the file to name where the error names none. files: all that the case is made of.
         """
         named = self.relative(str(error.path or path))
-        return Exclusion(case_id, error.kind, named, self.relative(error.fact))
+        names = tuple(self.relative(str(file)) for file in files)
+        return Exclusion(case_id, error.kind, named, self.relative(error.fact), names)
 
     def files(self, reference: CaseReference) -> Sequence[Path]:
         """Return the files that a case is read from."""
-        return [*reference.images, *reference.masks]
+        named = [*reference.images, *reference.masks]
+        return [*named, *(part for path in named for part in companions(path))]
+
+    def mask_settings(self) -> dict:
+        """Return what, besides the files, decides what masks mean; plain JSON values."""
+        return {
+            "classes": {name: list(labels) for name, labels in self.classes.items()},
+            "other_labels": None if self.other_labels is None else list(self.other_labels),
+            "mask_threshold": self.mask_threshold,
+            "mask_kind": self.mask_kind,
+            "ignore": list(self.ignore),
+            "threshold": self.threshold,
+        }
 
     def settings(self) -> dict:
         """Return what, besides the files, decides what `load` returns; plain JSON values."""
         return {
             "dataset": self.name,
-            "classes": {name: list(labels) for name, labels in self.classes.items()},
-            "other_labels": None if self.other_labels is None else list(self.other_labels),
-            "mask_threshold": self.mask_threshold,
+            **self.mask_settings(),
             "intensity": _describe(self.intensity),
             "class_intensity": {
                 name: _describe(rule) for name, rule in self.class_intensity.items()

@@ -17,7 +17,7 @@ import pydicom
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ..case import BadCaseError
-from .volumes import Volume
+from .volume_files import Volume
 
 # Its warnings about odd values quote them, and would stand on a page.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE

@@ -1,79 +1,220 @@
-"""Two-dimensional images and masks: PNG, JPEG, TIFF, BMP, npy."""
+"""Two-dimensional images and masks: PNG, JPEG, TIFF, BMP, GIF, WebP, PGM, npy, DICOM."""
 
 from __future__ import annotations
 
+import io
+import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from ..case import BadCaseError, Case, CaseReference
+from .by_name import ByName
 from .dataset import Dataset, Listing, to_rgb
-from .masks import check_labels, class_masks, distinct, overlap, soft_scale, tidy_mask
+from .dicom import Series, is_dicom, read_header, read_pixels
+from .listings import kept
+from .masks import Marks, check_labels, class_masks, distinct, interpret, overlap
 from .pairs import Pairs
 
-SUFFIXES = r"\.(?:png|jpe?g|tiff?|bmp|npy)"
-"""The file name endings that are read, as a regular expression."""
-
-# What Pillow and numpy raise for files that are cut off, damaged, absurdly large or of another
-# kind.
+# What Pillow, numpy and OpenCV raise for files that are cut off, damaged, absurdly large or of
+# another kind.
 UNREADABLE = (
     OSError,
     EOFError,
     SyntaxError,
     ValueError,
     MemoryError,
+    OverflowError,
+    AssertionError,
+    TypeError,
+    KeyError,
+    IndexError,
     struct.error,
     zlib.error,
+    cv2.error,
     Image.DecompressionBombError,
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What a file holds, upright as it declares.
+
+    values: H x W or H x W x channels, as stored. alpha: H x W, None if the file has none. palette:
+    colours n x 3, where the values are indices of it.
+    """
+
+    values: np.ndarray
+    alpha: np.ndarray | None = None
+    palette: np.ndarray | None = None
+
+    @property
+    def colours(self) -> np.ndarray:
+        """Return the values with the palette resolved."""
+        return self.values if self.palette is None else self.palette[self.values]
 
 
 def read_image(path: Path) -> np.ndarray:
     """Read an image: H x W or H x W x 3, values as stored, any real dtype.
 
     Palettes are resolved, grey stored as RGB comes back as one channel, alpha is dropped.
-    Raises BadCaseError for a file that cannot be read or has several pages.
+    Raises BadCaseError for a file that cannot be read, has several pages, or whose picture is in
+    its alpha channel alone.
     """
-    return _one_channel_if_grey(_read_values(path, resolve_palette=True))
+    picture = _read_picture(path)
+    values = picture.colours
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3):
+        raise BadCaseError(
+            f"its shape is {values.shape}: save one image, H x W or H x W x 3", path, kind="format"
+        )
+    if picture.alpha is not None and not _is_plain(picture.alpha) and _is_plain(values):
+        raise BadCaseError(
+            "the picture is in its alpha channel alone: save it without transparency",
+            path,
+            kind="format",
+        )
+    # Grey is grey however it is stored.
+    if values.ndim == 3 and (values[..., :1] == values[..., 1:]).all():
+        return values[..., 0]
+    return values
 
 
 def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
-    """Read a mask: H x W, bool, integer, or float for a mask of fractions; values as stored.
+    """Read a mask: H x W, values as stored.
 
-    A palette of colours is taken as the look of a label map, whose values are the palette's
-    indices; a palette of greys is resolved. Channels that are equal, or as good as equal in a
-    bright JPEG, are one channel. Raises BadCaseError for a file that cannot be read, and for
-    colours, unless `coloured`: then a mask of colours, with or without a palette, is True wherever
-    it is not black.
+    A palette whose first colour is black is taken as the look of a label map, whose values are the
+    palette's indices; a palette of greys is resolved. Black and one colour are a binary mask.
+    Channels that are equal, or as good as equal in a bright JPEG, are one channel; channels that
+    add up to 1 are the classes of their order, the first is background. What is transparent is
+    background. Raises BadCaseError for a file that cannot be read, and for other colours, unless
+    `coloured`: then a mask of colours is True wherever it is not black.
     """
-    values = _read_values(path, resolve_palette=coloured)
-    if coloured and values.ndim == 3:
-        return np.any(values, axis=2)
+    picture = _read_picture(path)
+    if coloured and (colours := picture.colours).ndim == 3:
+        return np.any(colours[..., :3], axis=2)
+    values = picture.values
+    if picture.palette is not None:
+        values = _indices(picture, path)
+    elif picture.alpha is not None and not _is_plain(picture.alpha):
+        values = _over_black(values, picture.alpha, path)
+    if values.ndim == 3 and values.shape[2] > 1 and path.suffix.lower() == ".npy":
+        values = _classes_of_channels(values, path)
     if values.ndim == 3:
-        channels = values.astype(np.float64)
-        spread = np.ptp(channels, axis=2).max(initial=0)
-        # Grey that went through JPEG or a colour conversion differs by a few steps between
-        # channels; between small numbers, though, such a step is a label.
-        if spread > (16 if channels.max(initial=0) >= 128 else 0):
-            raise BadCaseError(
-                f"the mask is coloured (channels differ by up to {spread:g}): "
-                "save it with one channel, one value per class",
-                path,
-                kind="mask",
-            )
-        values = (
-            values[..., 0] if spread == 0 else np.rint(channels.mean(axis=2)).astype(values.dtype)
+        values = _one_channel(values, path)
+    if values.ndim != 2:
+        raise BadCaseError(
+            f"its shape is {values.shape}: save one mask, H x W", path, kind="format"
         )
-    return tidy_mask(values, path)
+    return values
 
 
 def is_lossy(path: Path) -> bool:
-    """Tell whether the file's format changes values (JPEG)."""
-    return path.suffix.lower() in (".jpg", ".jpeg")
+    """Tell whether the file's format changes values: JPEG, lossy WebP, TIFF that holds JPEG."""
+    if path.suffix.lower() == ".npy" or is_dicom(path):
+        return False
+    try:
+        head = path.open("rb").read(4096)
+        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+            return b"VP8L" not in head
+        with Image.open(path) as picture:
+            compression = str(picture.info.get("compression", ""))
+            return picture.format in ("JPEG", "MPO") or "jpeg" in compression
+    except UNREADABLE:
+        return False
+
+
+def _indices(picture: Picture, path: Path) -> np.ndarray:
+    """Return the values of a mask with a palette; black is background.
+
+    Raises BadCaseError if the palette does not tell which index is.
+    """
+    used = np.unique(picture.values)
+    colours = picture.palette[used]
+    hidden = np.zeros(len(used), bool)
+    if picture.alpha is not None:
+        hidden[:] = [not picture.alpha[picture.values == index].any() for index in used]
+    black = ~colours.any(axis=1) | hidden
+    if (np.ptp(colours, axis=1) == 0).all() and len(np.unique(colours[:, 0])) == len(used):
+        return np.where(hidden, 0, colours[:, 0])[np.searchsorted(used, picture.values)]
+    blacks = used[black].tolist()
+    first_black = not picture.palette[0].any()
+    if blacks == [0] or (not blacks and 0 not in used and first_black):
+        return picture.values
+    if len(used) <= 2 and len(blacks) == 1:
+        background = picture.values == blacks[0]
+        return np.where(background, 0, 1).astype(np.uint8)
+    which = f"the indices {blacks} are black" if blacks else "no colour is black"
+    raise BadCaseError(
+        f"its palette does not tell which index is background ({which}): save it with one channel, "
+        "0 for background and one value per class",
+        path,
+        kind="mask",
+    )
+
+
+def _is_plain(values: np.ndarray) -> bool:
+    """Tell whether all pixels are the same."""
+    return bool((values == values[:1, :1]).all())
+
+
+def _over_black(values: np.ndarray, alpha: np.ndarray, path: Path) -> np.ndarray:
+    """Return a mask as it looks on black; the drawing may be in its alpha channel alone."""
+    if _is_plain(values):
+        return alpha
+    opaque = alpha.astype(np.float64) / max(np.iinfo(alpha.dtype).max, 1)
+    shown = np.rint(values * (opaque[..., np.newaxis] if values.ndim == 3 else opaque))
+    if not shown.any():
+        raise BadCaseError(
+            "all that is not black in it is transparent: save it without transparency",
+            path,
+            kind="mask",
+        )
+    return shown.astype(values.dtype)
+
+
+def _classes_of_channels(values: np.ndarray, path: Path) -> np.ndarray:
+    """Return the label map of channels that add up to 1, or the second of two as a soft mask."""
+    numbers = values.astype(np.float64)
+    if np.isfinite(numbers).all() and np.allclose(numbers.sum(axis=2), 1, atol=1e-3):
+        if np.isin(numbers, (0, 1)).all():
+            return numbers.argmax(axis=2).astype(np.uint8)
+        if values.shape[2] == 2:
+            return values[..., 1]
+    if values.shape[2] == 3 and (values[..., :1] == values[..., 1:]).all():
+        return values[..., 0]
+    raise BadCaseError(
+        f"its shape is {values.shape}, and its channels do not add up to 1 in each pixel: save one "
+        "channel with one value per class",
+        path,
+        kind="mask",
+    )
+
+
+def _one_channel(values: np.ndarray, path: Path) -> np.ndarray:
+    """Return a mask of three channels as one; raises BadCaseError for several colours."""
+    channels = values.astype(np.float64)
+    spread = np.ptp(channels, axis=2).max(initial=0)
+    # Grey that went through JPEG or a colour conversion differs by a few steps between
+    # channels; between small numbers, though, such a step is a label.
+    if spread == 0:
+        return values[..., 0]
+    if spread <= (16 if channels.max(initial=0) >= 128 else 0):
+        return np.rint(channels.mean(axis=2)).astype(values.dtype)
+    marked = values.any(axis=2)
+    shown = values[marked]
+    if not marked.all() and (shown == shown[0]).all():
+        return marked
+    raise BadCaseError(
+        f"the mask is coloured (channels differ by up to {spread:g}): "
+        "save it with one channel, one value per class",
+        path,
+        kind="mask",
+    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +224,7 @@ class ImagePairs:
     coloured: whatever is not black in a mask of colours is foreground; else such masks are refused.
     """
 
-    pairs: Pairs
+    pairs: Pairs | ByName
     coloured: bool = False
 
     def list(self, dataset: Dataset) -> Listing:
@@ -102,30 +243,26 @@ class ImagePairs:
         shape = image.shape[:2]
         masks = {name: np.zeros(shape, dtype=bool) for name in dataset.classes}
         labelled = np.zeros(shape, dtype=bool)
+        ignored = np.zeros(shape, dtype=bool)
         found: set = set()
         for path in reference.masks:
-            values = read_mask(path, self.coloured)
-            if values.shape != shape:
-                raise BadCaseError(
-                    f"the mask is {_size(values.shape)}, its image {_size(shape)} (rows x "
-                    "columns): export both on the same grid",
-                    path,
-                    kind="grid",
-                )
-            soft = soft_scale(values, is_lossy(path))
-            if is_lossy(path) and any(dataset.classes.values()):
+            if any(dataset.classes.values()) and is_lossy(path):
                 raise BadCaseError(
                     "JPEG changes label values: save the label map as PNG", path, kind="mask"
                 )
-            check_labels(values, dataset.classes, dataset.other_labels, path)
+            marks = self.read_marks(dataset, path)
+            _check_shape(marks.values, shape, path)
+            check_labels(marks.values, dataset.classes, dataset.other_labels, path)
             for name, mask in class_masks(
-                values, soft, dataset.classes, dataset.mask_threshold, path
+                marks, dataset.classes, dataset.mask_threshold, path
             ).items():
                 masks[name] |= mask
                 labelled |= mask
-            if soft is None:
-                labelled |= values > 0
-            found.update(distinct(values)[:4].tolist())
+            if marks.meaning.kind != "soft":
+                labelled |= marks.values > 0
+            if marks.ignored is not None:
+                ignored |= marks.ignored
+            found.update(distinct(marks.values)[:4].tolist())
         if not any(mask.any() for mask in masks.values()):
             seen = ", ".join(f"{value:g}" for value in sorted(found))
             raise BadCaseError(
@@ -140,54 +277,216 @@ class ImagePairs:
             # Of classes that overlap each was annotated by itself.
             labelled=None if overlap(dataset.classes) else labelled,
             spacing=None,
+            ignored=ignored,
+        )
+
+    def read_marks(self, dataset: Dataset, path: Path) -> Marks:
+        """Read a mask file as what it means in a dataset; raises BadCaseError."""
+        values = read_mask(path, self.coloured)
+        return interpret(values, dataset, path, is_lossy(path))
+
+
+@dataclass(frozen=True)
+class Instances(ImagePairs):
+    """Reader of image files whose masks number their objects: each object is a case of its own.
+
+    A case's id is the image's key and the object's number.
+    """
+
+    @kept
+    def list(self, dataset: Dataset) -> Listing:
+        """List the objects; reads the masks, opens no image."""
+        listing = ImagePairs.list(self, dataset)
+        references, exclusions = [], listing.exclusions
+        for image in listing.references:
+            try:
+                numbers = set.union(*(self._numbers(dataset, path) for path in image.masks))
+            except BadCaseError as error:
+                files = (*image.images, *image.masks)
+                exclusions.append(dataset.exclusion(image.case_id, error, image.masks[0], files))
+                continue
+            references += [
+                replace(image, case_id=f"{image.case_id}_i{number:03d}")
+                for number in sorted(numbers)
+            ]
+        return Listing(references, exclusions)
+
+    def _numbers(self, dataset: Dataset, path: Path) -> set[int]:
+        values = distinct(self.read_marks(dataset, path).values).tolist()
+        if values == [0]:
+            raise BadCaseError("no labelled pixel (values 0)", path, kind="no object")
+        return {int(value) for value in values if value}
+
+    def load(self, dataset: Dataset, reference: CaseReference) -> Case:
+        """Read one image and one of its objects; raises BadCaseError."""
+        (image_path,) = reference.images
+        image = to_rgb(read_image(image_path), dataset, image_path)
+        number = int(reference.case_id.rpartition("_i")[2])
+        mask, labelled, ignored = (np.zeros(image.shape[:2], bool) for _ in range(3))
+        for path in reference.masks:
+            marks = self.read_marks(dataset, path)
+            _check_shape(marks.values, mask.shape, path)
+            mask |= marks.values == number
+            labelled |= marks.values > 0
+            if marks.ignored is not None:
+                ignored |= marks.ignored
+        masks = dict.fromkeys(dataset.classes, mask)
+        return reference.case(image, masks, labelled, None, ignored)
+
+
+def _check_shape(mask: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
+    """Raise BadCaseError if a mask is not as large as its image."""
+    if mask.shape != shape:
+        raise BadCaseError(
+            f"the mask is {_size(mask.shape)}, its image {_size(shape)} (rows x "
+            "columns): export both on the same grid",
+            path,
+            kind="grid",
         )
 
 
-def _read_values(path: Path, resolve_palette: bool) -> np.ndarray:
-    """Read a file as H x W or H x W x 3; alpha dropped."""
+def _read_picture(path: Path) -> Picture:
+    """Read a file as it declares itself; raises BadCaseError if it cannot be read."""
     try:
-        values = (
-            np.load(path) if path.suffix.lower() == ".npy" else _read_picture(path, resolve_palette)
-        )
+        if path.suffix.lower() == ".npy":
+            picture = _split_alpha(np.load(path))
+        elif is_dicom(path):
+            picture = Picture(_read_dicom(path))
+        else:
+            picture = _decode(path)
     except BadCaseError:
         raise
     except UNREADABLE as error:
         raise BadCaseError(
             f"cannot be read ({error}): copy or export it again", path, kind="unreadable"
         ) from None
-    if values.ndim == 3 and values.shape[2] in (1, 2, 4):
-        values = values[..., : 3 if values.shape[2] == 4 else 1]
-        values = values[..., 0] if values.shape[2] == 1 else values
-    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or values.size == 0:
+    values = picture.values
+    if values.ndim not in (2, 3) or values.size == 0:
         raise BadCaseError(
             f"its shape is {values.shape}: save one image, H x W or H x W x 3", path, kind="format"
         )
-    return values
+    return picture
 
 
-def _read_picture(path: Path, resolve_palette: bool) -> np.ndarray:
-    """Read a file with Pillow."""
-    with Image.open(path) as picture:
-        if getattr(picture, "n_frames", 1) > 1:
+def _read_dicom(path: Path) -> np.ndarray:
+    """Return the pixels of a DICOM file that holds one image, such as a radiograph."""
+    header = read_header(path)
+    if header.frames > 1:
+        raise BadCaseError(
+            f"it holds {header.frames} frames: save one file per image", path, kind="format"
+        )
+    return read_pixels(Series((path,), (1, *header.size), np.eye(4))).values[0]
+
+
+def _split_alpha(values: np.ndarray) -> Picture:
+    """Return an array in this machine's byte order; a fourth channel of 8 bits is alpha."""
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if values.ndim == 3 and values.shape[2] == 1:
+        return Picture(values[..., 0])
+    if values.ndim == 3 and values.shape[2] == 4 and values.dtype == np.uint8:
+        return Picture(values[..., :3], values[..., 3])
+    return Picture(values)
+
+
+def _decode(path: Path) -> Picture:
+    """Read a file with Pillow, or with OpenCV where Pillow drops bits."""
+    data = path.read_bytes()
+    if re.match(rb"P[2356]\s", data[:3]):  # Pillow stretches values up to the declared maximum.
+        return _decode_wide(data, path)
+    try:
+        picture = Image.open(io.BytesIO(data))
+    except Image.UnidentifiedImageError:
+        if data[:2] not in (b"II", b"MM"):
+            raise
+        return _decode_other_tiff(data, path)
+    with picture:
+        if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
             raise BadCaseError(
                 f"it holds {picture.n_frames} pages: save one file per image", path, kind="format"
             )
-        if picture.mode == "P":
-            palette = np.asarray(picture.convert("RGB"))
-            grey = (np.ptp(palette, axis=2) == 0).all()
-            return palette if resolve_palette or grey else np.asarray(picture)
-        if picture.mode not in ("1", "L", "LA", "RGB", "RGBA", "F") and not picture.mode.startswith(
-            "I"
-        ):
-            picture = picture.convert("RGB")
-        return np.asarray(picture)
+        tags = getattr(picture, "tag_v2", {})
+        bits, sample = tags.get(258, (0,)), tags.get(339, (1,))
+        drops = ";16" in str([tile[3] for tile in picture.tile]) and picture.mode[0] != "I"
+        # Both libraries turn TIFF files themselves; Pillow not those that it maps into memory.
+        orientation = 1 if tags else picture.getexif().get(0x0112, 1)
+        if drops or (tags and (bits[0], sample[0]) in ((32, 1), (8, 2))):
+            found = _decode_wide(data, path)
+        else:
+            found = _from_pillow(picture)
+        alpha = None if found.alpha is None else _turn(found.alpha, orientation)
+        found = Picture(_turn(found.values, orientation), alpha, found.palette)
+        # Pillow turns white-is-zero round up to 8 bits.
+        return _black_is_zero(found, path) if tags.get(262) == 0 and max(bits) > 8 else found
 
 
-def _one_channel_if_grey(values: np.ndarray) -> np.ndarray:
-    """Return one channel if all are equal, so that grey is grey however it is stored."""
-    if values.ndim == 3 and (values[..., :1] == values[..., 1:]).all():
-        return values[..., 0]
-    return values
+def _decode_other_tiff(data: bytes, path: Path) -> Picture:
+    """Read a TIFF of a number type that Pillow does not know."""
+    file = io.BytesIO(data)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8])
+    file.seek(tags.next)
+    tags.load(file)
+    if tags.next:
+        raise BadCaseError("it holds several pages: save one file per image", path, kind="format")
+    found = _decode_wide(data, path)
+    return _black_is_zero(found, path) if tags.get(262) == 0 else found
+
+
+def _black_is_zero(picture: Picture, path: Path) -> Picture:
+    """Return a picture with its values turned round; raises BadCaseError if they have no top."""
+    if picture.values.dtype.kind != "u":
+        raise BadCaseError(
+            f"white is zero in it, and its values are {picture.values.dtype}: export it with "
+            "black as zero",
+            path,
+            kind="format",
+        )
+    return Picture(np.iinfo(picture.values.dtype).max - picture.values, picture.alpha)
+
+
+def _from_pillow(picture: Image.Image) -> Picture:
+    """Return what an open picture holds."""
+    transparent = "transparency" in picture.info
+    if picture.mode in ("P", "PA"):
+        alpha = picture.mode == "PA" or transparent
+        indices = np.asarray(picture.getchannel(0) if picture.mode == "PA" else picture)
+        palette = np.zeros((256, 3), np.uint8)
+        colours = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        palette[: len(colours)] = colours
+        return Picture(
+            indices, np.asarray(picture.convert("RGBA"))[..., 3] if alpha else None, palette
+        )
+    if picture.mode in ("La", "RGBa"):
+        picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
+    if picture.mode not in ("1", "L", "LA", "RGB", "RGBA", "F") and picture.mode[0] != "I":
+        picture = picture.convert("RGB")
+    values = np.asarray(picture)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if picture.mode in ("LA", "RGBA"):
+        return Picture(values[..., 0] if picture.mode == "LA" else values[..., :3], values[..., -1])
+    return Picture(values)
+
+
+def _decode_wide(data: bytes, path: Path) -> Picture:
+    """Read a file with OpenCV, which keeps every number of bits; as it is stored."""
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise OSError("damaged, or of a kind that is not read")
+    if values.ndim == 2:
+        return Picture(values)
+    alpha = values[..., 3] if values.shape[2] == 4 else None
+    return Picture(np.ascontiguousarray(values[..., 2::-1]), alpha)
+
+
+def _turn(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Return an array upright, by the orientation that EXIF numbers from 1 to 8.
+
+    >>> _turn(np.array([[1, 2], [3, 4]]), 6).tolist()
+    [[3, 1], [4, 2]]
+    """
+    if orientation >= 5:
+        values = np.swapaxes(values, 0, 1)
+    rows, columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return values[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
 def _size(shape: tuple[int, ...]) -> str:

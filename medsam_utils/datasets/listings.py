@@ -108,7 +108,11 @@ def _read_entry(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, lis
         references += [
             CaseReference(dataset.name, case, patient, index, *paths) for case, index in cases
         ]
-    return Listing(references, [Exclusion(*e) for e in stored["exclusions"]]), stored["warnings"]
+    exclusions = [
+        Exclusion(case, kind, path, fact, tuple(files))
+        for case, kind, path, fact, files in stored["exclusions"]
+    ]
+    return Listing(references, exclusions), stored["warnings"]
 
 
 def _write_entry(
@@ -125,7 +129,7 @@ def _write_entry(
             listing.references, key=lambda r: (r.patient_id, r.images, r.masks)
         )
     ]
-    exclusions = [[e.case_id, e.kind, e.path, e.fact] for e in listing.exclusions]
+    exclusions = [[e.case_id, e.kind, e.path, e.fact, e.files] for e in listing.exclusions]
     texts = [str(message) for message in messages if type(message) is UserWarning]
     stored = {"stamp": stamp, "volumes": volumes, "exclusions": exclusions, "warnings": texts}
     content = json.dumps(stored).encode()

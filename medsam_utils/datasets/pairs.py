@@ -17,13 +17,14 @@ class Pair:
     key: what their names have in common. patient: who is shown.
 
     images: one, or one per channel that was asked for; masks: one per rater that was asked for, or
-    all.
+    all. how: the names fit, see `by_name.HOW`.
     """
 
     key: str
     patient: str
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
+    how: str = "equal"
 
     @property
     def image(self) -> Path:
@@ -97,13 +98,14 @@ class Pairs:
             except LookupError as problem:
                 first = (found or partners)[0].string
                 fact = str(problem) if names == first else f"{problem}: {names}"
-                exclusions.append(Exclusion(key, "pairs", first, fact))
+                files = tuple(match.string for match in (*found, *partners))
+                exclusions.append(Exclusion(key, "pairs", first, fact, files))
                 continue
             patient = found[0].groupdict().get("patient") or key
-            paths = [
+            both = [
                 tuple(root / match.string for match in files) for files in (chosen, raters_masks)
             ]
-            pairs.append(Pair(key, patient, *paths))
+            pairs.append(Pair(key, patient, both[0], both[1]))
         return pairs, exclusions
 
 
@@ -140,10 +142,11 @@ def _key(match: re.Match) -> str:
     )
 
 
-def walk(root: Path, within: tuple[str, ...]) -> list[str]:
+def walk(root: Path, within: tuple[str, ...], hidden: bool = False) -> list[str]:
     """Return the files below a folder, relative, sorted; without names that begin with a dot.
 
-    Such names are the "._*" files that macOS leaves in archives. Links are followed, once.
+    Such names are the "._*" files that macOS leaves in archives. Links are followed, once. hidden:
+    return these files too.
     """
     files, seen = [], set()
     for top in [root / name for name in within] or [root]:
@@ -153,9 +156,11 @@ def walk(root: Path, within: tuple[str, ...]) -> list[str]:
                 subfolders.clear()
                 continue
             seen.add(real)
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            subfolders[:] = sorted(name for name in subfolders if hidden or name[0] != ".")
             below = Path(folder).relative_to(root)
             files += [
-                f"{below.as_posix()}/{name}".removeprefix("./") for name in names if name[0] != "."
+                f"{below.as_posix()}/{name}".removeprefix("./")
+                for name in names
+                if hidden or name[0] != "."
             ]
     return sorted(files)

@@ -143,6 +143,19 @@ def _points(contour: pydicom.Dataset) -> np.ndarray:
     return points
 
 
+def fill_region(region: Region, series: Series, path: Path) -> np.ndarray:
+    """Return the voxels of a region, see `rasterise`; raises BadCaseError if it has no area."""
+    # Points beside contours mark something; anything else may be a part of the area.
+    if region.unfit and (not region.contours or region.unfit != ("POINT",)):
+        raise BadCaseError(
+            f"{region.name!r} has contours of {', '.join(region.unfit)}, which enclose no "
+            "area: export closed planar contours (CLOSED_PLANAR)",
+            path,
+            kind="mask",
+        )
+    return rasterise(region.contours, series, path)
+
+
 def rasterise(contours: Sequence[np.ndarray], series: Series, path: Path) -> np.ndarray:
     """Return what contours enclose on a series' grid, bool: slice, row, column.
 
@@ -293,15 +306,7 @@ class DicomStructures(ScanReader):
             for roi in rois:
                 if not patterns[name].fullmatch(roi.name):
                     continue
-                # Points beside contours mark something; anything else may be a part of the area.
-                if roi.unfit and (not roi.contours or roi.unfit != ("POINT",)):
-                    raise BadCaseError(
-                        f"{roi.name!r} has contours of {', '.join(roi.unfit)}, which enclose no "
-                        "area: export closed planar contours (CLOSED_PLANAR)",
-                        path,
-                        kind="mask",
-                    )
-                mask |= rasterise(roi.contours, source, path)
+                mask |= fill_region(roi, source, path)
             masks[name] = _resample(mask, source, grid) if drawn_on else mask
         return masks
 

@@ -17,7 +17,7 @@ from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
 from .dataset import Dataset, Listing, to_rgb
 from .dicom import Series, is_dicom, read_pixels, read_series
 from .listings import kept
-from .masks import class_masks, soft_scale, tidy_mask
+from .masks import Marks, class_masks, find_meaning, tidy_mask
 from .pairs import natural, walk
 from .volumes import (
     PLANES,
@@ -90,7 +90,8 @@ class ScanReader(ABC):
                 areas = np.stack([np.count_nonzero(mask, axis=across) for mask in masks.values()])
                 kept = choose_slices(areas, self.min_pixels, self.one_slice, scan.masks[0])
             except BadCaseError as error:
-                exclusions.append(dataset.exclusion(scan.key, error, path))
+                files = (*scan.images, *scan.masks)
+                exclusions.append(dataset.exclusion(scan.key, error, path, files))
                 continue
             references += [
                 CaseReference(
@@ -280,7 +281,7 @@ class DicomMasks(ScanReader):
         values = onto_grid(values, affine, grid, folder)
         if self.flip_masks:
             values = values[::-1]
-        return class_masks(values, soft_scale(values), classes, threshold, folder)
+        return class_masks(Marks(values, find_meaning(values)), classes, threshold, folder)
 
 
 def _continues(grid: Series, mask: Series) -> bool:

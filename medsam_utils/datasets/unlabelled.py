@@ -10,10 +10,12 @@ from pathlib import Path
 
 from ..case import BadCaseError, BadInputError, Case, CaseReference
 from ..intensity import EightBit, Percentile
-from . import ANY_VALUE, Dataset, Listing, Passport, images, volumes
+from . import ANY_VALUE, Dataset, Listing, Passport, images
 from .dataset import to_rgb
+from .formats import FLAT, VOLUME
 from .pairs import natural, walk
 from .volume_files import Cut, Grid, Volume, find_cut, read_grid, read_volume
+from .volumes import file_stamps
 
 
 @dataclass(frozen=True)
@@ -91,18 +93,18 @@ def load_images(path: str | Path, plane: str = "axial") -> Dataset:
 
 def is_volume(name: str) -> bool:
     """Tell by its name whether a file holds a volume."""
-    return bool(re.search(f"{volumes.SUFFIXES}$", name, re.I))
+    return bool(re.search(f"{VOLUME}$", name, re.I))
 
 
 def _names(root: Path, only: str) -> list[str]:
     """Names of the image files below a folder, or the one."""
-    wanted = re.compile(f".*(?:{images.SUFFIXES}|{volumes.SUFFIXES})", re.I)
+    wanted = re.compile(f".*(?:{FLAT}|{VOLUME})", re.I)
     return [name for name in ([only] if only else walk(root, ())) if wanted.fullmatch(name)]
 
 
 def _read_cut(path: Path, plane: str) -> tuple[Volume, Cut]:
     """Read a volume and how it is cut; the last one is kept."""
-    return _read_once(path, plane, volumes.file_stamps([path]))
+    return _read_once(path, plane, file_stamps([path]))
 
 
 @functools.lru_cache(maxsize=1)

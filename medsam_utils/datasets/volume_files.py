@@ -17,6 +17,8 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 
 from ..case import BadCaseError
+from .companions import companions
+from .metaimage import read_metaimage
 from .nrrd_file import check_size, read_nrrd, unreadable
 
 # For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns.
@@ -34,6 +36,12 @@ UNREADABLE = (
     ImageFileError,
     HeaderDataError,
 )
+
+# Formats that nibabel does not read.
+_OTHERS = {
+    **dict.fromkeys((".nrrd", ".nhdr"), lambda path: read_nrrd(path)[:2]),
+    **dict.fromkeys((".mha", ".mhd"), read_metaimage),
+}
 
 # Bytes before the values of a NIfTI-1 file without extensions.
 _HEADER = 352
@@ -66,7 +74,7 @@ class Grid:
 def read_grid(path: Path, plane: str) -> Grid:
     """Read the grid of a NIfTI or NRRD file; raises BadCaseError for a file that cannot be read."""
     header = None
-    if path.suffix.lower() == ".nrrd":
+    if path.suffix.lower() in _OTHERS:
         volume = read_volume(path)
         shape, affine = volume.values.shape, volume.affine
     else:
@@ -109,15 +117,15 @@ class Cut:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a NIfTI or NRRD file of three axes.
+    """Read a NIfTI, NRRD, MetaImage or FreeSurfer file of three axes.
 
     The values have the stored dtype; they are float only where the header scales them.
 
     Trailing axes of length 1 are dropped, and an image of two axes gets a third of length 1. Raises
     BadCaseError for a file that cannot be read, has more axes, or declares more than it can hold.
     """
-    if path.suffix.lower() == ".nrrd":
-        values, affine, _ = read_nrrd(path)
+    if path.suffix.lower() in _OTHERS:
+        values, affine = _OTHERS[path.suffix.lower()](path)
         if values.ndim != 3 or 0 in values.shape:
             raise BadCaseError(
                 f"its shape is {values.shape}: save one volume of three axes", path, kind="format"
@@ -130,14 +138,16 @@ def read_volume(path: Path) -> Volume:
             head = inflate.decompress(packed, _HEADER) if packed else file.read(_HEADER)
         proxy, affine, _ = _open(path, head)
         shape = proxy.shape
-        check_size(
-            shape, proxy.dtype.itemsize, len(packed) or path.stat().st_size, bool(packed), path
-        )
+        # Of a pair of files the second one holds the values.
+        stored = sum(part.stat().st_size for part in (path, *companions(path)))
+        is_packed = bool(packed) or path.suffix.lower() == ".hdr"
+        check_size(shape, proxy.dtype.itemsize, len(packed) or stored, is_packed, path)
         if 0 in shape or len([n for n in shape[3:] if n != 1]) or len(shape) < 2:
             raise BadCaseError(
                 f"its shape is {shape}: save one volume of three axes", path, kind="format"
             )
         values = _values(proxy, inflate if packed else None)
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
     except BadCaseError:
         raise
     except UNREADABLE as error:
@@ -170,6 +180,13 @@ def _open(path: Path, head: bytes) -> tuple[ArrayProxy, np.ndarray, nibabel.Nift
             header = nibabel.Nifti2Header(file.read(540))
     else:
         image = nibabel.load(path)
+        if isinstance(image, nibabel.AnalyzeImage) and not isinstance(image, nibabel.Nifti1Pair):
+            raise BadCaseError(
+                "it is an Analyze file, which does not say where right and left are: save it as "
+                "NIfTI",
+                path,
+                kind="format",
+            )
         is_nifti = isinstance(image, nibabel.Nifti1Image)
         return image.dataobj, image.affine, image.header if is_nifti else None
     _round_quaternion(header, path)

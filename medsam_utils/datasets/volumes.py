@@ -1,19 +1,22 @@
-"""Reader of NIfTI and NRRD volumes, cut into upright slices one at a time."""
+"""Reader of volumes, cut into upright slices one at a time."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
 from ..case import BadCaseError, BadInputError, Case, CaseReference
+from .by_name import ByName
 from .dataset import Dataset, Listing, to_rgb
 from .listings import kept
-from .masks import check_labels, class_masks, overlap, soft_scale, tidy_mask
-from .pairs import Pairs
+from .mask_files import is_segmentation, read_segmentation
+from .masks import Asked, Marks, check_labels, class_masks, interpret, overlap
+from .pairs import Pair, Pairs
 from .volume_files import (
     PLANES,
     Grid,
@@ -24,9 +27,6 @@ from .volume_files import (
     read_grid,
     read_volume,
 )
-
-SUFFIXES = r"\.(?:nii(?:\.gz)?|(?<!\.seg\.)nrrd)"
-"""The file name endings that are read, as a regular expression; .seg.nrrd: see `segments`."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Volumes:
     is the dataset's only one, and has its name.
     """
 
-    pairs: Pairs
+    pairs: Pairs | ByName
     plane: str = "axial"
     channels: str | tuple[str, ...] = ()
     rater: str | int = "any"
@@ -80,10 +80,11 @@ class Volumes:
         for pair in pairs:
             path, key = relative_path(pair.masks[0], dataset), pair.key or dataset.name
             try:
-                areas = self._areas(dataset, pair.masks)
+                areas = self._areas(dataset, pair)
                 kept = choose_slices(areas, self.min_pixels, self.one_slice, pair.masks[0])
             except BadCaseError as error:
-                exclusions.append(dataset.exclusion(key, error, path))
+                files = (*pair.images, *pair.masks)
+                exclusions.append(dataset.exclusion(key, error, path, files))
                 continue
             references += [
                 CaseReference(
@@ -100,19 +101,21 @@ class Volumes:
 
     def load(self, dataset: Dataset, reference: CaseReference) -> Case:
         """Read one slice; the volume is kept until a slice of another one is asked for."""
-        images, masks = _read_case(reference.images, reference.masks, self.trust_identity)
+        images, masks = _read_case(dataset, reference, self.trust_identity)
         image, index = images[0], reference.slice_index
         cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
         channels = [
             to_rgb(cut.slice(volume.values, index), dataset, path)
             for volume, path in zip(images, reference.images, strict=True)
         ]
-        votes, labelled = [], []
-        for path, (mask, soft) in zip(reference.masks, masks, strict=True):
-            values = cut.slice(mask, index)
-            votes.append(class_masks(values, soft, dataset.classes, dataset.mask_threshold, path))
-            marked = [values > 0] if soft is None else []
+        votes, labelled, ignored = [], [], []
+        for path, marks in zip(reference.masks, masks, strict=True):
+            here = replace(marks, values=cut.slice(marks.values, index))
+            votes.append(class_masks(here, dataset.classes, dataset.mask_threshold, path))
+            marked = [here.values > 0] if marks.meaning.kind != "soft" else []
             labelled.append(np.any([*marked, *votes[-1].values()], axis=0))
+            if marks.ignored is not None:
+                ignored.append(cut.slice(marks.ignored, index))
         sizes = nibabel.affines.voxel_sizes(image.affine)
         known = self.trust_identity or not is_identity(image.affine)
         return reference.case(
@@ -123,6 +126,7 @@ class Volumes:
             spacing=(round(float(sizes[cut.row_axis]), 6), round(float(sizes[cut.column_axis]), 6))
             if known
             else None,
+            ignored=np.any(ignored, axis=0) if ignored else None,
         )
 
     def grid(self, reference: CaseReference) -> Grid:
@@ -135,6 +139,10 @@ class Volumes:
         known = self.trust_identity or not is_identity(grid.affine)
         return grid.count, round(grid.apart, 6) if known else None
 
+    def read_marks(self, dataset: Dataset, path: Path) -> Marks:
+        """Read a mask file as what it means in a dataset; raises BadCaseError."""
+        return read_marks(dataset, path)[1]
+
     def _decide(self, masks: Sequence[np.ndarray]) -> np.ndarray:
         """Return the pixels that enough of the masks mark."""
         needed = len(masks) // 2 + 1 if self.rater == "majority" else 1
@@ -145,20 +153,18 @@ class Volumes:
             sum((mask.astype(np.uint8) for mask in masks[1:]), masks[0].astype(np.uint8)) >= needed
         )
 
-    def _areas(self, dataset: Dataset, paths: Iterable[Path]) -> np.ndarray:
+    def _areas(self, dataset: Dataset, pair: Pair) -> np.ndarray:
         """Return how many pixels each class has in each slice, classes x slices.
 
         Where neither a smallest area nor the largest slice is asked for, 1 stands for any number.
         """
         parts = []
-        for path in paths:
-            volume = read_volume(path)
+        for path in pair.masks:
+            grid = read_grid(pair.images[0], self.plane) if is_segmentation(path) else None
+            volume, marks = read_marks(dataset, path, grid)
             cut = find_cut(volume.values.shape, volume.affine, self.plane, path)
-            values = tidy_mask(volume.values, path)
-            check_labels(values, dataset.classes, dataset.other_labels, path)
-            masks = class_masks(
-                values, soft_scale(values), dataset.classes, dataset.mask_threshold, path
-            )
+            check_labels(marks.values, dataset.classes, dataset.other_labels, path)
+            masks = class_masks(marks, dataset.classes, dataset.mask_threshold, path)
             parts.append((masks, (cut.row_axis, cut.column_axis)))
         if len({mask.shape for masks, _ in parts for mask in masks.values()}) > 1:
             raise BadCaseError(
@@ -193,43 +199,59 @@ _last: dict[tuple, tuple] = {}
 
 
 def _read_case(
-    image_paths: tuple[Path, ...], mask_paths: tuple[Path, ...], trust_identity: bool
-) -> tuple[list[Volume], list[tuple[np.ndarray, float | None]]]:
+    dataset: Dataset, reference: CaseReference, trust_identity: bool
+) -> tuple[list[Volume], list[Marks]]:
     """Read the volumes of a case and its masks, or return the last ones again.
 
-    Returns the images, and each mask with its `soft_scale`.
     Raises BadCaseError unless all of them lie on one grid.
     """
-    paths = (*image_paths, *mask_paths)
+    files = dataset.files(reference)
     # With time and size, so that a changed file is read again.
-    key = (paths, file_stamps(paths), trust_identity)
+    key = (tuple(files), file_stamps(files), trust_identity, json.dumps(dataset.mask_settings()))
     kept = _last.get(key)
     if kept is None:
         _last.clear()
-        kept = _last[key] = _read_anew(image_paths, mask_paths, trust_identity)
+        kept = _last[key] = _read_anew(dataset, reference, trust_identity)
     return kept
 
 
 def _read_anew(
-    image_paths: tuple[Path, ...], mask_paths: tuple[Path, ...], trust_identity: bool
-) -> tuple[list[Volume], list[tuple[np.ndarray, float | None]]]:
+    dataset: Dataset, reference: CaseReference, trust_identity: bool
+) -> tuple[list[Volume], list[Marks]]:
     """Read volumes and masks, see `_read_case`."""
     images: list[Volume] = []
     masks = []
-    for path in (*image_paths, *mask_paths):
-        volume = read_volume(path)
+    for path in (*reference.images, *reference.masks):
+        is_image = path in reference.images
+        volume, marks = (
+            (read_volume(path), None) if is_image else read_marks(dataset, path, images[0])
+        )
         if images:
-            what = "channel" if path in image_paths else "mask"
+            what = "channel" if is_image else "mask"
             lost = not trust_identity and (
                 is_identity(images[0].affine) or is_identity(volume.affine)
             )
             check_same_grid(images[0], volume, path, what, shape_only=lost)
-        if path in image_paths:
+        if is_image:
             images.append(volume)
         else:
-            values = tidy_mask(volume.values, path)
-            masks.append((values, soft_scale(values)))
+            masks.append(marks)
     return images, masks
+
+
+def read_marks(
+    dataset: Dataset | Asked, path: Path, image: Volume | Grid | None = None
+) -> tuple[Volume, Marks]:
+    """Read a mask file: where it lies, and what it means in a dataset; raises BadCaseError.
+
+    image: whose grid a segmentation that was cut to its segments is set into.
+    """
+    names = None
+    if is_segmentation(path):
+        volume, names = read_segmentation(path, image)
+    else:
+        volume = read_volume(path)
+    return volume, interpret(volume.values, dataset, path, names=names)
 
 
 def file_stamps(paths: Iterable[Path]) -> tuple:

@@ -81,7 +81,9 @@ class VolumeObject:
 
         masks: the prediction in every slice.
         """
-        prediction = np.stack([mask.mask() for mask in masks])
+        prediction = np.stack(
+            [case.scored(mask.mask()) for case, mask in zip(self.cases, masks, strict=True)]
+        )
         truth = np.stack([mask.mask() for mask in self.truths])
         hd95, surface = np.nan, np.nan
         if self.voxel:

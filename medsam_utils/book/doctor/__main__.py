@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ...case import BadInputError
 from ...datasets import DATASETS, load_folder
+from ...datasets.folder import MASKS
 from ...demo import load_dataset
 from .examine import examine
 from .page import page
@@ -33,12 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--page", type=Path, help="also write a page with overlays to this HTML file"
     )
+    parser.add_argument("--classes", default="", help=MASKS["classes"])
+    parser.add_argument("--ignore", default="", help=MASKS["ignore"])
+    parser.add_argument("--threshold", default="", help=MASKS["threshold"])
     options = parser.parse_args(arguments)
     try:
-        is_name = options.dataset in DATASETS
-        dataset = (
-            load_dataset(options.dataset, options.data) if is_name else load_folder(options.dataset)
-        )
+        if options.dataset in DATASETS:
+            dataset = load_dataset(options.dataset, options.data)
+        else:
+            said = {name: getattr(options, name) for name in MASKS}
+            dataset = load_folder(options.dataset, **said)
         report = examine(dataset, options.sample)
     except BadInputError as error:
         print(error, file=sys.stderr)

@@ -15,8 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ...case import BadCaseError, Case, CaseReference, Exclusion
-from ...datasets import Dataset, images, volumes
-from ...datasets.masks import soft_scale, tidy_mask
+from ...datasets import DATASETS, Dataset, images
+from ...datasets.formats import FLAT, VOLUME
+from ...datasets.mask_files import is_segmentation
+from ...datasets.masks import find_meaning, tidy_mask
+from ...datasets.volume_files import read_volume
 from .findings import Finding, Report
 
 TINY = 20
@@ -51,6 +54,7 @@ def examine(dataset: Dataset, sample: int | None = None) -> Report:
             references[i] for i in np.linspace(0, len(references) - 1, sample).astype(int)
         ]
     findings = [_excluded(e, e.path) for e in listing.exclusions]
+    findings += [_not_read(dataset, e) for e in listing.not_read]
     areas: dict[str, list[int]] = {name: [] for name in dataset.classes}
     sizes, spacings = Counter(), Counter()
     seen: dict[bytes, tuple[CaseReference, bytes]] = {}
@@ -114,6 +118,12 @@ def _excluded(left_out: Exclusion, where: str) -> Finding:
     return Finding(kind, where, left_out.reason)
 
 
+def _not_read(dataset: Dataset, file: Exclusion) -> Finding:
+    """Turn a file that is part of no case into a finding; a dataset of the study may have some."""
+    look = dataset.name in DATASETS or "hidden" in file.fact
+    return Finding("files that are not read", file.path, file.fact, look=look)
+
+
 def _facts(
     dataset: Dataset,
     listed: int,
@@ -171,20 +181,22 @@ def _repeated(case: Case, reference: CaseReference, seen: dict) -> list[Finding]
 def _raw_mask(dataset: Dataset, path: Path, reference: CaseReference, codes: dict) -> list[Finding]:
     """Look at the values of a mask file as stored; note the orientation of a volume in `codes`."""
     where = path.relative_to(dataset.root).as_posix() if dataset.root else path.name
-    if re.search(volumes.SUFFIXES + "$", path.name, re.I):
-        volume = volumes.read_volume(path)
+    if is_segmentation(path):
+        return []  # Its values are what its own header says.
+    if re.search(VOLUME + "$", path.name, re.I):
+        volume = read_volume(path)
         values = tidy_mask(volume.values, path)
         # Neither direction nor spacing: what is written when the header was lost.
         lost = np.allclose(volume.affine[:3, :3], np.eye(3))
         codes["identity" if lost else "".join(nibabel.aff2axcodes(volume.affine))].append(where)
-    elif re.search(images.SUFFIXES + "$", path.name, re.I):
-        values = images.read_mask(path)
+    elif re.search(FLAT + "$", path.name, re.I):
+        values = tidy_mask(images.read_mask(path, getattr(dataset.reader, "coloured", False)), path)
     else:
         return []  # DICOM and the like: masks there are not grey values.
     lossy = images.is_lossy(path)
     has_labels = any(dataset.classes.values())
     found = []
-    if not has_labels and soft_scale(values, lossy) is not None:
+    if not has_labels and find_meaning(values, lossy).kind == "soft":
         grey = np.count_nonzero((values > 0) & (values < values.max()))
         how = " (JPEG: values are not exact)" if lossy else ""
         found.append(

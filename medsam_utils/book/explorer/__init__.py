@@ -20,6 +20,7 @@ from PIL import Image
 from ...case import BadInputError, Case, CaseReference
 from ...clicks import PAPER, Protocol
 from ...datasets import DATASETS, Dataset
+from ...datasets.folder import EACH
 from ...datasets.unlabelled import Unlabelled
 from ...evaluate import under
 from ...models import Model
@@ -306,7 +307,13 @@ def code_of(dataset: Dataset) -> str:
         return f"load_dataset({dataset.name!r})"
     if isinstance(dataset.reader, Unlabelled):
         return repr(str(dataset.root / dataset.reader.only))
-    return f"load_folder({str(dataset.root)!r}, name={dataset.name!r})"
+    found = all(re.fullmatch(r"object|label \d+", name) for name in dataset.classes)
+    classes = {} if found else dict(dataset.classes)
+    if classes and dataset.mask_kind == "instances":
+        classes = dict.fromkeys(classes, EACH)
+    said = {"classes": classes, "ignore": dataset.ignore, "threshold": dataset.threshold}
+    options = "".join(f", {name}={value!r}" for name, value in said.items() if value)
+    return f"load_folder({str(dataset.root)!r}, name={dataset.name!r}{options})"
 
 
 def data_address(image: np.ndarray, side: int, quality: int = 65) -> str:

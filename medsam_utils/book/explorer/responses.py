@@ -86,7 +86,8 @@ class Responses:
             options["multimask"] = False
         prediction = model.predict(self._embeddings[name], [clicks], **options)
         masks = [prediction.boxed_mask(0, i) for i in range(prediction.logits.shape[1])]
-        true = [np.nan if self.truth is None else iou(mask, self.truth) for mask in masks]
+        counted = [mask.without(self.case.ignored) for mask in masks]
+        true = [np.nan if self.truth is None else iou(mask, self.truth) for mask in counted]
         predicted_iou = prediction.predicted_iou[0].tolist()
         chosen = choose_mask(choice, predicted_iou, true, self.protocol.equals)
         return Response(masks, predicted_iou, true, chosen, prediction.logits[0, chosen], note)
@@ -96,6 +97,7 @@ class Responses:
         wrong."""
         case = self.case
         rng = click_rng(self.protocol, case.dataset, case.case_id, self.task, len(clicks) + 1)
+        mask = mask and mask.without(case.ignored)
         return next_click(self.truth, mask, self.protocol, rng, case.labelled)
 
     def simulated(self, name: str, count: int) -> tuple[Click, ...]:

@@ -11,6 +11,7 @@ import pandas as pd
 from ...case import BadInputError, Case, CaseReference
 from ...clicks import Protocol
 from ...datasets import Dataset, load_folder
+from ...datasets.folder import has_masks
 from ...datasets.unlabelled import load_images
 from ...evaluate import under
 from . import code_of
@@ -35,9 +36,7 @@ class Subjects:
         given = [given] if isinstance(given, (Dataset, str, Path)) else list(given)
         self._datasets: dict[str, Dataset] = {}
         for one in given:
-            dataset = under(
-                one if isinstance(one, Dataset) else _load(Path(one).expanduser()), protocol
-            )
+            dataset = under(one if isinstance(one, Dataset) else open_folder(one), protocol)
             same = sum(dataset.title == other.title for other in self._datasets.values())
             self._datasets[f"{dataset.title} ({same + 1})" if same else dataset.title] = dataset
         codes = [code_of(one) if isinstance(one, Dataset) else repr(str(one)) for one in given]
@@ -110,6 +109,16 @@ class Subjects:
         return [{"case": case_id, "text": text} for case_id, text in cases.items()]
 
 
-def _load(path: Path) -> Dataset:
-    """The images that a path names."""
-    return load_folder(path) if (path / "masks").is_dir() else load_images(path)
+def open_folder(
+    path: str | Path, classes: str = "", ignore: int | str = "", threshold: int | str = 0
+) -> Dataset | None:
+    """The images that a path names, with the masks beside them; None for an empty path.
+
+    classes, ignore, threshold: of the masks, see `datasets.load_folder`.
+    """
+    if path == "":
+        return None
+    path = Path(path).expanduser()
+    if has_masks(path):
+        return load_folder(path, classes=classes, ignore=ignore, threshold=threshold)
+    return load_images(path)

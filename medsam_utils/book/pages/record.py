@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
 import io
 import json
+import operator
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,11 +23,13 @@ MOST_ROWS = 20_000  # with more, the page would be too heavy to hold them
 
 
 def excluded_cases(tables: Mapping[Any, pd.DataFrame]) -> pd.DataFrame:
-    """Return the cases that were left out of runs, as `excluded_table`.
+    """Return the cases that were left out of runs and the files not read, as `excluded_table`.
 
-    tables: rows of each run, with `attrs["excluded"]`.
+    tables: rows of each run, with `attrs["excluded"]` and `attrs["not_read"]`.
     """
-    return excluded_table([entry for rows in tables.values() for entry in rows.attrs["excluded"]])
+    kinds = ("excluded", "not_read")
+    entries = [rows.attrs.get(kind, []) for rows in tables.values() for kind in kinds]
+    return excluded_table([entry for some in entries for entry in some])
 
 
 def excluded_table(entries: Iterable[Mapping[str, str]]) -> pd.DataFrame:
@@ -38,16 +42,33 @@ def excluded_table(entries: Iterable[Mapping[str, str]]) -> pd.DataFrame:
 
 
 def excluded(table: pd.DataFrame) -> Shown:
-    """Return cases left out, counted by fact, and each in a part that opens.
+    """Return cases left out and files not read, counted by fact, and each in a part that opens.
 
     table: of `excluded_cases`.
     """
     if table.empty:
         return show.paragraphs("No case was left out.")
-    count = "1 case is" if len(table) == 1 else f"{len(table)} cases are"
+    is_file = table["kind"] == "not read"
+    cases, files = table[~is_file], table[is_file]
+    parts = []
+    if not cases.empty:
+        count = "1 case is" if len(cases) == 1 else f"{len(cases)} cases are"
+        parts.append(_counted(f"**{count}** left out of every number here:", cases))
+    if not files.empty:
+        count = (
+            "1 file was not read, and belongs"
+            if len(files) == 1
+            else f"{len(files)} files were not read, and belong"
+        )
+        parts.append(_counted(f"**{count}** to no case:", files))
+    return functools.reduce(operator.add, parts)
+
+
+def _counted(text: str, table: pd.DataFrame) -> Shown:
+    """Return a sentence, the facts with their counts, and the table in a part that opens."""
     facts = Counter(table["fact"])
     return (
-        show.paragraphs(f"**{count}** left out of every number here:")
+        show.paragraphs(text)
         + show.bullets(f"{count} × {fact}" for fact, count in facts.most_common())
         + show.details("Every one of them", show.table(table, fold=False))
     )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ...case import BadInputError
+from ...datasets.folder import MASKS
 from .build import build_book
 from .execute import execute_pages
 from .pages import checked, own_chapter, read_pages
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     chapter.add_argument(
         "--title", default="", help="heading of the page; default: the folder's name"
     )
+    for name, text in MASKS.items():
+        chapter.add_argument(f"--{name}", default="", help=text)
     given = parser.parse_args(arguments)
     # suppressed defaults: an option may stand before or after `chapter`, and neither overwrites the
     # other
@@ -47,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         overrides["data"] = str(Path(overrides["data"]).expanduser().resolve())
     try:
         if given.command == "chapter":
-            page = own_chapter(given.folder, given.title, overrides, root)
+            said = {name: values[name] for name in MASKS if name in values}
+            page = own_chapter(given.folder, given.title, {**overrides, **said}, root)
             if execute_pages([checked(page, root, {})], root, 1):
                 page.path(root).unlink(
                     missing_ok=True
