@@ -91,8 +91,8 @@ comparison.gate(verdicts)
 #
 # Both models saw the same objects, so each object gives one difference of IoU. Its mean stands with
 # the 95 % interval, and with the p value of a test that flips the signs of whole patients; p is
-# corrected by Holm's method for the tests of each table. "Ahead" names who leads with one click, and
-# from which click on the other does, with its 95 % interval.
+# corrected by Holm's method for the tests of each table. "Ahead" names who leads with one click,
+# and from which click on the other does, with its 95 % interval.
 
 # %%
 tests = comparison.paired_tests(rows)

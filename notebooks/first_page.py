@@ -129,8 +129,8 @@ comparison.study_figure()
 #   images that come in a package. Where a model made the masks, it says so beside the level.
 #
 # demo
-# : Computed here, on **phantoms**: images that a program draws and writes in each dataset's own file
-#   format. They show that every step works, and say nothing about medicine.
+# : Computed here, on **phantoms**: images that a program draws and writes in each dataset's own
+#   file format. They show that every step works, and say nothing about medicine.
 #
-# Out of the box the book shows a real CT and `mobile_sam`, a SAM whose weights come in a package; the
-# study's own datasets are phantoms until you have them.
+# Out of the box the book shows a real CT and `mobile_sam`, a SAM whose weights come in a package;
+# the study's own datasets are phantoms until you have them.

@@ -117,8 +117,8 @@ show.table(label_table)
 #
 # Each learnt from nothing, for equally many steps: from the labelled cases alone, or from these and
 # all other images with one kind of label. The oracle's labels are the true masks, what better
-# labels could give at most. Differences are to the network that learnt from labels as the U-Net drew
-# them. All are tested on the same held-out patients, without any prompt.
+# labels could give at most. Differences are to the network that learnt from labels as the U-Net
+# drew them. All are tested on the same held-out patients, without any prompt.
 
 # %%
 network_table = page.with_intervals(network_changes.drop(columns="task"), next(iter(labels)))

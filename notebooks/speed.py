@@ -34,12 +34,12 @@ speed.answer(by_size)
 # %% [markdown]
 # ## By image size and number of objects
 #
-# **Released** is the study's released loop as [the protocol](#the-protocol) describes it, in our words: one
-# object at a time, three masks at full size, everything kept to the end. **Plain** is Algorithm 1
-# as a first script would have it, around the same `SamPredictor`. **Bare** is segment-anything's
-# encoder once and its decoder for all objects at every click, and nothing else: no click, no mask,
-# no IoU. Where **ours / bare** is below 1, our decoder does the same sums with less work than the
-# original one: what the image alone decides is computed once.
+# **Released** is the study's released loop as [the protocol](#the-protocol) describes it, in our
+# words: one object at a time, three masks at full size, everything kept to the end. **Plain** is
+# Algorithm 1 as a first script would have it, around the same `SamPredictor`. **Bare** is
+# segment-anything's encoder once and its decoder for all objects at every click, and nothing else:
+# no click, no mask, no IoU. Where **ours / bare** is below 1, our decoder does the same sums with
+# less work than the original one: what the image alone decides is computed once.
 
 # %%
 ratios = {

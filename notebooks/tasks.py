@@ -34,9 +34,9 @@ display(tasks.answer(table))
 tasks.shown(table)
 
 # %% [markdown]
-# "p" marks the 18 tasks of the first preprint (2304.10517), which had eleven datasets. Its eleventh,
-# PET-Liver, has no published curve: its authors released no number of it, and the journal version
-# has PET-Wholebody instead.
+# "p" marks the 18 tasks of the first preprint (2304.10517), which had eleven datasets. Its
+# eleventh, PET-Liver, has no published curve: its authors released no number of it, and the journal
+# version has PET-Wholebody instead.
 
 # %%
 tasks.preprint(table)

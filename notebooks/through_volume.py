@@ -14,8 +14,8 @@
 # (through-the-volume)=
 # # Through the volume
 #
-# SAM sees one slice at a time. If its mask of one slice prompts the next, and so on to both ends, how
-# many clicks does that save?
+# SAM sees one slice at a time. If its mask of one slice prompts the next, and so on to both ends,
+# how many clicks does that save?
 
 # %% tags=["parameters"]
 datasets = "mri_prostate mri_heart ct_spleen"  # names of datasets of volumes, with spaces between

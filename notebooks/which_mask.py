@@ -127,8 +127,8 @@ show.table(candidates, fold=False)
 #
 # ## How far this carries
 #
-# - One distilled encoder (`mobile_sam`) stands for SAM here. Whether ViT-H behaves alike must be run:
-#   `make book MODELS=sam_vit_h DATA=folder`.
+# - One distilled encoder (`mobile_sam`) stands for SAM here. Whether ViT-H behaves alike must be
+#   run: `make book MODELS=sam_vit_h DATA=folder`.
 # - Out of the box the images are slices of one patient, with masks by another model: no interval,
 #   and agreement, not accuracy.
 # - The rule decides which mask the next click corrects, so the curves differ in their clicks, too.
