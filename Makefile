@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 
 # Overrides of runs.yml: make book DATA=/data MODELS="sam_vit_b grabcut" DEVICE=cuda JOBS=4
-RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODELS)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS))
+RENDER_OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(MODELS),--models "$(MODELS)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out "$(OUT)")
 
 # What masks of an own folder hold: CLASSES="liver=1 tumour=2,3" IGNORE=255 THRESHOLD=128
 MASKS := $(if $(CLASSES),--classes "$(CLASSES)") $(if $(IGNORE),--ignore "$(IGNORE)") $(if $(THRESHOLD),--threshold "$(THRESHOLD)")
@@ -14,7 +14,7 @@ MASKS := $(if $(CLASSES),--classes "$(CLASSES)") $(if $(IGNORE),--ignore "$(IGNO
 # Relative paths hold: the notebook's kernel runs in this folder.
 EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(CLASSES),-r classes "$(CLASSES)") $(if $(IGNORE),-r ignore "$(IGNORE)") $(if $(THRESHOLD),-r threshold "$(THRESHOLD)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r compute device=$(DEVICE))
 
-.PHONY: help book pdf chapter explore fetch doctor test test-fast browser check hooks bench phantoms lock clean
+.PHONY: help book pdf chapter chapter-remove explore fetch doctor test test-fast browser check hooks bench phantoms lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -29,9 +29,13 @@ pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 	    --no-pdf-header-footer --virtual-time-budget=20000 --print-to-pdf=_build/book.pdf \
 	    "file://$(CURDIR)/_build/singlehtml/book.html"
 
-chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=, CLASSES=
+chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=, MODELS=, CLASSES=, OUT= where to
 	@test -n "$(FOLDER)" || { echo 'say which folder: make chapter FOLDER=/my/data TITLE="My data"'; exit 2; }
 	$(BIN)/python -m medsam_utils.book.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)" $(MASKS)
+
+chapter-remove: $(READY)  ## take a page of your own away: PAGE= its name or title
+	@test -n "$(PAGE)" || { echo 'say which page: make chapter-remove PAGE="My data"'; exit 2; }
+	$(BIN)/python -m medsam_utils.book.render $(RENDER_OPTIONS) remove "$(PAGE)"
 
 explore: $(READY)  ## click on cases and annotate in JupyterLab: NAME= datasets in DATA=, or FOLDER=, or IMAGE=; MODELS=
 	PATH="$(CURDIR)/$(BIN):$$PATH"; jupytext --quiet --to ipynb --output - notebooks/explore.py \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -228,8 +229,16 @@ def test_a_page_has_its_title_hides_parameters_and_definitions_and_no_trace_of_t
     assert not list((root / PAGES).glob("*.tmp"))
 
 
+def write_study(folder: Path) -> None:
+    """One image with a bright square, and its mask."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        pixels = np.pad(np.full((4, 4), 255, np.uint8), 4)
+        Image.fromarray(pixels).save(folder / part / "a.png")
+
+
 def test_an_own_chapter_is_kept_and_outlives_its_folder(root, capsys):
-    (root / "mine").mkdir()
+    write_study(root / "mine")
     chapter = own_chapter(root / "mine", 'My "first" study', {"models": "b"}, root)
     assert chapter.page == "own/my-first-study"
     (root / "notebooks/dataset.py").write_text(
@@ -238,7 +247,7 @@ def test_an_own_chapter_is_kept_and_outlives_its_folder(root, capsys):
     assert execute_pages([checked(chapter, root, {})], root, 1) == []
     assert page(root, chapter.page).cells[-1].outputs[0].text == "2 b\n"
     assert [p.page for p in read_pages(root, {})] == ["one", "own/my-first-study"]
-    (root / "mine").rmdir()
+    shutil.rmtree(root / "mine")
     assert [p.page for p in read_pages(root, {})] == ["one"]
     assert "stays as it is" in capsys.readouterr().out
 
@@ -251,7 +260,7 @@ def test_a_title_is_text_and_not_markup(root):
 
 def keep_chapter(root, folder, title):
     """Write the page of a chapter without executing it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    write_study(folder)
     chapter = own_chapter(folder, title, {}, root)
     notebook = nbformat.v4.new_notebook(metadata={"medsam": {"page": asdict(chapter)}})
     chapter.path(root).parent.mkdir(parents=True, exist_ok=True)
@@ -275,10 +284,7 @@ def test_chapters_of_one_title_or_name_do_not_replace_each_other(root, chapters)
 
 
 def test_a_folder_and_a_title_that_papermill_reads_as_numbers_are_texts(tmp_path, monkeypatch):
-    for part in ("images", "masks"):
-        (tmp_path / "2024" / part).mkdir(parents=True)
-        pixels = np.pad(np.ones((4, 4), np.uint8), 4)
-        Image.fromarray(pixels).save(tmp_path / "2024" / part / "a.png")
+    write_study(tmp_path / "2024")
     monkeypatch.chdir(tmp_path)
     assert (load_folder(2024).title, load_folder(2024, name=1.5).title) == ("2024", "1.5")
 
@@ -307,6 +313,89 @@ def test_parameters_that_are_texts_are_texts_however_they_are_written(root, valu
 def test_an_own_chapter_of_a_missing_folder_is_refused(tmp_path, capsys):
     assert command.main(["--root", str(tmp_path), "chapter", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is missing: give a folder with images/ and masks/" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_case_is_refused_before_a_kernel_starts(root, capsys):
+    (root / "empty/images").mkdir(parents=True)
+    (root / "empty/masks").mkdir()
+    assert command.main(["--root", str(root), "chapter", str(root / "empty")]) == 2
+    assert "empty" in capsys.readouterr().err and not (root / PAGES).exists()
+
+
+def test_a_failed_run_leaves_the_good_page_as_it_was(root, capsys, monkeypatch):
+    monkeypatch.setattr(command, "build_book", lambda root: 0)
+    notebook = NOTEBOOK.replace("models =", 'folder = ""\ntitle = ""\nmodels =')
+    (root / "notebooks/dataset.py").write_text(notebook)
+    write_study(root / "my study")
+    call = ["--root", str(root), "chapter", str(root / "my study")]
+    assert command.main(call) == 0
+    path = root / PAGES / "own/my-study.ipynb"
+    assert "_build/html/book/pages/own/my-study.html" in capsys.readouterr().out
+    before = path.read_bytes()
+    (root / "notebooks/dataset.py").write_text(notebook + "\n# %%\nraise ValueError('no')\n")
+    assert command.main(call) == 1
+    assert path.read_bytes() == before and "stays as it was" in capsys.readouterr().err
+
+
+def test_a_chapter_is_removed_by_its_name_or_its_title(root, monkeypatch, capsys):
+    monkeypatch.setattr(command, "build_book", lambda root: 0)
+    keep_chapter(root, root / "a", "My data")
+    keep_chapter(root, root / "b", "Other")
+    assert command.main(["--root", str(root), "remove", "my-dat"]) == 2
+    assert "did you mean 'my-data'" in capsys.readouterr().err
+    assert command.main(["--root", str(root), "remove", "My data"]) == 0
+    assert [path.stem for path in (root / PAGES / "own").iterdir()] == ["other"]
+
+
+def test_contents_without_the_pages_that_are_not_made_yet(root):
+    (root / "_toc.yml").write_text(
+        """format: jb-book
+root: book/pages/start
+parts:
+  - caption: Results
+    chapters: [{file: book/pages/tasks}, {file: book/pages/mri, sections: [{file: book/sure}]}]
+  - caption: Ways
+    chapters: [{file: book/pages/everything}]
+  - caption: Yours
+    chapters: [{file: book/own, sections: [{glob: book/pages/own/*}]}, {file: book/run}]
+"""
+    )
+    for name in ("own.md", "run.md", "sure.md", "pages/start.ipynb"):
+        (root / "book" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "book" / name).touch()
+    toc = build._contents(root)
+    own = {"glob": "book/pages/own/*"}
+    assert toc["root"] == "book/pages/start"
+    assert [part["chapters"] for part in toc["parts"]] == [
+        [{"file": "book/sure"}],
+        [{"file": "book/own", "sections": [own]}, {"file": "book/run"}],
+    ]
+    (root / "book/pages/start.ipynb").unlink()
+    toc = build._contents(root)
+    assert toc["root"] == "book/own"
+    assert toc["parts"][-1]["chapters"] == [own, {"file": "book/run"}]
+
+
+@pytest.mark.slow
+def test_a_chapter_is_made_where_no_book_was_made_in_a_folder_of_its_own(tmp_path):
+    """As in a checkout that may not be written to; the path has a space."""
+    write_study(tmp_path / "my study")
+    out = tmp_path / "the book"
+    options = ["--out", str(out), "--models", "grabcut"]
+    call = [*options, "chapter", str(tmp_path / "my study"), "--title", "A <b>study</b>"]
+    run = subprocess.run(
+        [sys.executable, "-m", "medsam_utils.book.render", *call],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    page = out / "_build/html/book/pages/own/a-b-study-b.html"
+    assert f"your page: {page}" in run.stdout and "not made yet" in run.stdout
+    html = page.read_text(encoding="utf-8")
+    assert "&lt;b&gt;study" in html and "<b>study" not in html
+    assert "own/a-b-study-b.html" in (out / "_build/html/book/own.html").read_text("utf-8")
+    assert "own.html" in (out / "_build/html/index.html").read_text("utf-8")
 
 
 def test_the_documented_line_of_plain_papermill_works(tmp_path):

@@ -11,7 +11,7 @@ from ...case import BadInputError
 from ...datasets.folder import MASKS
 from .build import build_book
 from .execute import execute_pages
-from .pages import checked, own_chapter, read_pages
+from .pages import PAGES, Page, checked, copy_book, own_chapter, read_pages, remove_chapter
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,16 +26,22 @@ def main(arguments: list[str] | None = None) -> int:
         "--jobs", type=int, help="notebooks executed at a time; default: one for each core"
     )
     options.add_argument("--root", type=Path, help="folder of runs.yml; default: this one")
+    options.add_argument(
+        "--out", type=Path, help="folder for the book and its pages; default: the root itself"
+    )
     parser = argparse.ArgumentParser(
         "medsam_utils.book.render", parents=[options], description=__doc__
     )
-    chapter = parser.add_subparsers(dest="command").add_parser(
+    commands = parser.add_subparsers(dest="command")
+    chapter = commands.add_parser(
         "chapter", parents=[options], help="a page of the book from your own folder"
     )
-    chapter.add_argument("folder", type=Path, help="has images/ and masks/ with equal file names")
+    chapter.add_argument("folder", type=Path, help="has images/ and masks/, see book/own.md")
     chapter.add_argument(
         "--title", default="", help="heading of the page; default: the folder's name"
     )
+    remove = commands.add_parser("remove", parents=[options], help="take such a page away")
+    remove.add_argument("page", help="its name, as its address ends, or its title")
     for name, text in MASKS.items():
         chapter.add_argument(f"--{name}", default="", help=text)
     given = parser.parse_args(arguments)
@@ -49,13 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
     if "data" in overrides:
         overrides["data"] = str(Path(overrides["data"]).expanduser().resolve())
     try:
-        if given.command == "chapter":
+        if "out" in values:
+            root = copy_book(root, values["out"])
+        if given.command == "remove":
+            print(f"removed: {remove_chapter(given.page, root)}")
+            failed = []
+        elif given.command == "chapter":
             said = {name: values[name] for name in MASKS if name in values}
             page = own_chapter(given.folder, given.title, {**overrides, **said}, root)
-            if execute_pages([checked(page, root, {})], root, 1):
-                page.path(root).unlink(
-                    missing_ok=True
-                )  # nothing of it is worth keeping; the error is printed
+            if not _make_chapter(checked(page, root, {}), root):
                 return 1
             failed = []
         else:
@@ -67,9 +75,25 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted: pages that are done are kept, the others come next time")
         return 130
     status = build_book(root)
+    if given.command == "chapter" and not status:
+        print(f"your page: {(root / '_build/html' / PAGES / f'{page.page}.html').resolve()}")
     if failed:
         print(f"failed pages, each shows its error: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else status
+
+
+def _make_chapter(page: Page, root: Path) -> bool:
+    """Execute a reader's own chapter; a failed one leaves the page as it was."""
+    path = page.path(root)
+    before = path.read_bytes() if path.is_file() else None
+    if not execute_pages([page], root, 1):
+        return True
+    if before is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_bytes(before)
+        print(f"{page.page} stays as it was", file=sys.stderr)
+    return False
 
 
 if __name__ == "__main__":

@@ -7,11 +7,16 @@ import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from ...case import BadInputError
 from ..explorer.in_page import write_runtime
-from .pages import PAGES
+from .pages import PAGES, read_runs
 from .state import code_state
+
+OWN = "book/own"  # the page below which a reader's own chapters stand
 
 
 def build_book(root: Path) -> int:
@@ -31,20 +36,15 @@ def build_book(root: Path) -> int:
         print(f"the book is as it was: {index.resolve()}")
         return 0
     known.unlink(missing_ok=True)
-    program = Path(sys.executable).with_name("jupyter-book")
-    # --all takes a second more and repeats a warning until its cause is gone
-    command = [
-        program,
-        "build",
-        root,
-        "--all",
-        "--builder",
-        "html",
-        "-W",
-        "-n",
-        "--keep-going",
-        "-q",
-    ]
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", root, "--all", "-q"]
+    if missing := _missing_pages(root):
+        print(f"{len(missing)} pages of the book are not made yet: make book", flush=True)
+        contents = root / "_build/contents.yml"
+        contents.parent.mkdir(exist_ok=True)
+        contents.write_text(yaml.safe_dump(_contents(root), sort_keys=False), encoding="utf-8")
+        command += ["--toc", contents]  # links to the missing pages are no faults
+    else:
+        command += ["-W", "-n", "--keep-going"]
     built = subprocess.run(
         command, stdout=subprocess.PIPE, text=True
     )  # warnings and errors go to stderr
@@ -59,6 +59,35 @@ def build_book(root: Path) -> int:
         known.write_text(state)
         print(f"the book: {index.resolve()}")
     return built.returncode
+
+
+def _missing_pages(root: Path) -> list[str]:
+    """Return the pages of runs.yml that were not executed yet."""
+    pages = read_runs(root)["pages"]
+    return [page["page"] for page in pages if not (root / PAGES / f"{page['page']}.ipynb").exists()]
+
+
+def _contents(root: Path) -> dict[str, Any]:
+    """Return _toc.yml without the pages that are not there; the own chapters lead where the first
+    page is missing."""
+
+    def exists(name: str) -> bool:
+        return any(root.glob(f"{name}.*"))
+
+    def chapters(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        found = []
+        for entry in entries:
+            sections = chapters(entry.get("sections", []))
+            if "file" in entry and (entry["file"] == first or not exists(entry["file"])):
+                found += sections
+            else:
+                found.append(entry | ({"sections": sections} if sections else {}))
+        return found
+
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    first = toc["root"] if exists(toc["root"]) else OWN
+    parts = [part | {"chapters": chapters(part["chapters"])} for part in toc["parts"]]
+    return toc | {"root": first, "parts": [part for part in parts if part["chapters"]]}
 
 
 def book_state(root: Path) -> str:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,8 @@ import nbformat
 import papermill
 import yaml
 
-from ...case import BadInputError
+from ...case import BadInputError, unknown_name
+from ...datasets.folder import MASKS
 
 PAGES = Path("book/pages")
 
@@ -179,12 +181,17 @@ def own_chapter(folder: Path, title: str, options: dict[str, str], root: Path) -
     folder.
 
     It is called by its title; where a chapter of another folder or title below `root` has that name
-    already, by title and folder. Raises BadInputError if the folder is missing.
+    already, by title and folder. Raises BadInputError if the folder is missing or has no case that
+    can be used.
     """
     if not folder.is_dir():
         raise BadInputError(
             f"{folder} is missing: give a folder with images/ and masks/, see book/run.md"
         )
+    masks = {name: options[name] for name in MASKS if name in options}
+    from ..runs import load_datasets  # here, as it takes seconds and most calls need it not
+
+    load_datasets("", str(folder), **masks)[0].list()  # before a kernel starts
     title = title or folder.resolve().name
     slug = (
         re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
@@ -195,3 +202,34 @@ def own_chapter(folder: Path, title: str, options: dict[str, str], root: Path) -
     if any(taken.get(name) != value for name, value in own.items()):
         slug += "-" + hashlib.sha256("\0".join(own.values()).encode()).hexdigest()[:8]
     return Page(f"own/{slug}", "notebooks/dataset.py", title, own | options)
+
+
+def remove_chapter(name: str, root: Path) -> str:
+    """Delete a reader's own page by its name or title; return the name.
+
+    Raises BadInputError if there is no such page, or if several have the title.
+    """
+    pages = {
+        path.stem: record(path).get("page", {}).get("title", path.stem)
+        for path in (root / PAGES / "own").glob("*.ipynb")
+    }
+    found = [page for page, title in pages.items() if name in (page, title)]
+    if not found:
+        raise unknown_name("page", name, pages)
+    if len(found) > 1:
+        raise BadInputError(f"several pages are called {name!r}: say which of {', '.join(found)}")
+    (root / PAGES / "own" / f"{found[0]}.ipynb").unlink()
+    return found[0]
+
+
+def copy_book(root: Path, out: Path) -> Path:
+    """Copy what a book is made of to another folder, which becomes the root; return it.
+
+    For a checkout that must not be written to. Pages that were executed there before are kept.
+    """
+    out = out.expanduser().resolve()
+    for name in ("book", "notebooks", "benchmarks/measured"):
+        shutil.copytree(root / name, out / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    for path in [*root.glob("*.md"), *root.glob("*.yml")]:
+        shutil.copyfile(path, out / path.name)
+    return out
