@@ -573,6 +573,26 @@ def test_a_quaternion_does_not_matter_where_an_affine_is_given(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "a.nii").affine, np.diag([-1.5, 2, 4, 1]))
 
 
+def test_a_file_of_one_axis_is_no_volume(tmp_path):
+    path = nifti(tmp_path / "a.nii", np.zeros(9, np.uint8))
+    for read in (read_volume, lambda path: read_grid(path, "axial")):
+        with pytest.raises(BadCaseError, match=r"its shape is \(9,\): save one volume"):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("length", [1, 300, 400, 541, 700])
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_cut_file_is_refused_by_name_in_every_format(tmp_path, kind, length, is_packed):
+    path = nifti(tmp_path / "a.nii", kind=kind)
+    content = path.read_bytes()[:length]
+    path.write_bytes(gzip.compress(content) if is_packed else content)
+    for read in (read_volume, lambda path: read_grid(path, "axial")):
+        if read is read_volume or length < 348:  # the grid stands in the header alone
+            with pytest.raises(BadCaseError, match=r"a\.nii: "):
+                read(path)
+
+
 # ---------------------------------------------------------------------------------------------
 # NRRD
 

@@ -65,6 +65,8 @@ UNREADABLE = (
     ValueError,
     TypeError,
     KeyError,
+    IndexError,
+    OverflowError,
     AttributeError,
     NotImplementedError,
     RuntimeError,

@@ -30,6 +30,8 @@ UNREADABLE = (
     ValueError,
     TypeError,
     KeyError,
+    IndexError,
+    OverflowError,
     MemoryError,
     zlib.error,
 )

@@ -15,6 +15,7 @@ from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
+from nibabel.wrapstruct import WrapStructError
 
 from ..case import BadCaseError
 from .companions import companions
@@ -31,7 +32,10 @@ UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
+    IndexError,
+    OverflowError,
     MemoryError,
+    WrapStructError,
     zlib.error,
     ImageFileError,
     HeaderDataError,
@@ -86,6 +90,10 @@ def read_grid(path: Path, plane: str) -> Grid:
         except UNREADABLE as error:
             raise unreadable(path, error) from None
         shape = (*proxy.shape, 1)[:3]
+        if len(shape) < 3:
+            raise BadCaseError(
+                f"its shape is {proxy.shape}: save one volume of three axes", path, kind="format"
+            )
     return Grid(shape, affine, find_cut(shape, affine, plane, path), header)
 
 
