@@ -393,7 +393,8 @@ def test_a_chapter_is_made_where_no_book_was_made_in_a_folder_of_its_own(tmp_pat
     page = out / "_build/html/book/pages/own/a-b-study-b.html"
     assert f"your page: {page}" in run.stdout and "not made yet" in run.stdout
     html = page.read_text(encoding="utf-8")
-    assert "&lt;b&gt;study" in html and "<b>study" not in html
+    assert "&lt;b&gt;study" in html and not re.search(r"<h1>[^<]*<b>", html)  # in print too
+    assert "my study" in html and str(tmp_path) not in html
     assert "own/a-b-study-b.html" in (out / "_build/html/book/own.html").read_text("utf-8")
     assert "own.html" in (out / "_build/html/index.html").read_text("utf-8")
 

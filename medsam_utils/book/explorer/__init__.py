@@ -122,7 +122,7 @@ def _head(
     """What a page says once, for all cases. last: of the clicks that are stored."""
     return {
         "dataset": dataset.title,
-        "code": f"{code_of(dataset)}, {list(models)!r}",
+        "code": f"{code_of(dataset, on_page=True)}, {list(models)!r}",
         "last": last,
         "rule": rule_of(protocol),
     }
@@ -301,8 +301,11 @@ def page_html(data: Mapping[str, Any]) -> str:
     )
 
 
-def code_of(dataset: Dataset) -> str:
-    """The call that gives this dataset again."""
+def code_of(dataset: Dataset, on_page: bool = False) -> str:
+    """The call that gives this dataset again.
+
+    on_page: whether others read it; a folder is then named without what is above it.
+    """
     if dataset.name in DATASETS:
         return f"load_dataset({dataset.name!r})"
     if isinstance(dataset.reader, Unlabelled):
@@ -313,7 +316,8 @@ def code_of(dataset: Dataset) -> str:
         classes = dict.fromkeys(classes, EACH)
     said = {"classes": classes, "ignore": dataset.ignore, "threshold": dataset.threshold}
     options = "".join(f", {name}={value!r}" for name, value in said.items() if value)
-    return f"load_folder({str(dataset.root)!r}, name={dataset.name!r}{options})"
+    folder = dataset.root.name if on_page else str(dataset.root)
+    return f"load_folder({folder!r}, name={dataset.name!r}{options})"
 
 
 def data_address(image: np.ndarray, side: int, quality: int = 65) -> str:

@@ -8,9 +8,11 @@ import gzip
 import io
 import json
 import operator
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -116,8 +118,14 @@ def made_by(
 
 
 def command(notebook: str, parameters: Mapping[str, Any]) -> Shown:
-    """Return the command that makes a page again, as a notebook; empty parameters are left out."""
+    """Return the command that makes a page again, as a notebook; empty parameters are left out.
+
+    Of a file or folder only its name is shown: where it lies on a machine is nobody's business.
+    """
     filled = {name: value for name, value in parameters.items() if value not in ("", None)}
+    for name, value in filled.items():
+        if isinstance(value, str) and os.path.isabs(value):
+            filled[name] = Path(value).name
     if "folder" in filled:
         filled.pop("dataset", None)  # the folder wins
     values = [f"-p {name} {shlex.quote(str(value))}" for name, value in filled.items()]
