@@ -440,8 +440,8 @@ def test_a_notebook_is_parsed_once_for_all_its_pages_and_again_when_it_changed(r
 def page_of(*cells: tuple[str, list[str], str]) -> nbformat.NotebookNode:
     """A notebook with code cells: source, tags, what it shows."""
     notebook = nbformat.v4.new_notebook()
-    for source, tags, shown in cells:
-        cell = nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
+    for text, tags, shown in cells:
+        cell = nbformat.v4.new_code_cell(text, metadata={"tags": list(tags)})
         if shown:
             cell.outputs = [nbformat.v4.new_output("display_data", data={"text/html": shown})]
         notebook.cells.append(cell)
