@@ -143,6 +143,6 @@ protocol.table(fields)
 #
 # ## Take-aways
 #
-# - The paper's algorithm and its released code are two protocols: say which one a number comes from.
-# - Each difference is one field of `Protocol`, so its effect can be measured alone.
+# - The paper's algorithm and its released code are two protocols: say which a number comes from.
+# - Most differences are one field of `Protocol`, so that its effect can be measured alone.
 # - Clicks are seeded by dataset, case, task and click: the same run gives the same rows anywhere.
