@@ -111,7 +111,12 @@ show.panels(shown, ["to", "level"], "Points of seconds an object, task by task",
 # click: it is what a click may take on average before drawing is the cheaper way.
 
 # %%
-show.table(table.rename(columns={"break_even": "break-even, s a click"}))
+ends = table[["seconds", "low", "high"]].to_numpy()
+seconds_text = [page.with_interval(*line, ".0f") for line in ends]
+texts = {"seconds": seconds_text, "missed": table["missed"].map("{:.0%}".format)}
+texts |= {"saved": table["saved"].map("{:.0%}".format)}
+numbers = table.assign(**texts).drop(columns=["low", "high"])
+show.table(numbers.rename(columns={"break_even": "break-even, s a click"}), digits=2)
 
 # %% [markdown]
 # ## Other prices

@@ -21,7 +21,7 @@ from PIL import Image
 from medsam_utils import load_folder
 from medsam_utils.book.compute import Compute
 from medsam_utils.book.render import __main__ as command
-from medsam_utils.book.render import build, state
+from medsam_utils.book.render import build, execute, state
 from medsam_utils.book.render.execute import execute_pages
 from medsam_utils.book.render.pages import PAGES, Page, checked, own_chapter, read_pages, source
 from medsam_utils.case import BadInputError
@@ -525,3 +525,49 @@ def test_a_notebook_is_parsed_once_for_all_its_pages_and_again_when_it_changed(r
     (root / "notebooks/double.py").write_text(changed)
     write_runs(root, one={"other": 3})
     assert read_pages(root, {})[0].values["other"] == 3 and len(reads) == 2
+
+
+def page_of(*cells: tuple[str, list[str], str]) -> nbformat.NotebookNode:
+    """A notebook with code cells: source, tags, what it shows."""
+    notebook = nbformat.v4.new_notebook()
+    for text, tags, shown in cells:
+        cell = nbformat.v4.new_code_cell(text, metadata={"tags": list(tags)})
+        if shown:
+            cell.outputs = [nbformat.v4.new_output("display_data", data={"text/html": shown})]
+        notebook.cells.append(cell)
+    return notebook
+
+
+def test_a_page_offers_the_code_of_its_three_longest_cells():
+    long = "a = 1\nb = 2\n# c"
+    notebook = page_of(
+        ("p = 1", ["parameters"], ""),
+        ("import x", ["hide-input"], ""),
+        ("a = 1\nb = 2\nc = 3", [], ""),
+        (long, [], "table"),
+        (f"{long}\nd = 1", [], "figure"),
+        ("show(a)", [], "table"),
+        ("e = 1\nf = 1", [], ""),
+    )
+    execute.tag_code(notebook)
+    tags = [cell.metadata["tags"] for cell in notebook.cells]
+    assert tags == [
+        ["parameters", "remove-cell"],
+        ["hide-input", "remove-cell"],
+        ["hide-input"],
+        ["hide-input"],
+        ["hide-input"],
+        ["remove-input"],
+        ["remove-cell"],
+    ]
+
+
+def test_code_that_shows_nothing_stands_behind_the_answer():
+    notebook = page_of(
+        ("rows = 1", [], ""),
+        ("banner", [], "a banner"),
+        ("answer", [], '<p class="medsam-answer">'),
+        ("figure", [], "a figure"),
+    )
+    execute.answer_first(notebook)
+    assert [cell.source for cell in notebook.cells] == ["banner", "answer", "rows = 1", "figure"]

@@ -241,6 +241,17 @@ def some(parts: Sequence[Shown], most: int, what: str) -> Shown:
     return row(first) + details(f"{len(others)} more {what}", row(others))
 
 
+def folded(parts: Sequence[Shown], most: int, what: str) -> Shown:
+    """Return the first parts one after the other, the others closed until they are clicked.
+
+    most, what: as for `some`.
+    """
+    first, others = parts[:most], parts[most:]
+    if not others:
+        return joined(first)
+    return joined(first) + details(f"{len(others)} more {what}", joined(others))
+
+
 def pictures(title: str, figures: Iterable[Shown]) -> Shown:
     """Return pictures under a title, three in a line on a wide and on a narrow screen."""
     return Shown(

@@ -13,6 +13,7 @@ from .figures import level_text
 from .overview import FEWEST_OBJECTS
 from .page import plural
 
+IN_SIGHT = 12  # tasks; more are closed until they are clicked
 SIDE = 220  # pixels of a picture's longest side: the page shows many
 
 
@@ -79,4 +80,4 @@ def side_by_side(runs: Runs, chosen: pd.DataFrame) -> Shown:
             if shown:  # few cases may hold no object of a class
                 level = level_text(dataset.level, [task])
                 blocks.append(show.group(f"{task} ({level})", shown))
-    return show.joined(blocks)
+    return show.folded(blocks, IN_SIGHT, "tasks")

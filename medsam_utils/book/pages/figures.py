@@ -144,9 +144,7 @@ def examples(dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame) 
             pictures.append(example(case, truth, models[model], object_rows, title, caption))
         level = level_text(model_rows["level"].iloc[0], [task])
         blocks.append(show.pictures(f"{task}, {model} ({level})", pictures))
-    first, others = blocks[:IN_SIGHT], blocks[IN_SIGHT:]
-    more = show.details(f"{len(others)} more tasks and models", show.joined(others))
-    return show.joined([*first, more] if others else first)
+    return show.folded(blocks, IN_SIGHT - 1, "tasks and models")
 
 
 def example(

@@ -67,6 +67,7 @@ def execute(page: Page, root: Path, key: str) -> str:
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
     tag_code(notebook)  # only now: papermill looks for the parameters cell by its tag
+    answer_first(notebook)
     temporary = target.with_suffix(".tmp")
     nbformat.write(notebook, temporary)
     os.replace(temporary, target)
@@ -96,6 +97,21 @@ def tag_code(notebook: nbformat.NotebookNode) -> None:
             cell.metadata["tags"] = [*(tag for tag in tags if tag != "hide-input"), "remove-input"]
         else:
             tags.append("remove-cell")
+
+
+def answer_first(notebook: nbformat.NotebookNode) -> None:
+    """Move code that shows nothing from before a page's answer to right behind it.
+
+    The notebook was executed in its own order; the page's reader comes for the answer.
+    """
+    cells = notebook.cells
+    answers = [i for i, cell in enumerate(cells) if "medsam-answer" in str(cell.get("outputs"))]
+    if not answers:
+        return
+    before, rest = cells[: answers[0]], cells[answers[0] + 1 :]
+    silent = [cell for cell in before if cell.cell_type == "code" and not cell.get("outputs")]
+    said = [cell for cell in before if not any(cell is one for one in silent)]
+    notebook.cells = [*said, cells[answers[0]], *silent, *rest]
 
 
 def _tags(cell: nbformat.NotebookNode) -> set[str]:
