@@ -322,3 +322,20 @@ def test_what_is_said_is_part_of_the_settings(folder):
     ]
     datasets.append(dataclasses.replace(datasets[0], mask_kind="labels"))
     assert len({str(dataset.settings()) for dataset in datasets}) == 4
+
+
+def test_explorer_chapter_and_notebooks_take_what_is_said(folder):
+    from medsam_utils.book.explorer import code_of
+    from medsam_utils.book.explorer.subjects import open_folder
+    from medsam_utils.book.runs import load_datasets
+
+    add(folder, "a", DISC * 1 + SQUARE * 2 + RIM * 7)
+    said = ("liver=1 tumour=2", "7", "100")
+    (loaded,) = load_datasets("", str(folder), "", *said)
+    opened = open_folder(str(folder), *said)
+    for dataset in (loaded, opened):
+        assert dataset.classes == {"liver": (1,), "tumour": (2,)}
+        assert (dataset.ignore, dataset.threshold) == ((7,), 100)
+        assert only(dataset).ignored.sum() == RIM.sum()
+    again = eval(code_of(opened), {"load_folder": load_folder})
+    assert again.settings() == opened.settings()

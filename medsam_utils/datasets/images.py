@@ -208,7 +208,7 @@ def _one_channel(values: np.ndarray, path: Path) -> np.ndarray:
     marked = values.any(axis=2)
     shown = values[marked]
     if not marked.all() and (shown == shown[0]).all():
-        return np.asarray(marked)
+        return np.asarray(marked, np.uint8)
     raise BadCaseError(
         f"the mask is coloured (channels differ by up to {spread:g}): "
         "save it with one channel, one value per class",
