@@ -103,6 +103,7 @@ def left_out(dataset):
         (grid_of_objects(200, np.uint8), "instances"),
         (grid_of_objects(300, np.uint16), "instances"),
         (np.rint(soft_disc() * 100).astype(np.uint8), "unclear"),
+        (np.where(DISC, 254, 255).astype(np.uint8), "unclear"),
         (DISC * 1.0 + SQUARE * 3 + RIM * 0.5, "unclear"),
         (DISC * 1 + SQUARE * 255, "unclear"),
     ],

@@ -186,6 +186,8 @@ def find_meaning(values: np.ndarray, lossy: bool = False) -> Meaning:
         return Meaning("soft", marked, full)
     if order != "areas":
         return Meaning("unclear", marked, doubtful, None, _ASK_SOFT.format(_few(marked)))
+    if found[0]:
+        return Meaning("unclear", marked, 0, None, _ASK_BACKGROUND.format(_few(marked)))
     if values.ndim == 2 and len(marked) >= FEWEST_INSTANCES and _one_region_each(values, marked):
         counted = np.ptp(marked) < 1.1 * len(marked)
         if counted or len(marked) > MOST_LABELS[2]:
@@ -202,6 +204,10 @@ _ASK_IGNORED = (
 _ASK_SOFT = (
     "its values are {0}, which may be labels or a soft edge: say "
     'classes={{"name": value}} or threshold=128'
+)
+_ASK_BACKGROUND = (
+    "no pixel of it is 0, its values are {0}: write 0 for background, or say "
+    'classes={{"name": value}}'
 )
 _ASK_MANY = (
     "it holds {0} label values: say classes={{...}}, or save objects that are counted through as a "
