@@ -27,6 +27,13 @@ def soft_disc(width=4):
     return np.clip((10 - np.hypot(ROWS - 14, COLS - 18)) / width + 0.5, 0, 1)
 
 
+def edges_blurred(values):
+    """Return whole numbers, resampled with linear interpolation."""
+    small = Image.fromarray(values.astype(np.float32))
+    large = small.resize((3 * W, 3 * H), Image.Resampling.BILINEAR)
+    return np.rint(np.asarray(large)).astype(np.uint8)
+
+
 def grid_of_objects(count, dtype):
     """Return squares of 4 x 4 pixels, numbered from 1."""
     side = int(np.ceil(np.sqrt(count)))
@@ -104,6 +111,9 @@ def left_out(dataset):
         (grid_of_objects(300, np.uint16), "instances"),
         (np.rint(soft_disc() * 100).astype(np.uint8), "unclear"),
         (np.where(DISC, 254, 255).astype(np.uint8), "unclear"),
+        (DISC * 0.5 + SQUARE * 1.0, "unclear"),
+        (edges_blurred(DISC * 80 + SQUARE * 160), "unclear"),
+        (edges_blurred(DISC * 200), "soft"),
         (DISC * 1.0 + SQUARE * 3 + RIM * 0.5, "unclear"),
         (DISC * 1 + SQUARE * 255, "unclear"),
     ],
