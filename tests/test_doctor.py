@@ -126,6 +126,15 @@ def test_a_file_that_is_not_read_is_named_with_its_reason(folder):
     }
 
 
+def test_objects_of_one_image_are_no_doubles(tmp_path):
+    numbers = np.zeros((ROWS, COLUMNS), np.uint8)
+    for number in range(1, 10):
+        numbers[4 * number : 4 * number + 3, 5:15] = number
+    put(tmp_path, "a", picture(0), numbers)
+    report = examine(load_folder(tmp_path))
+    assert report.usable == 9 and not report.findings
+
+
 def test_classes_ignore_and_threshold_can_be_said_on_the_command_line(folder, capsys):
     said = ["--classes", "lesion=255", "--ignore", "7", "--threshold", "100"]
     assert main([str(folder), *said]) == 0
