@@ -104,7 +104,8 @@ table = (
 show.table(table, fold=len(table) > 30)
 
 # %%
-left_out = [*unusable, *(asdict(exclusion) for exclusion in listing.exclusions)]
+left_out = [asdict(exclusion) for exclusion in (*listing.exclusions, *listing.not_read)]
+left_out += unusable
 excluded(excluded_table(left_out))
 
 # %% [markdown]

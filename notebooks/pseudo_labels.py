@@ -125,7 +125,7 @@ network_table = page.with_intervals(network_changes.drop(columns="task"), next(i
 display(sizes(cases), show.table(network_table))
 
 # %%
-left_out = [asdict(exclusion) for exclusion in listing.exclusions]
+left_out = [asdict(exclusion) for exclusion in (*listing.exclusions, *listing.not_read)]
 left_out += [entry for _, unusable in loaded.values() for entry in unusable]
 excluded(excluded_table(left_out))
 

@@ -117,6 +117,32 @@ def test_a_soft_mask(folder):
 
 
 @pytest.mark.filterwarnings("ignore:The masks hold the values")
+def test_a_file_that_is_not_read_is_named_with_its_reason(folder):
+    (folder / "images/notes.txt").write_text("text")
+    (folder / "masks/.DS_Store").write_bytes(b"hidden")
+    assert kinds(folder) == {
+        "files that are not read": ["images/notes.txt"],
+        "look at these: files that are not read": ["masks/.DS_Store"],
+    }
+
+
+def test_objects_of_one_image_are_no_doubles(tmp_path):
+    numbers = np.zeros((ROWS, COLUMNS), np.uint8)
+    for number in range(1, 10):
+        numbers[4 * number : 4 * number + 3, 5:15] = number
+    put(tmp_path, "a", picture(0), numbers)
+    report = examine(load_folder(tmp_path))
+    assert report.usable == 9 and not report.findings
+
+
+def test_classes_ignore_and_threshold_can_be_said_on_the_command_line(folder, capsys):
+    said = ["--classes", "lesion=255", "--ignore", "7", "--threshold", "100"]
+    assert main([str(folder), *said]) == 0
+    assert "lesion: 8 objects" in capsys.readouterr().out
+    assert main([str(folder), "--classes", "lesion"]) == 2
+    assert "write names with their label values" in capsys.readouterr().err
+
+
 def test_a_16_bit_mask(folder):
     put(folder, "p3", picture(3), square(65535, dtype=np.uint16))
     assert kinds(folder) == {"16-bit masks": ["masks/p3.png"]}

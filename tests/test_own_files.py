@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medsam_utils import load_folder
+from medsam_utils import evaluate, load_folder, load_model
 from medsam_utils.book.doctor import examine
 from medsam_utils.case import BadCaseError, BadInputError
 
@@ -388,6 +388,15 @@ METAIMAGE = (
 )
 
 
+def evaluate_anyway(dataset):
+    """Evaluate a few cases: they may be refused, but nothing else may happen."""
+    try:
+        rows = evaluate(dataset, load_model("grabcut"), clicks=1, executor=None, max_cases=3)
+        assert not rows.empty and rows.attrs["not_read"] is not None
+    except BadInputError as error:
+        assert "no usable case" in str(error)
+
+
 @pytest.mark.parametrize("seed", range(COMBINATIONS // 4))
 def test_every_file_of_a_tree_is_accounted_for(tmp_path, seed):
     rng = random.Random(seed)
@@ -409,8 +418,11 @@ def test_every_file_of_a_tree_is_accounted_for(tmp_path, seed):
             listing = dataset.list()
             examine(dataset)
     except BadInputError as error:
-        assert "masks do not agree" in str(error) or "Say whether" in str(error), error
+        asked = ("masks do not agree", "Say whether", "no case of", "each kind in a folder")
+        assert any(text in str(error) for text in asked), error
         return
+    if seed % 10 == 0:
+        evaluate_anyway(dataset)
     for reference in listing.references:
         try:
             dataset.load(reference)

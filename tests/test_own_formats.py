@@ -373,6 +373,19 @@ def test_a_series_with_a_nifti_mask(series):
     assert not dataset.list().not_read
 
 
+def test_one_series_and_one_mask_belong_together_without_a_folder(series):
+    for path in list((series / "images/p1").iterdir()):
+        path.rename(series / "images" / path.name)
+    (series / "images/p1").rmdir()
+    mask = np.repeat(DISC.T[:, :, np.newaxis], 5, axis=2).astype(np.uint8)
+    affine = np.diag([-2.0, -2.0, 3.0, 1.0])
+    affine[:3, 3] = 20, 30, 0
+    nibabel.Nifti1Image(mask, affine).to_filename(series / "masks/seg.nii.gz")
+    dataset = load_folder(series)
+    assert [reference.case_id for reference in dataset] == [f"seg_z00{k}" for k in range(5)]
+    np.testing.assert_array_equal(dataset.load("seg_z003").masks["object"], DISC)
+
+
 def test_a_series_with_a_dicom_segmentation(series):
     segments, groups = [], []
     for number, label in ((1, "liver"), (2, "spleen")):

@@ -27,6 +27,13 @@ def soft_disc(width=4):
     return np.clip((10 - np.hypot(ROWS - 14, COLS - 18)) / width + 0.5, 0, 1)
 
 
+def edges_blurred(values):
+    """Return whole numbers, resampled with linear interpolation."""
+    small = Image.fromarray(values.astype(np.float32))
+    large = small.resize((3 * W, 3 * H), Image.Resampling.BILINEAR)
+    return np.rint(np.asarray(large)).astype(np.uint8)
+
+
 def grid_of_objects(count, dtype):
     """Return squares of 4 x 4 pixels, numbered from 1."""
     side = int(np.ceil(np.sqrt(count)))
@@ -103,6 +110,10 @@ def left_out(dataset):
         (grid_of_objects(200, np.uint8), "instances"),
         (grid_of_objects(300, np.uint16), "instances"),
         (np.rint(soft_disc() * 100).astype(np.uint8), "unclear"),
+        (np.where(DISC, 254, 255).astype(np.uint8), "unclear"),
+        (DISC * 0.5 + SQUARE * 1.0, "unclear"),
+        (edges_blurred(DISC * 80 + SQUARE * 160), "unclear"),
+        (edges_blurred(DISC * 200), "soft"),
         (DISC * 1.0 + SQUARE * 3 + RIM * 0.5, "unclear"),
         (DISC * 1 + SQUARE * 255, "unclear"),
     ],
@@ -322,3 +333,20 @@ def test_what_is_said_is_part_of_the_settings(folder):
     ]
     datasets.append(dataclasses.replace(datasets[0], mask_kind="labels"))
     assert len({str(dataset.settings()) for dataset in datasets}) == 4
+
+
+def test_explorer_chapter_and_notebooks_take_what_is_said(folder):
+    from medsam_utils.book.explorer import code_of
+    from medsam_utils.book.explorer.subjects import open_folder
+    from medsam_utils.book.runs import load_datasets
+
+    add(folder, "a", DISC * 1 + SQUARE * 2 + RIM * 7)
+    said = ("liver=1 tumour=2", "7", "100")
+    (loaded,) = load_datasets("", str(folder), "", *said)
+    opened = open_folder(str(folder), *said)
+    for dataset in (loaded, opened):
+        assert dataset.classes == {"liver": (1,), "tumour": (2,)}
+        assert (dataset.ignore, dataset.threshold) == ((7,), 100)
+        assert only(dataset).ignored.sum() == RIM.sum()
+    again = eval(code_of(opened), {"load_folder": load_folder})
+    assert again.settings() == opened.settings()

@@ -14,7 +14,7 @@ from PIL import Image
 from medsam_utils import PAPER, RELEASED_CODE, load_folder
 from medsam_utils.book import runs
 from medsam_utils.book.pages import page, protocol, record
-from medsam_utils.case import BadInputError
+from medsam_utils.case import BadInputError, Exclusion
 from medsam_utils.models import checkpoints
 from medsam_utils.statistics import summary
 
@@ -113,6 +113,17 @@ def test_a_task_of_the_study_has_its_published_lines_labelled(evaluated):
     table = read_table(page.results_table(summary(rows)).html)
     assert table["level"].tolist() == ["demo", "published", "published"]
     assert table["IoU@1"].tolist()[1:] == ["0.469", "0.228"]
+
+
+def test_files_that_are_not_read_are_listed_and_then_nothing_is_said_to_be_complete():
+    rows = pd.DataFrame()
+    rows.attrs = {"excluded": [], "not_read": []}
+    assert "No case was left out." in record.excluded(record.excluded_cases({"m": rows})).html
+    file = Exclusion("images/a.xyz", "not read", "images/a.xyz", "of no format")
+    rows.attrs["not_read"] = [dataclasses.asdict(file)]
+    shown = record.excluded(record.excluded_cases({"m": rows})).html
+    assert "No case was left out." not in shown
+    assert "1 file was not read" in shown and "images/a.xyz" in shown and "of no format" in shown
 
 
 def test_excluded_cases_are_counted_by_reason_and_listed_below_the_root(dataset, evaluated, folder):

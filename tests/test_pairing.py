@@ -193,3 +193,21 @@ def test_two_folders_that_may_be_meant_are_an_error_that_shows_them(tmp_path):
         save(tmp_path / folder / "a.png", SQUARE)
     with pytest.raises(BadInputError, match="which of imagesTr, img is meant"):
         load_folder(tmp_path)
+
+
+def test_the_only_image_of_a_folder_has_its_name_from_the_folder(tmp_path):
+    found, left = pairs(
+        tmp_path,
+        *("images/s1/ct.png", "masks/s1/segmentations/liver.png", "masks/s1/segmentations/gut.png"),
+        *("images/s2/imaging.png", "masks/s2/segmentation.png"),
+    )
+    assert not left
+    assert found == {
+        "s1/ct.png": ["s1/segmentations/gut.png", "s1/segmentations/liver.png"],
+        "s2/imaging.png": ["s2/segmentation.png"],
+    }
+
+
+def test_the_only_image_of_a_folder_is_not_guessed_by_another_name(tmp_path):
+    found, left = pairs(tmp_path, "images/p1/a.png", "masks/p1/b.png")
+    assert not found and len(left) == 2

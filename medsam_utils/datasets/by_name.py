@@ -16,6 +16,9 @@ MASK_WORD = (
     r"(?:masks?|segm?|segs|segmentations?|labels?|labelmap|lbl|gt|ground[ _-]?truth|annotations?|"
     r"manual|roi)"
 )
+_MODALITY = r"(?:ct|mri?|pet|us|t1|t2|flair|scan|imag(?:e|ing)|img|volume|orig)"
+"""What an image is called that has its name from the folder that it alone is in."""
+
 IMAGE_WORD = r"(?:images?|img|000\d)"
 """0000 to 0009: the channel that nnU-Net writes behind a name."""
 
@@ -63,6 +66,8 @@ class ByName:
         for key in sorted(masks, key=natural):
             for path in masks[key]:
                 how, base, found = index.search(key)
+                if not found and set(images) == {""} and len(masks) == 1:
+                    how, base, found = "equal", "", [""]  # The one series and the one mask.
                 if len(found) > 1:
                     files = [file for one in found for file in images[one]]
                     exclusions.append(_left_out(key, path, "several images fit it", files))
@@ -87,6 +92,7 @@ class ByName:
                 exclusions.append(_left_out(key, files[0], fact, paths))
             else:
                 name = partners[0][1] if partners[0][0] == "word" else key
+                name = name or unicodedata.normalize("NFC", stem(PurePosixPath(paths[0]).name))
                 name = key if any(pair.key == name for pair in pairs) else name
                 folder = key.partition("/")[0] if "/" in key else name
                 how = max((how for how, *_ in partners), key=list(HOW).index)
@@ -111,8 +117,6 @@ class ByName:
             below = path.removeprefix(f"{folder}/")
             if is_series and folder == self.images:
                 below = below.rpartition("/")[0]
-                if not below:
-                    continue  # A file of no folder is an image of its own.
             key = unicodedata.normalize("NFC", stem(below))
             files.setdefault(key, []).append(path)
         return files
@@ -156,6 +160,9 @@ class _Index:
                 self._exact.setdefault(form, []).append(key)
                 self._folded.setdefault(form.casefold(), []).append(key)
             self._numbered.add(_without_number(key).casefold())
+            folder, _, name = key.rpartition("/")
+            if folder and re.fullmatch(_MODALITY, name, re.I):
+                self._exact.setdefault(folder, []).append(key)
 
     def search(self, key: str) -> tuple[str, str, list[str]]:
         """Return how a mask's key fits, in which form, and the keys of the images that it fits."""
@@ -204,6 +211,9 @@ def _forms(key: str) -> Iterator[tuple[str, str]]:
     if parent != ".":
         yield "folder", parent
         yield "folder", _without_word(parent, MASK_WORD)
+        above, _, last = parent.rpartition("/")
+        if above and re.fullmatch(MASK_WORD, last, re.I):
+            yield "folder", above
 
 
 def _without_word(key: str, word: str) -> str:

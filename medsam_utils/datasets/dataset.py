@@ -182,6 +182,8 @@ class Dataset:
 
     def _not_read(self, listing: Listing) -> Sequence[Exclusion]:
         """Return the files below the dataset's folders that belong to no case and no exclusion."""
+        if getattr(self.reader, "only", ""):
+            return []  # One file was asked for, not the folder that it is in.
         of_cases = {file for r in listing.references for file in self.files(r)}
         left_out = {path for e in listing.exclusions for path in (e.path, *e.files)}
         paths = {self.relative(str(file)) for file in of_cases} | left_out | {MARKER}

@@ -208,7 +208,7 @@ def _one_channel(values: np.ndarray, path: Path) -> np.ndarray:
     marked = values.any(axis=2)
     shown = values[marked]
     if not marked.all() and (shown == shown[0]).all():
-        return np.asarray(marked)
+        return np.asarray(marked, np.uint8)
     raise BadCaseError(
         f"the mask is coloured (channels differ by up to {spread:g}): "
         "save it with one channel, one value per class",
@@ -322,16 +322,15 @@ class Instances(ImagePairs):
         (image_path,) = reference.images
         image = to_rgb(read_image(image_path), dataset, image_path)
         number = int(reference.case_id.rpartition("_i")[2])
-        mask, labelled, ignored = (np.zeros(image.shape[:2], bool) for _ in range(3))
+        mask, ignored = (np.zeros(image.shape[:2], bool) for _ in range(2))
         for path in reference.masks:
             marks = self.read_marks(dataset, path)
             _check_shape(marks.values, mask.shape, path)
             mask |= marks.values == number
-            labelled |= marks.values > 0
             if marks.ignored is not None:
                 ignored |= marks.ignored
         masks = dict.fromkeys(dataset.classes, mask)
-        return reference.case(image, masks, labelled, None, ignored)
+        return reference.case(image, masks, None, None, ignored)
 
 
 def _check_shape(mask: np.ndarray, shape: tuple[int, ...], path: Path) -> None:

@@ -111,9 +111,11 @@ def tidy_mask(values: np.ndarray, path: Path) -> np.ndarray:
             kind="mask",
         )
     if values.dtype.kind in "if" and values.min(initial=0) < 0:
+        least = values.min()
+        marks = f", or say ignore={least:g} if it marks pixels that do not count"
+        marks = marks if values.dtype.kind == "i" else ""
         raise BadCaseError(
-            f"the mask holds the negative value {values.min()}: write 0 for background, or say "
-            f"ignore={values.min():g} if it marks pixels that do not count",
+            f"the mask holds the negative value {values.min():g}: write 0 for background{marks}",
             path,
             kind="mask",
         )
@@ -186,6 +188,8 @@ def find_meaning(values: np.ndarray, lossy: bool = False) -> Meaning:
         return Meaning("soft", marked, full)
     if order != "areas":
         return Meaning("unclear", marked, doubtful, None, _ASK_SOFT.format(_few(marked)))
+    if found[0]:
+        return Meaning("unclear", marked, 0, None, _ASK_BACKGROUND.format(_few(marked)))
     if values.ndim == 2 and len(marked) >= FEWEST_INSTANCES and _one_region_each(values, marked):
         counted = np.ptp(marked) < 1.1 * len(marked)
         if counted or len(marked) > MOST_LABELS[2]:
@@ -202,6 +206,10 @@ _ASK_IGNORED = (
 _ASK_SOFT = (
     "its values are {0}, which may be labels or a soft edge: say "
     'classes={{"name": value}} or threshold=128'
+)
+_ASK_BACKGROUND = (
+    "no pixel of it is 0, its values are {0}: write 0 for background, or say "
+    'classes={{"name": value}}'
 )
 _ASK_MANY = (
     "it holds {0} label values: say classes={{...}}, or save objects that are counted through as a "
@@ -235,6 +243,14 @@ def _meaning_of_fractions(values: np.ndarray, marked: tuple[float, ...]) -> Mean
     near = np.abs(values - whole)[inside] < 1e-3
     labels = len(np.unique(whole[inside][near])) > 1 and near.mean() > 0.5
     if peak <= 1 + 1e-6:
+        steps = np.rint(values / peak * 1000)
+        levels = np.unique(steps)
+        if _gradient(steps, tuple(levels[levels > 0].tolist())) == "areas":
+            question = (
+                f"it holds areas of fractions ({_few(marked)}): write label values as whole "
+                "numbers, or say threshold=128 if it is soft"
+            )
+            return Meaning("unclear", marked, 1.0, None, question)
         return Meaning("soft", marked, 1.0)
     if 128 <= peak <= 255 and not (labels and len(marked) <= MOST_LABELS[2]):
         return Meaning("soft", marked)
@@ -263,13 +279,30 @@ def _gradient(values: np.ndarray, marked: tuple[float, ...]) -> str:
     between = set(marked[:-1])
     share = len(between & set(distinct(middle[same]).tolist())) / len(between)
     if share <= 0.25:
-        return "gradient"
+        least = max(25, 0.05 * np.count_nonzero(values))
+        return "unclear" if _has_plateau(middle[same], marked[-1], least) else "gradient"
     if share < 0.75:
         return "unclear"
     steps = np.abs(np.diff(values, axis=1))
     steps = steps[steps > 0]
     wide = steps.size and len(marked) > 16 and np.median(steps) <= max(2, marked[-1] / 64)
     return "gradient" if wide else "areas"
+
+
+def _has_plateau(flat: np.ndarray, peak: float, least: float) -> bool:
+    """Tell whether many pixels within areas have one value between, as labels with soft edges do.
+
+    flat: the values of pixels whose neighbours have the same; least: how many are many. In a
+    gradient the values beside a value are as frequent.
+    """
+    inside, counts = np.unique(flat[flat > 0], return_counts=True)
+    number = dict(zip(inside.tolist(), counts.tolist(), strict=True))
+    return any(
+        count > least
+        and 0.2 * peak < value < 0.8 * peak
+        and count > 5 * (1 + number.get(value - 1, 0) + number.get(value + 1, 0))
+        for value, count in number.items()
+    )
 
 
 def _one_region_each(values: np.ndarray, marked: tuple[float, ...]) -> bool:

@@ -31,6 +31,7 @@ UNREADABLE = (
     TypeError,
     KeyError,
     IndexError,
+    StopIteration,  # of an empty file
     OverflowError,
     MemoryError,
     zlib.error,

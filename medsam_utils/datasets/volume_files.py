@@ -32,6 +32,8 @@ UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
+    TypeError,
+    KeyError,
     IndexError,
     OverflowError,
     MemoryError,

@@ -168,8 +168,8 @@ def _repeated(case: Case, reference: CaseReference, seen: dict) -> list[Finding]
         b"".join(np.packbits(mask).tobytes() for mask in case.masks.values())
     ).digest()
     first, first_masks = seen.setdefault(image, (reference, masks))
-    if first is reference:
-        return []
+    if (first.images, first.slice_index) == (reference.images, reference.slice_index):
+        return []  # The same image: another of its objects.
     kind = (
         "duplicated images"
         if first_masks == masks
