@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 import warnings
 from collections.abc import Collection
@@ -128,10 +129,12 @@ class Store:
         Raises BadInputError if it cannot be written, unless no row was added: whoever may only read
         a store gets its rows all the same.
         """
-        name = "run-" + record["started"].replace(":", "").replace("+", "_") + ".json"
+        started, text = re.sub("[:+]", "", record["started"]), json.dumps(record, indent=1)
+        # Several shards may start within a second: each has a record of its own.
+        name = f"run-{started}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
         try:
             with atomic_path(self.folder / name) as unfinished:
-                unfinished.write_text(json.dumps(record, indent=1))
+                unfinished.write_text(text, encoding="utf-8")
         except OSError as error:
             if self._has_added:
                 raise self._not_written(error) from error
