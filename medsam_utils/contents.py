@@ -19,7 +19,7 @@ from .datasets import listings
 from .files import read_sealed, write_sealed
 from .machine import cores
 
-State = list[int | str]  # size, time of change, of the last touch, number on its disk; then hash
+State = list[int]  # size, time of change, of the last touch, number on its disk
 
 
 def content_hashes(files: Iterable[Path], root: Path) -> dict[Path, str]:
@@ -32,15 +32,15 @@ def content_hashes(files: Iterable[Path], root: Path) -> dict[Path, str]:
     """
     name = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()[:32]
     entry, now = cache_folder() / "contents" / f"{name}.json", time.time()
-    kept: dict[str, State] = json.loads(read_sealed(entry) or b"{}")
+    kept: dict[str, list] = json.loads(read_sealed(entry) or b"{}")
     hashes: dict[Path, str] = {}
-    new: dict[str, State] = {}
+    new: dict[str, list] = {}
     changed: dict[Path, State] = {}
     for path in files:
         state = _state(path)
         known = kept.get(str(path))
         if known and known[:-1] == state:
-            hashes[path] = str(known[-1])
+            hashes[path] = known[-1]
         else:
             changed[path] = state
     if not changed:
@@ -81,7 +81,7 @@ def _content_hash(path: Path) -> str:
         return ""
 
 
-def _keep(entry: Path, hashes: dict[str, State]) -> None:
+def _keep(entry: Path, hashes: dict[str, list]) -> None:
     """Keep the hashes of one folder's files, and the newest `LONGEST` entries in all."""
     try:
         write_sealed(entry, json.dumps(hashes).encode())

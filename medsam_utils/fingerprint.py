@@ -84,7 +84,8 @@ def case_fingerprints(
     sees of it. So rows are found again wherever that folder lies, and never for other files.
     """
     files = {reference: tuple(dataset.files(reference)) for reference in references}
-    hashes = content_hashes(dict.fromkeys(itertools.chain(*set(files.values()))), dataset.root)
+    paths = dict.fromkeys(itertools.chain(*set(files.values())))
+    hashes = content_hashes(paths, dataset.root or Path())
     common = json.dumps(settings, sort_keys=True, default=str)
 
     @functools.cache  # the slices of a volume share their files, which may be hundreds
