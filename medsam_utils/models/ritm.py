@@ -31,7 +31,7 @@ from scipy.special import logit
 from ..case import BadInputError
 from ..clicks import Click
 from . import Model, Prediction, Recipe, load_model_once, refuse_prompts
-from .checkpoints import Checkpoint, load_state_dict
+from .checkpoints import Checkpoint, check_tensors, load_state_dict
 from .devices import choose_device, choose_dtype
 from .ritm_network import SIZES, build_ritm, resized
 from .ritm_small import build_ritm_small
@@ -123,12 +123,12 @@ class Ritm(Model):
     def network(self) -> torch.nn.Module:
         """The network in evaluation mode, weights loaded, on its device.
 
-        Raises BadInputError if the weights are of another architecture.
+        Raises BadInputError if the weights are of another architecture, or no finite numbers.
         """
         network = ARCHITECTURES[self.architecture]()
         path = self.checkpoint.path()
         try:
-            network.load_state_dict(load_state_dict(path))
+            network.load_state_dict(check_tensors(load_state_dict(path), network, path))
         except RuntimeError as error:
             fact = str(error).strip().splitlines()[1].strip()
             raise BadInputError(

@@ -20,7 +20,7 @@ from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Click
 from . import BATCH_SIZE, Model, Prediction, Recipe, load_model_once
-from .checkpoints import Checkpoint, load_state_dict
+from .checkpoints import Checkpoint, check_tensors, load_state_dict
 from .devices import choose_device, choose_dtype, has_fast_bfloat16
 from .embeddings import EmbeddingStore
 from .fast.bilinear import upsampled_mask
@@ -173,13 +173,14 @@ class Sam(Model):
     def network(self) -> segment_anything.modeling.Sam:
         """The network in evaluation mode, weights loaded, on its device.
 
-        Raises BadInputError if the weights are of another architecture.
+        Raises BadInputError if the weights are of another architecture, or no finite numbers.
         """
         with torch.device("meta"):  # no random weights to draw and to hold beside those of the file
             network = ARCHITECTURES[self.architecture]()
         path = self.checkpoint.path()
         try:
-            network.load_state_dict(load_state_dict(path), assign=True)
+            state = check_tensors(load_state_dict(path), network, path)
+            network.load_state_dict(state, assign=True)
         except RuntimeError as error:
             fact = str(error).strip().splitlines()[1].strip()
             raise BadInputError(
