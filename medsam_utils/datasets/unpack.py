@@ -83,7 +83,7 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
     else:
         with _decompressed(archive) as stream, tarfile.open(None, "r:", fileobj=stream) as file:
             while member := file.next():  # One pass: a large tar.gz is not read twice.
-                file.members = []  # it would keep them all
+                file.members = []  # type: ignore[attr-defined]  # it would keep them all
                 stream.budget = None
                 write = partial(_write_member, file, member, folder)
                 yield member.name, member.size, member.isfile() or member.isdir(), write
