@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := --require-hashes --no-deps --only-binary :all: --requirement
 READY := .venv/.ready
 
 # Overrides of runs.yml: make book DATA=/data MODELS="sam_vit_b grabcut" DEVICE=cuda JOBS=4
@@ -82,10 +83,9 @@ bench: $(READY)  ## measure: medians and ratios of interleaved runs
 phantoms: $(READY)  ## write the phantom datasets in their own formats: TO= folder
 	$(BIN)/python -m medsam_utils.demo.phantoms "$(or $(TO),data/phantoms)"
 
-lock:  ## renew requirements.lock from pyproject.toml; keeps what is pinned unless it must change
-	$(PYTHON) -m pip install --quiet uv
-	$(PYTHON) -m uv pip compile --universal --python-version 3.11 --all-extras --no-header --no-annotate \
-	    --no-emit-index-url --no-emit-find-links pyproject.toml --output-file requirements.lock
+lock: $(READY)  ## renew requirements.lock from pyproject.toml; keeps what is pinned unless it must change
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml --output-file requirements.lock
 
 clean:  ## remove what was built: pages, book, results (not .venv, not downloads)
 	rm -rf _build book/pages results
@@ -93,8 +93,11 @@ clean:  ## remove what was built: pages, book, results (not .venv, not downloads
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
-	@# uv needs half a minute, pip four. It knows nothing of the mirrors set for pip: then pip does it.
-	$(PIP) uv==0.13.9 && $(BIN)/python -m uv pip install --quiet --requirement requirements.lock \
-	    || $(PIP) --requirement requirements.lock
-	$(PIP) --no-deps --editable .
+	@# Only files with a hash of the lock are installed, and only wheels: nothing is built but this package,
+	@# by the setuptools of the lock. uv needs half a minute, pip four; uv knows nothing of the mirrors set
+	@# for pip: then pip does it.
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >.venv/uv.txt
+	$(PIP) $(LOCKED) .venv/uv.txt && $(BIN)/python -m uv pip install --quiet $(LOCKED) requirements.lock \
+	    || $(PIP) $(LOCKED) requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -71,12 +71,11 @@ def evaluate(
     listing = dataset.list()
     references = _shard(spread(listing.references, max_cases), shard)
     settings = run_settings(dataset, model, protocol, clicks)
-    fingerprints = case_fingerprints(settings, dataset, references)
-
     kept = Store(store, dataset.name, model.name, protocol.name) if store else None
-    tables = [kept.read(fingerprints.values())] if kept else []
+    fingerprints = case_fingerprints(settings, dataset, references) if kept else {}
+    tables = [kept.read(fingerprints.values(), clicks)] if kept else []
     finished = set(tables[0]["fingerprint"]) if kept else set()
-    missing = [reference for reference in references if fingerprints[reference] not in finished]
+    missing = [r for r in references if fingerprints.get(r) not in finished]
     excluded = list(listing.exclusions)
 
     task = dataset, model, protocol, clicks
@@ -98,7 +97,7 @@ def evaluate(
     progress = tqdm(total=len(missing), desc=description, unit="case", disable=not missing)
     packed, memory = [], [peak_memory()]
     seconds: Counter[str] = Counter()
-    with kept or nullcontext(), progress:
+    with kept or nullcontext(), progress, closing(results):
         for rows, left_out, done, resources in results:
             seconds.update(resources["seconds"])
             memory.append(resources["peak_memory"])
@@ -128,6 +127,7 @@ def evaluate(
         "cases": len(references),
         "computed": len(missing),
         "excluded": len(excluded),
+        "set_aside": kept.set_aside if kept else [],
         "device": str(model.device or "cpu"),
         "computed_on": where,
         "threads": 1,  # of each process on a CPU, as their number may decide a sum's last digits
@@ -137,7 +137,7 @@ def evaluate(
         "settings": settings,
         "versions": versions(),
     }
-    if kept and missing:
+    if kept and (missing or kept.set_aside):
         kept.write_record(record)
     rows.attrs = {
         "excluded": sorted((asdict(e) for e in excluded), key=lambda e: e["case_id"]),

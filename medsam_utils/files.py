@@ -7,24 +7,74 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a path beside the target; it becomes the target when the block ends without an error.
 
     The folder is made if it is missing. After an error the target is as it was, and what was
-    written is deleted. Several processes may write one target: the last one's file stays.
+    written is deleted. Several processes may write one target: the last one's file stays. durable:
+    it is on the disk, not only in the system's memory, before it has the target's name, so that a
+    loss of power, too, leaves it whole or not at all; that takes some milliseconds.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         yield unfinished
-        os.replace(unfinished, target)
+        if durable:
+            move_durably(unfinished, target)
+        else:
+            os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """Rename a file, so that a loss of power leaves its whole content under one of the names."""
+    _sync(source, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    os.replace(source, target)
+    _sync_folder(target.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, on the disk, where they are missing."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(missing):
+        _sync_folder(path.parent)
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Wait until what is written is on the disk."""
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can tell."""
+    with suppress(OSError):
+        _sync(folder, os.O_RDONLY)
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write a file with its own hash in the first line, for `read_sealed`, which knows damage."""
+    with atomic_path(path, durable=False) as unfinished:
+        unfinished.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """Return the content that `write_sealed` wrote; None if there is none, or it is damaged."""
+    try:
+        seal, _, content = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return content if seal == hashlib.sha256(content).hexdigest().encode() else None
 
 
 def file_name(*parts: str) -> str:

@@ -1,4 +1,4 @@
-"""One hash of what decides a case's rows: settings, data files, weights, code."""
+"""One hash of what decides a case's rows: settings, content of data files, weights, code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import functools
 import hashlib
 import inspect
+import itertools
 import json
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from typing import Any
 
 from .case import BadInputError, CaseReference
 from .clicks import Protocol
+from .contents import content_hashes
 from .datasets import Dataset
 from .models import Model
 
@@ -76,18 +78,26 @@ def _is_ours(owner: type) -> bool:
 def case_fingerprints(
     settings: dict[str, Any], dataset: Dataset, references: Sequence[CaseReference]
 ) -> dict[CaseReference, str]:
-    """Hash of the settings and of the files of each case (name, size, time of change)."""
+    """Return the hash of what decides each case's rows: the settings, its ids, and its files.
+
+    Of a file counts its content and its path below the dataset's folder, which is all that a reader
+    sees of it. So rows are found again wherever that folder lies, and never for other files.
+    """
+    files = {reference: tuple(dataset.files(reference)) for reference in references}
+    paths = dict.fromkeys(itertools.chain(*set(files.values())))
+    hashes = content_hashes(paths, dataset.root or Path())
     common = json.dumps(settings, sort_keys=True, default=str)
 
     @functools.cache  # the slices of a volume share their files, which may be hundreds
-    def state(files: tuple[Path, ...]) -> str:
-        stats = [(path.name, path.stat()) for path in files]
-        return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    def contents(files: tuple[Path, ...]) -> str:
+        return json.dumps([(dataset.relative(str(path)), hashes[path]) for path in files])
 
-    keys = {r: json.dumps([common, r.case_id, state(tuple(dataset.files(r)))]) for r in references}
-    return {
-        reference: hashlib.sha256(key.encode()).hexdigest()[:32] for reference, key in keys.items()
-    }
+    fingerprints = {}
+    for reference in references:
+        ids = reference.case_id, reference.patient_id, reference.slice_index
+        key = json.dumps([common, ids, len(reference.images), contents(files[reference])])
+        fingerprints[reference] = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return fingerprints
 
 
 def model_files(model: type) -> list[Path]:

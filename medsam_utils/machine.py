@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
 
+MAX_GIB = 4  # that one file may take; more is needed by no dataset or model of the registries
 _GROUP = Path("/sys/fs/cgroup")  # limits of a container, where the system is Linux
 
 
@@ -36,6 +38,20 @@ def free_memory() -> int | None:
     if most.isdigit() and taken.isdigit():
         limits.append(max(0, int(most) - int(taken)) >> 20)
     return min(limits)
+
+
+def over_limit(needed: float) -> str:
+    """Return what to say of a file that declares so many bytes, nothing if they are few enough.
+
+    One file may take MEDSAM_MAX_GIB GiB of memory, or of what it is unpacked to; 4 by default.
+    """
+    limit, gibibytes = _number("MEDSAM_MAX_GIB") or MAX_GIB, min(float(needed), 1e18) / 2**30
+    if gibibytes <= limit:
+        return ""
+    return (
+        f"it declares {gibibytes:.1f} GiB, and one file may take {limit}: if it is not damaged, "
+        f"set MEDSAM_MAX_GIB={math.ceil(gibibytes)}"
+    )
 
 
 def _number(name: str) -> int:

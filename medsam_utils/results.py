@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
+import warnings
 from collections.abc import Collection
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
+from .case import BadInputError
 from .files import atomic_path
 
 FLUSH_SECONDS = 5.0  # how much finished work a killed run may lose
@@ -51,6 +56,10 @@ candidate that counted. iou, dice: of that candidate against the truth. The colu
 """
 
 
+PART_TYPES = {**ROW_TYPES, "fingerprint": "string", "case_rows": "int64"}
+"""Columns of a stored part: also the case's fingerprint, and how many rows the case has."""
+
+
 def as_rows(records: list[dict[str, Any]]) -> pd.DataFrame:
     """Rows in the column order and types of ROW_TYPES, also when there is none."""
     return pd.DataFrame(records, columns=list(ROW_TYPES)).astype(ROW_TYPES)
@@ -60,9 +69,12 @@ class Store:
     """Rows of one dataset, model and protocol, kept by case fingerprint below a folder.
 
     Rows are added inside `with store:` and are on disk at the latest FLUSH_SECONDS later, or when
-    the block is left, also by an error. A part is written under a temporary name and renamed, so a
-    killed run leaves whole parts only. Several processes may append at once; a case stored twice is
-    read once.
+    the block is left, also by an error. A part is named by the hash of its content, and is written
+    under a temporary name and renamed, so a killed run or a loss of power leaves whole parts only,
+    and one that was damaged later is known. Several processes may append at once; a case stored
+    twice is read once.
+
+    set_aside: names of the parts that `read` could not use.
     """
 
     def __init__(self, folder: str | Path, dataset: str, model: str, protocol: str) -> None:
@@ -70,8 +82,10 @@ class Store:
         self.folder = Path(
             folder, *(quote(part, safe=" ,=()") for part in (dataset, model, protocol))
         )
+        self.set_aside: list[str] = []
         self._pending: list[pd.DataFrame] = []
         self._flushed = time.monotonic()
+        self._has_added = False
 
     def __enter__(self) -> Store:
         return self
@@ -79,33 +93,123 @@ class Store:
     def __exit__(self, *exception: object) -> None:
         self._flush()
 
-    def read(self, fingerprints: Collection[str]) -> pd.DataFrame:
-        """Return the stored rows of some fingerprints, with their column `fingerprint`."""
-        parts = [pd.read_parquet(path) for path in sorted(self.folder.glob("part-*.parquet"))]
-        if not parts:
-            return as_rows([]).assign(fingerprint=pd.Series(dtype="string"))
-        rows = pd.concat(parts, ignore_index=True)
-        return rows[rows["fingerprint"].isin(fingerprints)].drop_duplicates(
-            ["fingerprint", "task", "click"]
-        )
+    def read(self, fingerprints: Collection[str], clicks: int) -> pd.DataFrame:
+        """Return the stored rows of some fingerprints, with their column `fingerprint`.
+
+        clicks: how many rows each object has. A part that is damaged, has other columns than
+        `PART_TYPES`, or holds a case without some of its rows is set aside: it gets the ending
+        ".aside" where the folder can be written, and its cases are missing from what is returned.
+        """
+        parts = {path: _read_part(path) for path in sorted(self.folder.glob("part-*.parquet"))}
+        tables = [_no_rows()]
+        tables += [part.assign(part=str(path)) for path, part in parts.items() if part is not None]
+        rows = pd.concat(tables, ignore_index=True)
+        rows = rows[rows["fingerprint"].isin(fingerprints)]
+        unusable = {str(path) for path, part in parts.items() if part is None}
+        if len(rows):
+            unusable |= _incomplete_parts(rows, clicks)
+            rows = rows[~rows["part"].isin(unusable)].drop(columns="part")
+        for path in sorted(unusable):
+            self._set_aside(Path(path))
+        rows = rows.drop(columns="case_rows")
+        return rows.drop_duplicates(["fingerprint", "task", "click"])
 
     def append(self, rows: pd.DataFrame) -> None:
-        """Add all rows of finished cases, with their column `fingerprint`."""
+        """Add all rows of finished cases, with their column `fingerprint`.
+
+        Raises BadInputError if they cannot be written.
+        """
         self._pending.append(rows)
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
 
     def write_record(self, record: dict[str, Any]) -> None:
-        """Keep what does not belong into rows: when, where, how long, with which versions."""
-        name = "run-" + record["started"].replace(":", "").replace("+", "_") + ".json"
-        with atomic_path(self.folder / name) as unfinished:
-            unfinished.write_text(json.dumps(record, indent=1))
+        """Keep what does not belong into rows: when, where, how long, with which versions.
+
+        Raises BadInputError if it cannot be written, unless no row was added: whoever may only read
+        a store gets its rows all the same.
+        """
+        started, text = re.sub("[:+]", "", record["started"]), json.dumps(record, indent=1)
+        # Several shards may start within a second: each has a record of its own.
+        name = f"run-{started}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+        try:
+            with atomic_path(self.folder / name) as unfinished:
+                unfinished.write_text(text, encoding="utf-8")
+        except OSError as error:
+            if self._has_added:
+                raise self._not_written(error) from error
 
     def _flush(self) -> None:
-        """Write what is pending as one new part, named by the cases in it."""
+        """Write what is pending as one new part, named by its content."""
         rows = pd.concat(self._pending, ignore_index=True) if self._pending else as_rows([])
         if len(rows):
-            name = hashlib.sha256("\n".join(rows["fingerprint"].unique()).encode()).hexdigest()[:16]
-            with atomic_path(self.folder / f"part-{name}.parquet") as unfinished:
-                rows.to_parquet(unfinished, index=False)
+            case_rows = rows.groupby("fingerprint")["click"].transform("size").astype("int64")
+            content = rows.assign(case_rows=case_rows)[list(PART_TYPES)].to_parquet(index=False)
+            try:
+                with atomic_path(self.folder / _part_name(content)) as unfinished:
+                    unfinished.write_bytes(content)
+            except OSError as error:
+                raise self._not_written(error) from error
+            self._has_added = True
         self._pending, self._flushed = [], time.monotonic()
+
+    def _not_written(self, error: OSError) -> BadInputError:
+        return BadInputError(
+            f"{self.folder}: the store cannot be written ({error.strerror or error}): make room or "
+            "ask for the right to write there, or give another folder as `store`; what is in it is "
+            "kept"
+        )
+
+    def _set_aside(self, path: Path) -> None:
+        """Note a part that cannot be used, and take it out of the way."""
+        self.set_aside.append(path.name)
+        warnings.warn(
+            f"{path}: damaged, or written by another version: set aside, and its cases are "
+            "computed again",
+            stacklevel=4,
+        )
+        with suppress(OSError):  # a store that may only be read; another process was quicker
+            path.rename(path.with_suffix(".aside"))
+
+
+def _part_name(content: bytes) -> str:
+    return f"part-{hashlib.sha256(content).hexdigest()}.parquet"
+
+
+def _no_rows() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(PART_TYPES)).astype(PART_TYPES)
+
+
+def _read_part(path: Path) -> pd.DataFrame | None:
+    """Return the rows of a part; None if its content is not that of its name, or has other columns.
+
+    A part that another process has taken away meanwhile has no rows.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return _no_rows()
+    except OSError:
+        return None
+    if path.name != _part_name(content):
+        return None
+    try:
+        rows = pd.read_parquet(BytesIO(content), use_threads=False)
+    except MemoryError:
+        raise
+    except Exception:  # pyarrow's own, of what was no Parquet when it was written
+        return None
+    return rows if rows.dtypes.astype(str).to_dict() == PART_TYPES else None
+
+
+def _incomplete_parts(rows: pd.DataFrame, clicks: int) -> set[str]:
+    """Return the parts in which a case lacks some of its rows, or an object one of its clicks."""
+    case, click = ["part", "fingerprint"], rows["click"]
+    cases = rows.groupby(case)["case_rows"].agg(["size", "min", "max"])
+    objects = click.groupby([rows[name] for name in (*case, "task")]).agg(["size", "nunique"])
+    wrong = [
+        cases.index[(cases["min"] != cases["size"]) | (cases["max"] != cases["size"])],
+        objects.index[(objects["size"] != clicks) | (objects["nunique"] != clicks)],
+    ]
+    outside = rows.loc[~click.between(1, clicks), "part"]
+    return {key[0] for index in wrong for key in index} | set(outside)

@@ -6,10 +6,13 @@ import ctypes
 import functools
 import itertools
 import multiprocessing
+import os
 import platform
+import signal
 import sys
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -34,6 +37,7 @@ IN_FLIGHT = (
 )
 ATTEMPTS = 3  # how often a task is handed out whose worker died
 BESIDE_MODEL = 400  # MiB that a process takes for images, masks and rows, whatever the model
+WATCH = 1.0  # seconds between two looks at whether the process that started a worker is there
 SPARE = 0.8  # of the free memory: so much may be planned with
 
 
@@ -90,7 +94,7 @@ class Processes(Executor):
         for _ in range(ATTEMPTS):
             if self._pool is None:
                 context = multiprocessing.get_context(self.method)
-                self._pool = ProcessPoolExecutor(self.workers, context)
+                self._pool = ProcessPoolExecutor(self.workers, context, _begin_worker)
             try:
                 return self._pool.submit(function, *args, **kwargs)
             except BrokenExecutor:
@@ -102,13 +106,41 @@ class Processes(Executor):
         if self._pool:
             self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the processes; after an error, such as Ctrl-C, at once, whatever they are at."""
+        if kind and self._pool:
+            # From Python 3.14 on a pool has `kill_workers`.
+            for process in list((self._pool._processes or {}).values()):
+                process.kill()
+                process.join()
+            # One may have been killed in the middle of a result: nobody waits for the rest of it.
+            self._pool._result_queue._writer.close()  # type: ignore[attr-defined]
+        self.shutdown(cancel_futures=kind is not None)
+
+
+def _begin_worker() -> None:
+    """Let this process end with the one that started it, and leave Ctrl-C to that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, even by a signal it never saw."""
+    parent = multiprocessing.parent_process()
+    assert parent  # this is a child
+    while os.getppid() == parent.pid:  # also where another process holds the parent's end open
+        parent.join(WATCH)
+        if not parent.is_alive():
+            break
+    os._exit(1)
+
 
 def single_threaded() -> None:
     """Let torch and OpenCV use one thread; other processes use the other cores."""
     _set_threads(1, 1)
 
 
-def on_one_thread(results: Iterable[Any]) -> Iterator[Any]:
+def on_one_thread(results: Iterable[Any]) -> Generator[Any, None, None]:
     """Yield results computed on one thread: a sum's last digits depend on the number of threads."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1, cv2.getNumThreads()
@@ -147,11 +179,14 @@ def _in_worker(function: Callable, *task: Any) -> Any:
     return function(*task)
 
 
-def run(function: Callable, tasks: Iterable[tuple], executor: Executor) -> Iterator[Any]:
+def run(
+    function: Callable, tasks: Iterable[tuple], executor: Executor
+) -> Generator[Any, None, None]:
     """Results of `function(*task)` as they finish, at most IN_FLIGHT of them under way.
 
     A task whose worker died is handed out again, and computed here if the executor takes no more.
-    Raises RuntimeError if a task's workers died ATTEMPTS times.
+    Ctrl-C, and closing the iterator, cancels what has not begun. Raises RuntimeError if a task's
+    workers died ATTEMPTS times.
     """
     return on_one_thread(_results(function, iter(tasks), executor))
 
@@ -178,7 +213,7 @@ def forked_processes(model: Model, cases: int) -> int:
 
 def run_forked(
     function: Callable, items: Iterable[Any], shared: tuple, processes: int
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Return results of `function(item, *shared)` as they finish, on forks of this process.
 
     They have what is shared as it is here, and not another copy of it. Otherwise as `run`.
@@ -209,35 +244,43 @@ def _with_shared(key: int, item: Any) -> Any:
 
 
 def _results(function: Callable, tasks: Iterator[tuple], executor: Executor) -> Iterator[Any]:
-    """`run` on an executor."""
+    """`run` on an executor; Ctrl-C comes after what has finished, and no further task begins."""
     again: deque[tuple[tuple, int]] = deque()
     running: dict[Future, tuple[tuple, int]] = {}
-    while True:
-        again.extend((task, 1) for task in islice(tasks, IN_FLIGHT - len(running) - len(again)))
-        while again:
-            task, attempt = again.popleft()
-            try:
-                running[executor.submit(_in_worker, function, *task)] = task, attempt
-            except BrokenExecutor:  # such as a plain pool one of whose processes died
-                yield function(*task)
-        if not running:
-            return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            task, attempt = running.pop(future)
-            try:
-                result = future.result()
-            except Exception as error:
-                if not _lost(error):
-                    raise
-                if attempt == ATTEMPTS:
-                    raise RuntimeError(
-                        f"workers died {ATTEMPTS} times ({error!r}); if memory is short, take "
-                        "fewer of them: finished cases are stored, and the next run goes on from "
-                        "there"
-                    ) from error
-                again.append((task, attempt + 1))
-            else:
-                yield result
+    try:
+        while True:
+            again.extend((task, 1) for task in islice(tasks, IN_FLIGHT - len(running) - len(again)))
+            while again:
+                task, attempt = again.popleft()
+                try:
+                    running[executor.submit(_in_worker, function, *task)] = task, attempt
+                except BrokenExecutor:  # such as a plain pool one of whose processes died
+                    yield function(*task)
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task, attempt = running.pop(future)
+                try:
+                    result = future.result()
+                except Exception as error:
+                    if not _lost(error):
+                        raise
+                    if attempt == ATTEMPTS:
+                        raise RuntimeError(
+                            f"workers died {ATTEMPTS} times ({error!r}); if memory is short, take "
+                            "fewer of them: finished cases are stored, and the next run goes on "
+                            "from there"
+                        ) from error
+                    again.append((task, attempt + 1))
+                else:
+                    yield result
+    except KeyboardInterrupt:
+        finished = [future for future in running if future.done() and not future.cancelled()]
+        yield from (future.result() for future in finished if not future.exception())
+        raise
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def _lost(error: BaseException) -> bool:

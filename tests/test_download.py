@@ -7,7 +7,7 @@ import pytest
 from local_server import sha256
 
 from medsam_utils.case import BadInputError
-from medsam_utils.download import WrongHashError, download
+from medsam_utils.download import RESERVE, WrongHashError, download
 
 CONTENT = bytes(range(256)) * 400  # 102,400 bytes, no two neighbouring bytes alike
 
@@ -122,6 +122,88 @@ def test_two_threads_that_want_one_file_download_it_once(server, tmp_path):
         thread.join()
     assert (tmp_path / "f.bin").read_bytes() == CONTENT
     assert len(server.requests) == 1
+
+
+def test_an_endless_answer_ends_at_the_known_size_and_is_not_kept(server, tmp_path):
+    server.files["/f.bin"], server.chunked = CONTENT * 20, True
+    with pytest.raises(BadInputError, match=f"goes on after {len(CONTENT)} bytes"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT), len(CONTENT))
+    assert not list(tmp_path.glob("*.bin*[!k]"))
+
+
+def test_an_endless_answer_of_unknown_size_leaves_room_on_the_disk(server, tmp_path, monkeypatch):
+    server.files["/f.bin"], server.chunked = CONTENT * 20, True
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=RESERVE + 500_000))
+    with pytest.raises(BadInputError, match="goes on after 500000 bytes"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin")
+    assert not (tmp_path / "f.bin.part").exists()
+
+
+def test_a_file_of_another_size_is_refused_at_once(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    with pytest.raises(BadInputError, match="has 102400 bytes, not 7"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT), 7)
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_answers_at_another_place_is_given_up(server, tmp_path):
+    server.files["/f.bin"], server.shift, server.cuts = CONTENT, 5, [60_000] * 20
+    with pytest.raises(BadInputError, match="4 attempts brought nothing new"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT))
+    assert len(server.requests) < 10
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_server_that_overlooks_a_change_between_ranges_gives_no_mixture(server, tmp_path, known):
+    server.files["/f.bin"], server.cuts = CONTENT[::-1], [60_000, 0, 0, 0]
+    with pytest.raises(BadInputError):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin")
+    server.files["/f.bin"], server.overlooks = CONTENT, True
+    path = download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT) if known else None)
+    assert path.read_bytes() == CONTENT
+
+
+def test_without_a_hash_a_part_known_by_its_date_alone_is_not_continued(server, tmp_path):
+    server.files["/f.bin"] = CONTENT
+    (tmp_path / "f.bin.part").write_bytes(CONTENT[:9])
+    (tmp_path / "f.bin.part.version").write_text("Sat, 28 Nov 2026 10:00:00 GMT")
+    download(f"{server.url}/f.bin", tmp_path / "f.bin")
+    assert server.requests == [("/f.bin", None)]
+
+
+@pytest.mark.parametrize("version", ["", "\0\n", '"a"\nHost: b', "\u20ac", '"' + "x" * 10**5 + '"'])
+def test_a_damaged_note_of_a_version_begins_again(server, tmp_path, version):
+    server.files["/f.bin"] = CONTENT
+    (tmp_path / "f.bin.part").write_bytes(CONTENT[:9])
+    (tmp_path / "f.bin.part.version").write_text(version)
+    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
+    assert server.requests == [("/f.bin", None)]
+
+
+def test_nothing_is_no_file(server, tmp_path):
+    server.files["/f.bin"] = b""
+    with pytest.raises(BadInputError, match="answer is empty"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin")
+    (tmp_path / "f.bin").touch()
+    server.files["/f.bin"] = CONTENT
+    assert download(f"{server.url}/f.bin", tmp_path / "f.bin").read_bytes() == CONTENT
+
+
+def test_an_answer_without_length_is_taken_only_where_a_hash_tells_that_it_is_whole(
+    server, tmp_path
+):
+    server.files["/f.bin"], server.tells_length = CONTENT, False
+    with pytest.raises(BadInputError, match="does not say how long"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin")
+    path = download(f"{server.url}/f.bin", tmp_path / "f.bin", sha256(CONTENT))
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [202, 204, 304])
+def test_an_answer_that_is_no_file_is_told_with_its_number(server, tmp_path, status):
+    server.files["/f.bin"], server.statuses = CONTENT, [status]
+    with pytest.raises(BadInputError, match=f"answers {status}"):
+        download(f"{server.url}/f.bin", tmp_path / "f.bin")
 
 
 def test_a_file_that_was_changed_here_is_fetched_again(server, tmp_path):

@@ -3,6 +3,7 @@
 import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from io import BytesIO
 from multiprocessing import get_context
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from medsam_utils import load_model
 from medsam_utils.case import BadInputError
+from medsam_utils.files import write_sealed
 from medsam_utils.models import model_options
 from medsam_utils.models.embeddings import EmbeddingStore
 
@@ -30,17 +32,28 @@ def test_a_stored_array_is_read_and_not_computed_again(tmp_path):
 def test_a_damaged_array_is_computed_again(tmp_path, damage):
     store = EmbeddingStore(tmp_path)
     store.get("ab12", lambda: np.ones(5))
-    (path,) = tmp_path.glob("*/*.npy")
+    (path,) = tmp_path.glob("*/*.sealed")
     path.write_bytes(damage)
     assert store.get("ab12", lambda: np.full(5, 2)).tolist() == [2] * 5
     assert store.get("ab12", refuse).tolist() == [2] * 5
 
 
+def test_a_flipped_bit_is_noticed(tmp_path):
+    store = EmbeddingStore(tmp_path)
+    store.get("ab12", lambda: np.ones(5))
+    (path,) = tmp_path.glob("*/*.sealed")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert store.get("ab12", lambda: np.ones(5)).tolist() == [1] * 5
+
+
 def test_a_pickle_is_never_opened(tmp_path):
     store = EmbeddingStore(tmp_path)
     store.get("ab12", lambda: np.ones(5))
-    (path,) = tmp_path.glob("*/*.npy")
-    np.save(path, np.array([print], dtype=object), allow_pickle=True)
+    (path,) = tmp_path.glob("*/*.sealed")
+    hostile = BytesIO()
+    np.save(hostile, np.array([print], dtype=object), allow_pickle=True)
+    write_sealed(path, hostile.getvalue())
     assert store.get("ab12", lambda: np.zeros(2)).tolist() == [0, 0]
 
 
@@ -48,10 +61,10 @@ def test_the_least_recently_used_are_deleted_first(tmp_path):
     store = EmbeddingStore(tmp_path, limit=10_000)  # nine arrays of 1,128 bytes are too many
     for i in range(8):
         store.get(f"{i:02}", lambda: np.zeros(500))
-        os.utime(tmp_path / f"{i:02}" / f"{i:02}.npy", (i, i))
+        os.utime(tmp_path / f"{i:02}" / f"{i:02}.sealed", (i, i))
     store.get("00", refuse)  # used just now
     store.get("08", lambda: np.zeros(500))
-    kept = sorted(path.stem for path in tmp_path.glob("*/*.npy"))
+    kept = sorted(path.stem for path in tmp_path.glob("*/*.sealed"))
     assert kept == ["00", "03", "04", "05", "06", "07", "08"]
 
 
@@ -67,8 +80,8 @@ def test_several_writers_share_a_folder(tmp_path):
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         assert sorted(pool.map(fill, [tmp_path] * 4, range(4))) == [0, 1, 2, 3]
     files = list(tmp_path.glob("*/*"))
-    assert {path.suffix for path in files} == {".npy"}
-    assert sum(path.stat().st_size for path in files) <= 200_000 * 1.02 + 8_128
+    assert {path.suffix for path in files} == {".sealed"}
+    assert sum(path.stat().st_size for path in files) <= 200_000 * 1.02 + 8_193
 
 
 @pytest.fixture

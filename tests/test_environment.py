@@ -19,24 +19,44 @@ def requirements() -> set[str]:
     return set().union(project["dependencies"], *project["optional-dependencies"].values())
 
 
-def lock() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return dict(line.split(" ;")[0].strip().split("==") for line in lines)
+def lock() -> dict[str, tuple[str, list[str]]]:
+    """Version and hashes of each package; one that differs by Python counts once."""
+    entries = (ROOT / "requirements.lock").read_text().replace("\\\n", " ").splitlines()
+    pattern = re.compile(r"([a-z0-9-]+)==(\S+)(?: ; [^#]*?)?((?: +--hash=sha256:[0-9a-f]{64})+) *")
+    matches = [pattern.fullmatch(entry) for entry in entries]
+    assert None not in matches
+    return {match[1]: (match[2], match[3].split()) for match in matches}
 
 
 def name(requirement: str) -> str:
     return re.split(r"[<>=!~\[ ]", requirement)[0].lower()
 
 
-def test_the_conda_environment_lists_what_pyproject_lists():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert {entry for entry in pip if not entry.startswith("--")} == requirements()
-
-
-def test_the_lock_pins_every_requirement_and_names_no_host():
+def test_the_lock_pins_every_requirement_by_hash_and_names_no_host():
     assert {name(requirement) for requirement in requirements()} <= set(lock())
     assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+def test_conda_installs_what_the_lock_names():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert pip == ["--requirement requirements.lock"]
+
+
+def test_this_package_is_built_by_the_setuptools_of_the_lock():
+    (build,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert build == f"setuptools=={lock()['setuptools'][0]}"
+
+
+def test_the_set_up_installs_by_hash_alone_and_builds_nothing_of_others():
+    text = (ROOT / "Makefile").read_text()
+    rule = text[text.index("$(READY): ") :]
+    installs = re.findall(r"pip install[^\n]*|\$\(PIP\)[^&|\n]*", rule)
+    locked = [command for command in installs if "$(LOCKED)" in command]
+    assert "LOCKED := --require-hashes --no-deps --only-binary :all:" in text
+    assert [c for c in installs if c not in locked] == [
+        "$(PIP) --no-deps --no-build-isolation --editable ."
+    ]
 
 
 def test_the_version_stands_in_pyproject_and_the_citation_says_the_same():

@@ -1,7 +1,6 @@
 """Rows of a run: their contract, and that they depend on data, model and protocol alone."""
 
 import io
-import os
 import random
 import shutil
 import signal
@@ -224,16 +223,6 @@ def test_a_changed_setting_is_computed_anew(dataset, grabcut, tmp_path, change):
     run = {"dataset": dataset, "model": grabcut, "clicks": 2, "store": tmp_path, "max_cases": 2}
     evaluate(**run)
     assert evaluate(**change(run)).attrs["record"]["computed"] == 2
-
-
-def test_a_changed_file_is_computed_anew_and_only_that(folder, grabcut, tmp_path):
-    own = load_folder(shutil.copytree(folder, tmp_path / "own"), name="own")
-    evaluate(own, grabcut, clicks=1, store=tmp_path / "store")
-    path = tmp_path / "own/masks/case 3.png"
-    stat = path.stat()
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000_000))
-    again = evaluate(own, grabcut, clicks=1, store=tmp_path / "store")
-    assert again.attrs["record"]["computed"] == 1
 
 
 def test_a_perfect_mask_stops_the_clicks_and_carries_its_iou_forward(dataset):

@@ -160,7 +160,7 @@ def test_a_worker_s_copy_and_stored_embeddings_answer_the_same(models, tmp_path)
     for _ in range(2):
         found = storing.predict(storing.encode(picture()), click).logits
         np.testing.assert_allclose(found, expected, atol=1e-3)
-    assert len(list(tmp_path.glob("*/*.npy"))) == 1
+    assert len(list(tmp_path.glob("*/*.sealed"))) == 1
 
 
 def test_the_table_of_models_says_what_the_weights_are_and_what_is_not_established():

@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -315,3 +316,120 @@ def test_a_dask_cluster_gives_the_same_bytes_though_a_worker_is_killed_in_mid_ru
         (faults,) = run(page_faults, [(20,)], executor)
         assert faults < 4 * 1024 or platform.libc_ver()[0] != "glibc"
     assert as_bytes(rows) == as_bytes(evaluate(**run_of))
+
+
+RUN = """
+import sys, time
+import numpy as np
+from medsam_utils import Model, as_prediction, evaluate, load_folder, results, workers
+results.FLUSH_SECONDS = 0
+
+class Slow(Model):
+    name, forks = "slow", True
+    def settings(self):
+        return {}
+    def encode(self, image):
+        time.sleep(0.1)
+        return image.shape[:2]
+    def predict(self, embedding, clicks):
+        return as_prediction(np.ones((len(clicks), *embedding), bool), embedding)
+
+if __name__ == "__main__":
+    own, run = load_folder(sys.argv[1], name="own"), {"clicks": 1, "store": sys.argv[2]}
+    sys.modules["medsam_utils.evaluate"].BATCH = 2
+    if sys.argv[3] == "forks":
+        evaluate(own, Slow(), **run)
+    elif sys.argv[3] == "processes":
+        with workers.executor_for(2) as executor:
+            evaluate(own, Slow(), **run, executor=executor)
+    else:
+        from distributed import LocalCluster
+        with LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
+            with workers.executor_for(scheduler=cluster.scheduler_address) as executor:
+                evaluate(own, Slow(), **run, executor=executor)
+"""
+
+
+def processes_of(group: int) -> list[int]:
+    """The processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = path.read_text().rsplit(")", 1)[1].split()[:3]
+        except OSError:  # it has ended meanwhile
+            continue
+        found += [int(path.parent.name)] if int(of_group) == group and state != "Z" else []
+    return found
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["forks", "processes", "dask"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+def test_an_ended_run_keeps_its_finished_cases_and_leaves_no_process(way, number, tmp_path):
+    if way == "dask":
+        pytest.importorskip("distributed")
+    for part in ("images", "masks"):
+        (tmp_path / "own" / part).mkdir(parents=True)
+        for i in range(60):
+            mask = cv2.circle(np.zeros((40, 50), np.uint8), (20, 20), 8, 255, -1)
+            cv2.imwrite(str(tmp_path / "own" / part / f"{i}.png"), mask)
+    (tmp_path / "run.py").write_text(RUN)
+    command = [sys.executable, tmp_path / "run.py", tmp_path / "own", tmp_path / "store", way]
+    environment = os.environ | {"MEDSAM_WORKERS": "2"}
+
+    def stored() -> int:
+        parts = list((tmp_path / "store").rglob("part-*.parquet"))
+        return pd.concat(map(pd.read_parquet, parts))["case_id"].nunique() if parts else 0
+
+    with subprocess.Popen(
+        command, start_new_session=True, env=environment, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            while stored() < 10 and process.poll() is None:
+                time.sleep(0.05)
+            before = stored()
+            if number == signal.SIGINT:  # a terminal sends it to all
+                os.killpg(process.pid, number)
+            else:
+                process.kill()
+            process.wait(20)
+            deadline = time.monotonic() + 20
+            while processes_of(process.pid) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert processes_of(process.pid) == []
+        finally:
+            for left in processes_of(process.pid):
+                os.kill(left, signal.SIGKILL)
+    assert 10 <= before <= stored() < 60
+
+
+def test_after_an_error_processes_end_at_once():
+    started = time.monotonic()
+    with pytest.raises(ZeroDivisionError), Processes(2, "fork") as executor:
+        for _ in range(10):
+            executor.submit(time.sleep, 30)
+        _ = 1 / 0
+    assert time.monotonic() - started < 10
+
+
+def test_on_ctrl_c_what_has_finished_still_comes():
+    class Interrupted(Executor):
+        """Two tasks are done; Ctrl-C comes while the third is waited for."""
+
+        def submit(self, function, /, *args, **kwargs):
+            future = Future()
+            if args[1] < 2:
+                future.set_result(function(*args))
+            return future
+
+    results, got = run(square, [(0,), (1,), (2,)], Interrupted()), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medsam_utils.workers.wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            got.extend(results)
+    assert got == [0, 1]
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt

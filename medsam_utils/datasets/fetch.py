@@ -18,7 +18,7 @@ import pooch
 from filelock import FileLock
 
 from ..case import BadInputError, unknown_name
-from ..download import WrongHashError, download
+from ..download import WrongHashError, download, recorded_hash
 from ..files import atomic_path
 from . import DATASETS, package_folder
 from .sources import ARCHIVES, HOW, PACKAGES, Archive
@@ -48,6 +48,16 @@ def fetch(name: str, data: str | Path | None = None) -> Path:
             "where to? Set MEDSAM_DATA to the folder that holds the datasets, or give --data"
         )
     data = Path(data).expanduser().resolve()
+    try:
+        return _fetch_into(data, name)
+    except OSError as error:
+        raise BadInputError(
+            f"{name} could not be written to {data} ({error}): make room, or give another folder"
+        ) from error
+
+
+def _fetch_into(data: Path, name: str) -> Path:
+    """Do what `fetch` promises for a dataset that is in no package."""
     folder = data / name
     if name not in ARCHIVES:
         if _is_filled(folder):
@@ -125,12 +135,9 @@ def _fetch_one(archive: Archive, folder: Path, kept: Path) -> None:
         (folder / stem).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, folder / stem)
     if new_hash:  # Only now: what could not be unpacked was not the archive.
-        record = kept / "hashes.json"
-        temporary = record.with_suffix(".new")
-        temporary.write_text(
-            json.dumps(_recorded(kept) | {archive.file: new_hash}, indent=1, sort_keys=True)
-        )
-        temporary.replace(record)
+        with atomic_path(kept / "hashes.json") as unfinished:
+            hashes = _recorded(kept) | {archive.file: new_hash}
+            unfinished.write_text(json.dumps(hashes, indent=1, sort_keys=True))
         print(
             f"{archive.file}: no published hash; sha256 {new_hash} is recorded, and holds from now "
             "on"
@@ -138,9 +145,16 @@ def _fetch_one(archive: Archive, folder: Path, kept: Path) -> None:
 
 
 def _recorded(kept: Path) -> dict[str, str]:
-    """Return the recorded hashes by file name."""
+    """Return the recorded hashes by file name; raises BadInputError if the record is damaged."""
     record = kept / "hashes.json"
-    return json.loads(record.read_text()) if record.exists() else {}
+    if not record.exists():
+        return {}
+    try:
+        hashes = json.loads(record.read_bytes())
+    except (ValueError, RecursionError):
+        hashes = None
+    found = hashes.items() if isinstance(hashes, dict) else [("", None)]
+    return {name: recorded_hash(value, record) for name, value in found}
 
 
 def _fetch_verified(archive: Archive, path: Path, kept: Path) -> str | None:
@@ -167,7 +181,7 @@ def _fetch_parts(archive: Archive, path: Path) -> None:
     parts = [
         part
         for part in _record(archive.url)
-        if re.fullmatch(rf"{re.escape(prefix)}.*\.[a-z]{{2}}", part[0])
+        if re.fullmatch(rf"{re.escape(prefix)}[^/\\]*\.[a-z]{{2}}", part[0])
     ]
     if not parts:
         raise BadInputError(f"{archive.url} holds no file {prefix}*: has the record changed?")
@@ -192,7 +206,9 @@ def _record(doi: str) -> list[tuple[str, str, str]]:
         return [
             (name, repository.download_url(name), known) for name, known in files.registry.items()
         ]
-    except (OSError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a server answers, pooch takes for a record
         raise BadInputError(f"{doi} could not be read ({error}): try again later") from error
 
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PureWindowsPath
+from typing import IO, Any
 
 from ..case import BadInputError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
-# What zipfile and tarfile raise for archives that are cut off, damaged or encrypted.
-UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
+HEADER = 16 << 20  # bytes that a member's header may take; those of datasets take some hundred
+BLOCK = 4096  # bytes that a file takes on the disk, however small it is
 
 
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a zip or tar file to `folder`, which must not exist yet, and return it.
 
     All or nothing: `folder` appears by a rename, when everything is in it. Refused are members that
-    would lie outside it (absolute paths, "..", a drive), links and devices, and archives that
-    declare more than the disk can take.
+    would lie outside it (absolute paths, "..", a drive), links and devices, archives that declare
+    more than the disk can take, and what is cut off or damaged.
 
     Raises BadInputError.
     """
@@ -46,15 +50,17 @@ def unpack(archive: Path, folder: Path) -> Path:
                 raise BadInputError(
                     f"{archive}: the member {name!r} is a link or a device: not unpacked"
                 )
-            free -= size
-            if free < 0:
+            free -= max(size, BLOCK)
+            if free < 0 or size < 0:
                 raise BadInputError(
                     f"{archive}: it unpacks to more than the disk has free: make room, or unpack "
                     "it elsewhere"
                 )
             extract()
         temporary.rename(folder)
-    except UNREADABLE as error:
+    except (BadInputError, MemoryError):
+        raise
+    except Exception as error:  # zipfile, tarfile and the decompressors have no common base
         raise BadInputError(
             f"{archive}: cannot be unpacked ({error}): if the disk is not full, delete it and "
             "fetch it again"
@@ -75,14 +81,53 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, bool, Call
                 extract = partial(file.extract, info, folder)
                 yield info.orig_filename, info.file_size, is_plain, extract
     else:
-        with tarfile.open(archive) as file:
-            for member in file:  # One pass: a large tar.gz is not read twice.
+        with _decompressed(archive) as stream, tarfile.open(None, "r:", fileobj=stream) as file:
+            while member := file.next():  # One pass: a large tar.gz is not read twice.
+                file.members = []  # type: ignore[attr-defined]  # it would keep them all
+                stream.budget = None
                 write = partial(_write_member, file, member, folder)
                 yield member.name, member.size, member.isfile() or member.isdir(), write
+                stream.budget = HEADER
             # tarfile takes a file that ends between two members for whole; a whole one ends in
             # zeros.
-            if file.fileobj.tell() < file.offset + tarfile.BLOCKSIZE:
+            if stream.tell() < file.offset + tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("it is cut off")
+            while stream.read(1 << 16):  # to the end, where a compressed file has its checksum
+                pass
+
+
+class _Stream:
+    """A decompressed archive.
+
+    budget: bytes that may still be read, as long as a header is read; None while a member is.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+        self.budget: int | None = HEADER
+
+    def read(self, size: int) -> bytes:
+        """Read so many bytes; raises tarfile.ReadError past the budget."""
+        if self.budget is not None:
+            self.budget -= size
+            if self.budget < 0:
+                raise tarfile.ReadError(f"a header, or its end, has more than {HEADER >> 20} MiB")
+        return self.file.read(size)
+
+
+@contextmanager
+def _decompressed(archive: Path) -> Iterator[Any]:
+    """Open a tar file, whatever it is compressed with."""
+    with archive.open("rb") as file:
+        start = file.read(6)
+    kinds: dict[bytes, Callable] = {
+        b"\x1f\x8b": gzip.open,
+        b"BZh": bz2.open,
+        b"\xfd7zXZ\0": lzma.open,
+    }
+    unpacked = [kind for magic, kind in kinds.items() if start.startswith(magic)] or [open]
+    with unpacked[0](archive, "rb") as file:
+        yield _Stream(file)
 
 
 def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

@@ -37,6 +37,14 @@ class Prediction:
     upsample: Callable[[np.ndarray], np.ndarray]
     upsample_mask: Callable[[np.ndarray], BoxedMask] | None = None
 
+    def __post_init__(self) -> None:
+        """Raise BadInputError for logits that are NaN, which would count as an empty mask."""
+        if self.logits.size and np.isnan(self.logits.min()):
+            raise BadInputError(
+                "the model answers with logits that are NaN: its weights are damaged or too large "
+                "for its number format; take other weights, or float32"
+            )
+
     def most_confident(self) -> np.ndarray:
         """Return the index of the candidate with the highest predicted IoU, for each object.
 
@@ -238,7 +246,10 @@ MODELS: dict[str, ModelEntry] = {
         title="SAM small (embedded)",
         adapter="sam.Sam",
         options={"architecture": "small"},
-        checkpoint=Checkpoint(_WEIGHTS / "sam_small.pt"),
+        checkpoint=Checkpoint(
+            _WEIGHTS / "sam_small.pt",
+            "f5eba275ff46bb3b7bedb3795539b280ef4cda4f4d1745ad0445304b23e82b16",
+        ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
     ),
@@ -314,7 +325,10 @@ MODELS: dict[str, ModelEntry] = {
             "longest_side": (192, 256),
             "flip": False,  # the mirrored image costs as much again and gives 0.005 IoU
         },
-        checkpoint=Checkpoint(_WEIGHTS / "ritm_small.pt"),
+        checkpoint=Checkpoint(
+            _WEIGHTS / "ritm_small.pt",
+            "1514d9f283b02b08d9d5f241289538a2c1e73c162a109d9375d69a88c0de4dfc",
+        ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; method after {_SOFIIUK}",
     ),

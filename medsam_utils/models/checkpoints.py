@@ -7,6 +7,7 @@ import functools
 import hashlib
 import pickle
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ import pooch
 
 from ..cache import cache_folder
 from ..case import BadInputError
-from ..download import WrongHashError, download
+from ..download import WrongHashError, download, recorded_hash
+from ..files import atomic_path
+from ..machine import over_limit
 from ..packages import npm_files
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class Checkpoint:
         """Return the hash that a download must have; None before the first one."""
         if self.known_sha256 or isinstance(self.location, Path) or not self._record.is_file():
             return self.known_sha256
-        return self._record.read_text().split()[0]
+        return recorded_hash(self._record.read_text(errors="replace")[:64], self._record)
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -65,10 +68,18 @@ class Checkpoint:
                 raise BadInputError(
                     f"{self.location} is missing: give the path of a weights file as `checkpoint`"
                 )
+            if (
+                self.known_sha256
+                and (found := pooch.file_hash(str(self.location))) != self.known_sha256
+            ):
+                raise BadInputError(
+                    f"{self.location} has the sha256 {found}, not {self.known_sha256}: it was "
+                    "damaged or changed: install this package again"
+                )
             return self.location
         expected = self.expected_sha256
         try:
-            download(self.location, self._cached, expected)
+            download(self.location, self._cached, expected, self.size)
         except WrongHashError as error:
             if self.known_sha256:
                 raise
@@ -82,10 +93,9 @@ class Checkpoint:
             except BadInputError:
                 self._cached.unlink(missing_ok=True)  # another process may have been here
                 raise
-            temporary = self._record.with_suffix(".new")
-            # As `sha256sum --check` reads it.
-            temporary.write_text(f"{pooch.file_hash(str(self._cached))}  {self._cached.name}\n")
-            temporary.replace(self._record)
+            with atomic_path(self._record) as unfinished:  # as `sha256sum --check` reads it
+                found = pooch.file_hash(str(self._cached))
+                unfinished.write_text(f"{found}  {self._cached.name}\n")
         return self._cached
 
     @property
@@ -142,15 +152,18 @@ def load_state_dict(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
 
     What training scripts put round them is taken off, see `unwrap`; the batch norms of MobileSAM
     are folded into its convolutions; a folder has two ONNX files. device: "meta" reads names and
-    shapes alone. Raises BadInputError if the file is truncated, is no checkpoint, or holds what
-    could run code.
+    shapes alone. Raises BadInputError if the file is truncated, is no checkpoint, holds what could
+    run code, or declares more memory than `over_limit` allows.
     """
     if path.is_dir():
         from .onnx_weights import state_dict
 
         return {name: tensor.to(device) for name, tensor in state_dict(path).items()}
+    _check_archive(path, is_read=device != "meta")
     try:
         content = _read(path, device)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged pickle can raise anything
         raise BadInputError(
             f"{path} cannot be read as weights: {_why_unreadable(path, error)}"
@@ -310,6 +323,60 @@ def _part(name: str) -> str:
     if re.search(r"adapter|adaptor|(?:^|[._])lora", name, re.I):
         return "an adapter"
     return name.split(".")[0]
+
+
+def check_tensors(
+    state: dict[str, torch.Tensor], network: torch.nn.Module, path: Path
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of a weights file that a network can compute with.
+
+    Raises BadInputError for one of another kind of number than the network's, and for one with NaN
+    or infinite values. Names and shapes are left to `load_state_dict`.
+    """
+    for name, wanted in network.state_dict().items():
+        tensor = state.get(name)
+        if tensor is None or tensor.shape != wanted.shape:
+            continue
+        is_plain = tensor.layout == wanted.layout and not tensor.is_quantized
+        if not is_plain or tensor.is_floating_point() != wanted.is_floating_point():
+            raise BadInputError(
+                f"{path}: {name} holds {tensor.dtype} ({tensor.layout}), {wanted.dtype} is needed: "
+                "save the weights as the plain numbers that they were trained as"
+            )
+        # The sum is finite in most files; it is not where a value is not, or where many are large.
+        if wanted.is_floating_point() and not tensor.float().sum().isfinite():
+            bad = int((~tensor.float().isfinite()).sum())
+            if bad:
+                raise BadInputError(
+                    f"{path}: {bad} of {tensor.numel()} values of {name} are NaN or infinite: the "
+                    "training has failed or the file is damaged: take other weights"
+                )
+    return state
+
+
+def _check_archive(path: Path, is_read: bool) -> None:
+    """Raise BadInputError for a file that would take too much memory, before anything is read.
+
+    is_read: also for one whose content has other checksums than it says, which torch passes over.
+    """
+    declared = path.stat().st_size
+    with path.open("rb") as file:
+        is_zip = file.read(4) == b"PK\x03\x04"
+    if is_zip:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                declared = sum(member.file_size for member in archive.infolist())
+                if is_read and not over_limit(declared) and archive.testzip():
+                    raise zipfile.BadZipFile("a checksum does not fit")
+        except MemoryError:
+            raise
+        except Exception as error:  # zipfile's own, and those of damaged fields
+            raise BadInputError(
+                f"{path} cannot be read as weights: it is cut short or damaged; download or save "
+                "it again"
+            ) from error
+    if fact := over_limit(declared):
+        raise BadInputError(f"{path} cannot be read as weights: {fact}")
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:

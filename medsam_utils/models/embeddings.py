@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_path
+from ..files import read_sealed, write_sealed
 
 SCAN_EVERY = 0.01  # of the limit: so much is written between two looks at the folder's size
 KEEP = 0.9  # of the limit: so much is left when the least recently used are deleted
@@ -35,15 +36,16 @@ class EmbeddingStore:
         What is computed comes back rounded too, so that an answer does not depend on whether it was
         stored.
         """
-        path = self.folder / key[:2] / f"{key}.npy"
+        path = self.folder / key[:2] / f"{key}.sealed"
         try:
-            array = np.load(path, allow_pickle=False)
+            array = np.load(BytesIO(read_sealed(path) or b""), allow_pickle=False)
             os.utime(path)  # its time of change is the time of its last use
             return array
-        except (OSError, ValueError, EOFError):  # missing, deleted under our hands, cut short
+        except (OSError, ValueError, EOFError):  # missing, deleted under our hands, damaged
             array = compute().astype(np.float16)
-        with atomic_path(path) as unfinished, unfinished.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
+        file = BytesIO()
+        np.save(file, array, allow_pickle=False)
+        write_sealed(path, file.getvalue())
         self._unseen += array.nbytes
         if self._unseen > SCAN_EVERY * self.limit:
             self._unseen = 0

@@ -106,6 +106,11 @@ def _checked(
                 "give what segment-anything's or MobileSAM's own script exports, not simplified, "
                 "quantised or of another model"
             )
+        if found[name].dtype.kind in "biuc":
+            raise BadInputError(
+                f"{path}: {name} holds {found[name].dtype}, real numbers are needed: export the "
+                "model as it was trained"
+            )
     return {
         name: torch.from_numpy(np.array(found[name], np.float32).reshape(shape))
         for name, shape in expected.items()
@@ -118,9 +123,7 @@ def _tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     Matrices of linear layers are as in PyTorch, a row for each output.
     """
     graph = _read_onnx(path).graph
-    from onnx import numpy_helper
-
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = {tensor.name: _values(tensor, path) for tensor in graph.initializer}
     for node in graph.node:  # of equal tensors an exporter keeps one, and copies it
         if node.op_type == "Identity" and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
@@ -133,9 +136,24 @@ def _tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
                 value = weights[name].T if node.op_type == "MatMul" else weights[name]
                 yield f"{module}.{kind}" if module else "", value
         if node.op_type == "Constant" and module.endswith("attn"):
-            value = numpy_helper.to_array(node.attribute[0].t)
+            value = _values(node.attribute[0].t, path)
             if value.ndim == 3:
                 yield f"{module}.attention_biases", value
+
+
+def _values(tensor: onnx.TensorProto, path: Path) -> np.ndarray:
+    """Return the numbers of a tensor; raises BadInputError if its bytes do not fit its shape."""
+    from onnx import numpy_helper
+
+    try:
+        return numpy_helper.to_array(tensor)
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy's, and those of unknown kinds of numbers
+        raise BadInputError(
+            f"{path} cannot be read as ONNX: the tensor {tensor.name!r} is damaged: export or "
+            "download it again"
+        ) from error
 
 
 def _module(node: str) -> str:

@@ -31,7 +31,7 @@ from scipy.special import logit
 from ..case import BadInputError
 from ..clicks import Click
 from . import Model, Prediction, Recipe, load_model_once, refuse_prompts
-from .checkpoints import Checkpoint, differences, load_state_dict, shapes
+from .checkpoints import Checkpoint, check_tensors, differences, load_state_dict, shapes
 from .devices import choose_device, choose_dtype
 from .ritm_network import SIZES, build_ritm, resized
 from .ritm_small import build_ritm_small
@@ -123,7 +123,7 @@ class Ritm(Model):
     def network(self) -> torch.nn.Module:
         """The network in evaluation mode, weights loaded, on its device.
 
-        Raises BadInputError if the weights are of another architecture.
+        Raises BadInputError if the weights are of another architecture, or no finite numbers.
         """
         network = ARCHITECTURES[self.architecture]()
         path = self.checkpoint.path()
@@ -133,7 +133,7 @@ class Ritm(Model):
                 f"{path} does not fit RITM {self.architecture} ({fact}): "
                 f"choose the model of its size, one of {', '.join(ARCHITECTURES)}"
             )
-        network.load_state_dict(state)
+        network.load_state_dict(check_tensors(state, network, path))
         return network.eval().to(self.device)
 
     def encode(self, image: np.ndarray) -> RitmEmbedding:

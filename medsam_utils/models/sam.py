@@ -20,7 +20,7 @@ from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Click
 from . import BATCH_SIZE, Model, Prediction, Recipe, load_model_once
-from .checkpoints import Checkpoint, differences, load_state_dict, shapes
+from .checkpoints import Checkpoint, check_tensors, differences, load_state_dict, shapes
 from .devices import choose_device, choose_dtype, has_fast_bfloat16
 from .embeddings import EmbeddingStore
 from .fast.bilinear import upsampled_mask
@@ -171,7 +171,7 @@ class Sam(Model):
     def network(self) -> segment_anything.modeling.Sam:
         """The network in evaluation mode, weights loaded, on its device.
 
-        Raises BadInputError if the weights are of another architecture.
+        Raises BadInputError if the weights are of another architecture, or no finite numbers.
         """
         with torch.device("meta"):  # no random weights to draw and to hold beside those of the file
             network = ARCHITECTURES[self.architecture]()
@@ -182,7 +182,7 @@ class Sam(Model):
                 f"{path} does not fit SAM {self.architecture} ({fact}): "
                 'take the name "sam", which finds the size by itself'
             )
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(check_tensors(state, network, path), assign=True)
         if isinstance(network.image_encoder, OnnxEncoder):
             network.image_encoder.path = find_files(path)[0]
         network = network.float().eval().to(self.device)
