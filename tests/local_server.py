@@ -15,6 +15,8 @@ def sha256(content: bytes) -> str:
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server.state
+        if server.handle:
+            return server.handle(self)
         server.requests.append((self.path, self.headers.get("Range")))
         body = server.files.get(self.path)
         status = server.statuses.pop(0) if server.statuses else 200
@@ -43,6 +45,9 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         return None
 
+    def do_HEAD(self):
+        self.server.state.handle(self)
+
     def log_message(self, *_):
         pass
 
@@ -50,8 +55,8 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving() -> Iterator[SimpleNamespace]:
     """A server whose files, answers and cuts (bytes after which a connection ends) the test
-    decides."""
-    state = SimpleNamespace(files={}, requests=[], cuts=[], statuses=[], ranges=True)
+    decides; or whose `handle` answers everything."""
+    state = SimpleNamespace(files={}, requests=[], cuts=[], statuses=[], ranges=True, handle=None)
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.state = state
     state.url = f"http://127.0.0.1:{http.server_port}"

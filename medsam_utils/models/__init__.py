@@ -17,6 +17,7 @@ from ..boxed_mask import BoxedMask
 from ..case import BadInputError, unknown_name
 from ..clicks import Click
 from .checkpoints import Checkpoint, PackagedCheckpoint
+from .hub import HubCheckpoint
 
 BATCH_SIZE = 4  # images that a GPU encodes at a time, and whose objects it decodes together
 WITHOUT_BOXES = "sam_small"  # how the name of the model begins in whose training there was no box
@@ -188,7 +189,7 @@ class ModelEntry:
     """One line of the registry: what a model is, the class that runs it, and where its weights are.
 
     by_hand: for weights that only a person can get, where they are; `load_model` then asks for the
-    file.
+    file. from_hub: whether weights are in the format of `transformers`, see `hub.HubCheckpoint`.
     """
 
     title: str
@@ -198,6 +199,7 @@ class ModelEntry:
     licence: str
     citation: str
     by_hand: str = ""
+    from_hub: bool = False
 
 
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -230,6 +232,18 @@ def _released_ritm(architecture: str) -> ModelEntry:
         checkpoint=Checkpoint(f"{releases}/v1.0/coco_lvis_{architecture}_itermask.pth"),
         licence="MIT",
         citation=_SOFIIUK,
+    )
+
+
+def _hub(title: str, repository: str, licence: str, citation: str) -> ModelEntry:
+    return ModelEntry(
+        title=title,
+        adapter="transformers_sam.TransformersSam",
+        options={},
+        checkpoint=HubCheckpoint(repository),
+        licence=licence,
+        citation=citation,
+        from_hub=True,
     )
 
 
@@ -305,6 +319,54 @@ MODELS: dict[str, ModelEntry] = {
         "MobileSAM or "
         "sam_small, or a folder with an image encoder and SAM's mask decoder in ONNX",
     ),
+    **{
+        f"sam2.1_{size}": _hub(
+            f"SAM 2.1 Hiera {size.replace('_', ' ')}",
+            f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
+            "Apache-2.0",
+            "Ravi et al., SAM 2: Segment anything in images and videos, ICLR 2025, arXiv 2408.00714",
+        )
+        for size in ("tiny", "small", "base_plus", "large")
+    },
+    "sam3_tracker": _hub(
+        "SAM 3, the part that takes clicks",
+        "facebook/sam3",
+        "SAM License",
+        "Carion et al., SAM 3: Segment anything with concepts, 2025, arXiv 2511.16719",
+    ),
+    **{
+        f"sam_hq_vit_{size[0]}": _hub(
+            f"HQ-SAM ViT-{size[0].upper()}",
+            f"syscv-community/sam-hq-vit-{size}",
+            "Apache-2.0",
+            "Ke et al., Segment anything in high quality, NeurIPS 2023, arXiv 2306.01567",
+        )
+        for size in ("base", "large", "huge")
+    },
+    "edgetam": _hub(
+        "EdgeTAM",
+        "yonigozlan/EdgeTAM-hf",
+        "Apache-2.0",
+        "Zhou et al., EdgeTAM: On-device track anything model, CVPR 2025, arXiv 2501.07256",
+    ),
+    "slimsam_50": _hub(
+        "SlimSAM, half of SAM ViT-B",
+        "nielsr/slimsam-50-uniform",
+        "Apache-2.0",
+        "Chen et al., SlimSAM: 0.1% data makes Segment Anything slim, NeurIPS 2024, "
+        "arXiv 2312.05284",
+    ),
+    "transformers": ModelEntry(
+        title="SAM, HQ-SAM, SAM 2, SAM 3 or EdgeTAM in the format of transformers",
+        adapter="transformers_sam.TransformersSam",
+        options={},
+        checkpoint=None,
+        licence="that of the weights",
+        citation="that of the weights",
+        by_hand="a folder as `save_pretrained` of transformers writes it, or the name of a "
+        'repository of huggingface.co, "owner/name"',
+        from_hub=True,
+    ),
     "ritm_small": ModelEntry(
         title="RITM small (embedded)",
         adapter="ritm.Ritm",
@@ -356,6 +418,21 @@ def refuse_prompts(model: str, use: str, **prompts: np.ndarray | None) -> None:
             )
 
 
+def check_prompts(
+    clicks: Sequence[Sequence[Click]], boxes: np.ndarray | None, logits: np.ndarray | None
+) -> None:
+    """Raise ValueError if objects have different numbers of clicks, or no prompt at all."""
+    counts = {len(object_clicks) for object_clicks in clicks}
+    if len(counts) != 1:
+        raise ValueError(
+            "the objects of one call need equally many clicks each: call once per number of clicks"
+        )
+    if counts == {0} and boxes is None and logits is None:
+        raise ValueError(
+            "an object needs a prompt: give it a click, a box or the logits of a mask"
+        )
+
+
 def load_model(
     name: str,
     checkpoint: str | Path | None = None,
@@ -386,7 +463,7 @@ def load_model(
         str(embeddings) if embeddings else None,
     )
     entry = find_entry(name)
-    weights = Checkpoint(Path(str(checkpoint)).expanduser()) if checkpoint else entry.checkpoint
+    weights = _given(entry, str(checkpoint)) if checkpoint else entry.checkpoint
     if weights is None and entry.by_hand:
         raise BadInputError(
             f"{name} needs a weights file, {entry.by_hand}: give its path as `checkpoint`, as in "
@@ -402,6 +479,13 @@ def load_model(
         )
     name = name_in_rows(name, weights if checkpoint else None, dtype)
     return _adapter(entry)(name, recipe=recipe, **options, **entry.options)
+
+
+def _given(entry: ModelEntry, checkpoint: str) -> Checkpoint:
+    """Return the weights that a user names in place of the registry's."""
+    if entry.from_hub:
+        return HubCheckpoint.given(checkpoint)
+    return Checkpoint(Path(checkpoint).expanduser())
 
 
 DEFAULTS = {"checkpoint": None, "exact": False, "dtype": "float32", "embeddings": None}
@@ -435,8 +519,12 @@ def name_in_rows(name: str, checkpoint: Checkpoint | None, dtype: str) -> str:
     entry = MODELS[name]
     differences = []
     if checkpoint:
-        file = Path(checkpoint.location).stem
-        if entry.checkpoint:
+        location = Path(checkpoint.location)
+        file = location.name if entry.from_hub else location.stem
+        if entry.from_hub:  # nobody publishes a hash of a folder
+            usual = entry.checkpoint and Path(entry.checkpoint.location).name
+            is_other = file not in (name, usual)
+        elif entry.checkpoint:
             is_other = checkpoint.sha256 != entry.checkpoint.expected_sha256
         else:
             is_other = file != name
