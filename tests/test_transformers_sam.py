@@ -176,6 +176,11 @@ def saved(tmp_path_factory):
     return save
 
 
+@functools.cache
+def loaded(folder: Path) -> TransformersSam:
+    return load_model("transformers", checkpoint=folder, device="cpu")
+
+
 def image_of(shape: tuple[int, int]) -> np.ndarray:
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
@@ -219,8 +224,10 @@ def reference(own, image, clicks, box, logits, multimask=True):
         inputs["input_masks"] = torch.as_tensor(logits)[None, None]
     with torch.no_grad():
         answer = own.model(**inputs, multimask_output=multimask)
-    (masks,) = own.processor.post_process_masks(answer.pred_masks[0], **sizes) if False else (
-        own.processor.post_process_masks(answer.pred_masks, **sizes)
+    (masks,) = (
+        own.processor.post_process_masks(answer.pred_masks[0], **sizes)
+        if False
+        else (own.processor.post_process_masks(answer.pred_masks, **sizes))
     )
     return masks[0].numpy(), answer.iou_scores[0, 0].numpy(), answer.pred_masks[0, 0].numpy()
 
@@ -228,22 +235,22 @@ def reference(own, image, clicks, box, logits, multimask=True):
 @pytest.mark.parametrize("kind", KINDS)
 def test_masks_and_predicted_iou_are_those_of_the_package_itself(own, saved, kind):
     """Each object alone and all in one batch; what differs is the rounding of sums."""
-    model = load_model("transformers", checkpoint=saved(own), device="cpu")
+    model = loaded(saved(own))
     inside = []
     for shape in SHAPES:
         image = image_of(shape)
         embedding = model.encode(image)
-        clicks, boxes = prompts_of(shape, kind, objects=3)
+        clicks, boxes = prompts_of(shape, kind, objects=2)
         logits = model.predict(embedding, clicks).logits[:, 1] if "mask" in kind else None
         batched = model.predict(embedding, clicks, boxes, logits)
-        for i in range(3):
+        for i in range(2):
             some = slice(i, i + 1)
             prompt = [clicks[some], *(p if p is None else p[some] for p in (boxes, logits))]
             masks, predicted_iou, low = reference(
                 own, image, *(p if p is None else p[0] for p in prompt)
             )
             for prediction, k in ((model.predict(embedding, *prompt), 0), (batched, i)):
-                allowed = 2e-5 * np.abs(low).max()
+                allowed = 5e-5 * np.abs(low).max()
                 np.testing.assert_allclose(prediction.logits[k], low, rtol=0, atol=allowed)
                 np.testing.assert_allclose(prediction.predicted_iou[k], predicted_iou, atol=1e-4)
                 found = np.stack([prediction.mask(k, candidate) for candidate in range(3)])
@@ -252,19 +259,27 @@ def test_masks_and_predicted_iou_are_those_of_the_package_itself(own, saved, kin
     assert 0.02 < np.mean(inside) < 0.98  # neither all nor nothing, which would be equal too
 
 
-def test_one_mask_is_the_first_tokens_unless_the_choice_by_stability_is_asked_for(saved):
-    own = build("SAM 2.1")
-    folder, image = saved(own), image_of((90, 120))
-    clicks = [[Click(40, 50, True, 1.0, 1)]]
+def test_one_mask_is_the_first_tokens_unless_the_choice_by_stability_is_asked_for(tmp_path, saved):
+    own, image = build("SAM 2.1"), image_of((90, 120))
+    decoder = own.model.mask_decoder
+    folder = Path(shutil.copytree(saved(own), tmp_path / "unstable"))
+    config = json.loads((folder / "config.json").read_text())
+    config["mask_decoder_config"]["dynamic_multimask_stability_thresh"] = 1.1  # no mask is stable
+    (folder / "config.json").write_text(json.dumps(config))
     rows_compare = load_model("transformers", checkpoint=folder, device="cpu")
     as_package = TransformersSam("x", HubCheckpoint(folder), device="cpu", stability=True)
-    by_stability, _, low = reference(own, image, clicks[0], None, None, multimask=False)
-    single = rows_compare.predict(rows_compare.encode(image), clicks, multimask=False)
-    chosen = as_package.predict(as_package.encode(image), clicks, multimask=False)
-    np.testing.assert_allclose(chosen.logits[0], low, atol=1e-3)
-    own.model.mask_decoder.dynamic_multimask_via_stability = False
+    clicks = [[Click(40, 50, True, 1.0, 1)]]
+    single, chosen, three = (
+        model.predict(model.encode(image), clicks, multimask=several)
+        for model, several in ((rows_compare, False), (as_package, False), (rows_compare, True))
+    )
+    best = three.most_confident()[0]
+    np.testing.assert_allclose(chosen.logits[0, 0], three.logits[0, best], atol=1e-3)
+    assert chosen.predicted_iou[0, 0] == three.predicted_iou[0, best]
+    assert decoder.dynamic_multimask_via_stability  # the package's own default
+    decoder.dynamic_multimask_via_stability = False
     _, _, low = reference(own, image, clicks[0], None, None, multimask=False)
-    own.model.mask_decoder.dynamic_multimask_via_stability = True
+    decoder.dynamic_multimask_via_stability = True
     np.testing.assert_allclose(single.logits[0], low, atol=1e-3)
     assert single.logits.shape[1] == 1 and not np.allclose(single.logits, chosen.logits)
     assert rows_compare.settings() != as_package.settings()
@@ -292,7 +307,9 @@ def test_a_model_for_videos_gives_the_one_for_images_that_is_in_it(tmp_path, sav
         new = names[start] + key.removeprefix(start) if start else "tracker_model." + key
         released[new] = tensor.clone()
     save_file(released, folder / "model.safetensors", {"format": "pt"})
-    tracker = json.loads((folder / "config.json").read_text()) | {"model_type": "sam3_tracker_video"}
+    tracker = json.loads((folder / "config.json").read_text()) | {
+        "model_type": "sam3_tracker_video"
+    }
     released_config = {"model_type": "sam3_video", "tracker_config": tracker}
     (folder / "config.json").write_text(json.dumps(released_config))
     model = load_model("sam3_tracker", checkpoint=folder)

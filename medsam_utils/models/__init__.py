@@ -428,9 +428,7 @@ def check_prompts(
             "the objects of one call need equally many clicks each: call once per number of clicks"
         )
     if counts == {0} and boxes is None and logits is None:
-        raise ValueError(
-            "an object needs a prompt: give it a click, a box or the logits of a mask"
-        )
+        raise ValueError("an object needs a prompt: give it a click, a box or the logits of a mask")
 
 
 def load_model(

@@ -83,7 +83,7 @@ class HubCheckpoint(Checkpoint):
     def _fetched(self) -> Path:
         """The folder of the hub's cache; asked for once by each process."""
         try:
-            from huggingface_hub import constants, snapshot_download
+            from huggingface_hub import snapshot_download
             from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
         except ImportError as error:
             raise BadInputError(
@@ -97,7 +97,7 @@ class HubCheckpoint(Checkpoint):
                         str(self.location),
                         revision=self.revision,
                         allow_patterns=[*_DESCRIPTIONS, *weights],
-                        endpoint=constants.ENDPOINT,
+                        max_workers=1,  # the weights are one file; threads share one connection
                     )
                 )
                 if any(folder.glob(weights[0])):
@@ -113,8 +113,8 @@ class HubCheckpoint(Checkpoint):
                 f"{self.location} is no repository of huggingface.co that can be read without "
                 f"logging in: correct the name, log in with `hf auth login`, or {self._by_hand}"
             ) from error
-        except OSError as error:
-            fact = str(error).strip().splitlines()[0]
+        except Exception as error:  # of whichever library it uses to connect
+            fact = next(iter(str(error).strip().splitlines()), repr(error))
             raise BadInputError(
                 f"{self.location} could not be fetched ({fact}): try again with a network, or "
                 f"{self._by_hand}"

@@ -38,6 +38,8 @@ FAMILIES = {
 Files of a model for videos hold the one for images too.
 """
 
+PROCESSORS = {"EdgeTam": "Sam2"}  # where the classes of the processor begin otherwise
+
 
 @dataclass(frozen=True)
 class TransformersEmbedding:
@@ -106,7 +108,12 @@ class TransformersSam(Model):
 
         Raises BadInputError if the folder lacks a tensor or holds one of another shape.
         """
-        network, report = self._load("Model", output_loading_info=True, dtype=torch.float32)
+        network, report = self._load(
+            "Model",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report has them
+            dtype=torch.float32,
+        )
         lacking = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
         if lacking:
             raise BadInputError(
@@ -132,9 +139,12 @@ class TransformersSam(Model):
         bars = package.utils.logging.is_progress_bar_enabled()
         package.utils.logging.disable_progress_bar()
         try:
-            owner = getattr(package, self.family + kind)
+            family = (
+                PROCESSORS.get(self.family, self.family) if kind == "Processor" else self.family
+            )
+            owner = getattr(package, family + kind)
             return owner.from_pretrained(folder, local_files_only=True, **options)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        except Exception as error:  # a damaged file can raise anything
             fact = next((line for line in str(error).splitlines() if line.strip()), repr(error))
             raise BadInputError(
                 f"{folder} cannot be read as {self.family}{kind} ({fact.strip()}): download it "
