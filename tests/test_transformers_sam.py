@@ -347,7 +347,7 @@ def test_rows_are_computed_from_clicks_and_from_boxes(tmp_path, saved):
 
 
 def test_a_folder_that_lacks_a_file_is_refused_with_its_name(tmp_path, saved):
-    with pytest.raises(BadInputError, match="nowhere is missing: give a folder with config.json"):
+    with pytest.raises(BadInputError, match="nowhere is missing: give a folder with config"):
         load_model("transformers", checkpoint=tmp_path / "nowhere")
     for file, words in (
         ("config.json", "has no config.json"),

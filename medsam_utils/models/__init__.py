@@ -324,7 +324,8 @@ MODELS: dict[str, ModelEntry] = {
             f"SAM 2.1 Hiera {size.replace('_', ' ')}",
             f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
             "Apache-2.0",
-            "Ravi et al., SAM 2: Segment anything in images and videos, ICLR 2025, arXiv 2408.00714",
+            "Ravi et al., SAM 2: Segment Anything in images and videos, ICLR 2025, "
+            "arXiv 2408.00714",
         )
         for size in ("tiny", "small", "base_plus", "large")
     },

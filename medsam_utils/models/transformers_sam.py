@@ -60,6 +60,7 @@ class TransformersSam(Model):
 
     prompts = ("clicks", "boxes", "logits")
     candidates = 3
+    memory = 850  # measured of SAM 2.1 tiny
 
     def __init__(
         self,
@@ -69,7 +70,6 @@ class TransformersSam(Model):
         device: str | None = None,
         dtype: str = "float32",
         stability: bool = False,
-        memory: int = 0,
     ) -> None:
         """Keep the recipe; `network` is built and its weights are read on first use.
 
@@ -79,7 +79,7 @@ class TransformersSam(Model):
         """
         self.name, self.checkpoint, self.recipe = name, checkpoint, recipe
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
-        self.stability, self.memory = stability, memory
+        self.stability = stability
         self.weights = checkpoint.sha256
         self.family = _family(checkpoint.path())
         self.forks = self.device.type == "cpu"
@@ -165,10 +165,10 @@ class TransformersSam(Model):
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
             answer = self.network.get_image_embeddings(pixels)
         names = ("image_embeddings", "intermediate_embeddings")  # the second of HQ-SAM alone
-        parts = answer if isinstance(answer, tuple) else (answer,)
+        parts = zip(names, answer if isinstance(answer, tuple) else (answer,), strict=False)
         inner = sizes.get("reshaped_input_sizes", [pixels.shape[2:]])[0]
         return TransformersEmbedding(
-            {name: _each(part, torch.Tensor.float) for name, part in zip(names, parts)},
+            {name: _each(part, torch.Tensor.float) for name, part in parts},
             sizes,
             np.divide(tuple(map(int, inner)), image.shape[:2])[::-1],
         )
