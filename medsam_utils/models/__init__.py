@@ -18,6 +18,7 @@ from ..case import BadInputError, unknown_name
 from ..clicks import Click
 from .checkpoints import Checkpoint, PackagedCheckpoint
 from .hub import HubCheckpoint
+from .mirrored import MirroredCheckpoint
 
 BATCH_SIZE = 4  # images that a GPU encodes at a time, and whose objects it decodes together
 WITHOUT_BOXES = "sam_small"  # how the name of the model begins in whose training there was no box
@@ -224,14 +225,35 @@ def _released_sam(size: str, file: str, sha256: str, length: int) -> ModelEntry:
 
 
 def _released_ritm(architecture: str) -> ModelEntry:
-    releases = "https://github.com/saic-vul/ritm_interactive_segmentation/releases/download"
+    file = f"coco_lvis_{architecture}_itermask.pth"
+    authors = "saic-vul/ritm_interactive_segmentation/releases/download/v1.0"
+    mirror = "supervisely-ecosystem/ritm-interactive-segmentation/releases/download/v0.1"
     return ModelEntry(
         title=f"RITM HRNet-{architecture[1:]}, COCO and LVIS",
         adapter="ritm.Ritm",
         options={"architecture": architecture},
-        checkpoint=Checkpoint(f"{releases}/v1.0/coco_lvis_{architecture}_itermask.pth"),
+        checkpoint=MirroredCheckpoint(
+            f"https://github.com/{authors}/{file}", mirrors=(f"https://github.com/{mirror}/{file}",)
+        ),
         licence="MIT",
         citation=_SOFIIUK,
+    )
+
+
+def _simpleclick(size: str) -> ModelEntry:
+    return ModelEntry(
+        title=f"SimpleClick ViT-{size[0].upper()}, COCO and LVIS",
+        adapter="ritm.Ritm",
+        options={
+            "architecture": f"simpleclick_{size}",
+            "zoom": {"skip_clicks": -1, "target_size": (448, 448)},
+        },
+        checkpoint=None,
+        licence="MIT",
+        citation="Liu, Xu, Bertasius and Niethammer, SimpleClick: Interactive image segmentation "
+        "with simple vision transformers, ICCV 2023, arXiv 2210.11006",
+        by_hand=f"download cocolvis_vit_{size}.pth with a browser, as "
+        "github.com/uncbiag/SimpleClick tells",
     )
 
 
@@ -385,6 +407,7 @@ MODELS: dict[str, ModelEntry] = {
         f"ritm_{architecture}": _released_ritm(architecture)
         for architecture in ("h18s", "h18", "h32")
     },
+    **{f"simpleclick_{size}": _simpleclick(size) for size in ("base", "large", "huge")},
     "grabcut": ModelEntry(
         title="GrabCut",
         adapter="grabcut.GrabCut",
