@@ -80,7 +80,7 @@ def test_a_networks_parameters_have_the_released_names_and_shapes(size):
     assert hashlib.sha256(lines.encode()).hexdigest() == EXPECTED["parameters"][size]
 
 
-@pytest.mark.parametrize(("name", "clicks"), zip(SMALL, (9, 3), strict=True))
+@pytest.mark.parametrize(("name", "clicks"), list(zip(SMALL, (9, 3), strict=True)))
 def test_nine_clicks_get_the_released_codes_answers(name, clicks, tmp_path):
     model = model_of(network_of(name), tmp_path)
     check(model, scaled(CLICKS)[:clicks], EXPECTED["clicks"][name][:clicks])

