@@ -31,8 +31,38 @@ catalogue.models_table()
 # Downloads go to one folder, the environment variable `MEDSAM_CACHE` or else the system's cache
 # folder. What was cut goes on where it stopped; a file with another hash is refused and not kept.
 # For RITM no hash was published: that of the first download is recorded beside the file and holds
-# from then on. Nothing in a weights file is executed: one that holds more than tensors and plain
+# from then on. Its authors' address is reported dead, so a second one is asked then; that this file
+# is the authors' cannot be proved. Nothing in a weights file is executed: one that holds more than tensors and plain
 # values is refused.
+#
+# *Ran here with* says how far a model was tried for this book: "random weights" means that its code
+# was run, and compared with the authors' or the package's own, and that no figure of it is known
+# here.
+#
+# ## SAM 2.1, SAM 3, HQ-SAM, EdgeTAM
+#
+# They run through the package `transformers`, which `pip install "medsam-utils[models]"` brings.
+# Weights come from huggingface.co on first use, into its own cache folder. Where that cannot be
+# reached, or a model is given only to who has agreed to its terms, as SAM 3 is, its files go into a
+# folder by hand: `config.json`, `preprocessor_config.json` and `model.safetensors`.
+#
+# ```python
+# load_model("sam2.1_tiny")
+# load_model("sam3_tracker", checkpoint="/data/sam3")                   # a folder
+# load_model("transformers", checkpoint="wanglab/medsam-vit-base")      # any repository of the kind
+# ```
+#
+# The hash of the files and the commit of the repository decide which stored rows belong together.
+# SAM 2 and SAM 3 squash an image to a square, where SAM pads it. Asked for one mask, they can
+# replace one that is unstable by the best of three; that is off here, so that rows of all models
+# compare.
+#
+# ## SimpleClick and FocalClick
+#
+# SimpleClick has another network than RITM, and its clicks, zoom and mirrored image. Its weights
+# lie where only a browser gets them. FocalClick is not here: after each click it refines a small
+# part of the mask with a second network and merges it by rules of its own, which RITM's inference
+# has no place for; and its two statements of a licence differ.
 #
 # ## A real SAM out of a package
 #
@@ -60,6 +90,8 @@ catalogue.models_table()
 # load_model("medsam_vit_b", checkpoint="/data/medsam_vit_b.pth")
 # load_model("sam", checkpoint="/data/onnx")                     # a folder with two files in ONNX
 # ```
+#
+# Another network or method is a class of a few lines: [](#adding-a-model).
 #
 # Any file whose tensors have the names and shapes of one of SAM's sizes will do, as a plain
 # `state_dict` or wrapped as training scripts do it. In a notebook these are the parameters `models

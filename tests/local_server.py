@@ -17,6 +17,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server.state
+        if server.handle:
+            return server.handle(self)
         server.requests.append((self.path, self.headers.get("Range")))
         body = server.files.get(self.path)
         status = server.statuses.pop(0) if server.statuses else 200
@@ -55,6 +57,9 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         return None
 
+    def do_HEAD(self):
+        self.server.state.handle(self)
+
     def log_message(self, *_):
         pass
 
@@ -62,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving() -> Iterator[SimpleNamespace]:
     """A server whose files, answers and cuts (bytes after which a connection ends) the test
-    decides.
+    decides; or whose `handle` answers everything.
 
     ranges: whether it sends a rest; overlooks: also the rest of another file; shift: it then begins
     so many bytes later. chunked, tells_length: how the end of an answer is told.
@@ -77,6 +82,7 @@ def serving() -> Iterator[SimpleNamespace]:
         shift=0,
         chunked=False,
         tells_length=True,
+        handle=None,
     )
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.state = state

@@ -150,3 +150,16 @@ def test_the_table_of_models_says_of_each_how_its_weights_are_had():
     assert lines["sam_small"][source] == "in the repository" and lines["sam_small"][size].endswith(
         " MB"
     )
+
+
+def test_the_table_of_models_says_of_each_what_it_learned_from_what_it_takes_and_what_ran_here():
+    page = BeautifulSoup(catalogue.models_table().html, "html.parser")
+    head = [cell.text for cell in page("th")]
+    for line, (name, entry) in zip(page("tr")[1:], MODELS.items(), strict=True):
+        cells = dict(zip(head, (cell.text for cell in line("td")), strict=True))
+        assert cells["Trained with"] == entry.facts.trained
+        assert cells["Input, pixels"] == entry.facts.side
+        assert cells["Ran here with"] == entry.facts.ran
+        expected = "clicks" if name.startswith(("ritm", "simpleclick")) else "clicks, a box"
+        assert cells["Takes"].startswith(expected) and len(cells["Takes"]) >= len(expected)
+    assert "huggingface.co/facebook/sam3, fetched on first use, or by path" in page.text

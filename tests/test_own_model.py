@@ -6,7 +6,9 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pooch
 import pytest
+import torch
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -23,8 +25,10 @@ from medsam_utils import (
 )
 
 ROOT = Path(__file__).parent.parent
-(EXAMPLE,) = re.findall(
-    r"```python\n(.*?)```", (ROOT / "book/api/models.md").read_text(encoding="utf-8"), re.DOTALL
+EXAMPLE, NETWORK = re.findall(
+    r"```python\n(.*?)```",
+    (ROOT / "book/api/adding_a_model.md").read_text(encoding="utf-8"),
+    re.DOTALL,
 )
 
 
@@ -90,6 +94,35 @@ def test_the_class_of_the_api_reference_runs_in_a_notebook_and_a_changed_paramet
     method = EXAMPLE.replace("image.mean(axis=2)", "image.mean(axis=2) * 0")
     computed, mean = run(method)
     assert computed == 3 and mean < 0.5
+
+
+class InTheBox(torch.nn.Module):
+    """Two candidates: all of the box, and what the last mask had of it."""
+
+    def forward(self, image, maps):
+        box = maps[:, 2] * 2 - 1
+        again = torch.minimum(box, maps[:, 3])
+        sure = torch.tensor([[0.5, 0.25]]).expand(len(maps), -1)
+        return torch.stack([box, again], dim=1), sure
+
+
+def test_the_networks_class_of_the_page_gets_boxes_and_its_own_mask_fed_back(study):
+    torch.save(InTheBox().state_dict(), "weights.pth")
+    names: dict = {"build_network": InTheBox}
+    exec(NETWORK, names)
+    rows = names["rows"]
+    assert len(rows) == 9 and (rows["iou"] == 1).all()  # the squares fill their boxes
+    assert set(rows["weights"]) == {pooch.file_hash("weights.pth")}
+    model, click = names["model"], Click(12, 13, True, 1.0, 1)
+    image = model.encode(np.zeros((40, 48, 3), np.uint8))
+    last = np.full((1, 40, 48), -1, np.float32)
+    last[0, 10:12, 12:20] = 3
+    prediction = model.predict(image, [[click]], np.array([[10, 12, 23, 19]]), last)
+    assert [prediction.mask(0, i).sum() for i in (0, 1)] == [14 * 8, 2 * 8]
+    assert prediction.predicted_iou.tolist() == [[0.5, 0.25]]
+    assert model.predict(image, [[click]], multimask=False).logits.shape == (1, 1, 40, 48)
+    with pytest.raises(ValueError, match="needs a prompt"):
+        model.predict(image, [[]])
 
 
 def test_a_model_that_takes_clicks_alone_needs_no_other_parameter(study):

@@ -304,7 +304,7 @@ def test_a_worker_gets_the_same_model(checkpoint):
 @pytest.mark.parametrize("name", ["ritm_h18", "ritm_h32"])
 def test_weights_of_another_size_are_refused(checkpoint, name):
     with pytest.raises(
-        BadInputError, match=r"h18s\.pth does not fit RITM .*choose the model of its size"
+        BadInputError, match=r"h18s\.pth does not fit h\d+ .*choose the model of its size"
     ):
         load_model(name, checkpoint, device="cpu").predict(
             load_model(name, checkpoint, device="cpu").encode(picture(9, 9)),

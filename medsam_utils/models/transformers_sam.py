@@ -1,0 +1,250 @@
+"""The Segment Anything family out of the package `transformers`, behind the same two verbs.
+
+SAM, HQ-SAM, SAM 2.1, SAM 3's tracker and EdgeTAM differ in size, preprocessing and encoder, and are
+called alike: this hands over image and prompts as the package's own processor and model take them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..case import BadInputError
+from ..clicks import Click
+from . import Model, Prediction, Recipe, check_prompts, load_model_once
+from .devices import choose_device, choose_dtype
+from .hub import INSTALL, HubCheckpoint
+
+FAMILIES = {
+    "sam": "Sam",
+    "sam_hq": "SamHQ",
+    "sam2": "Sam2",
+    "sam2_video": "Sam2",
+    "sam3_tracker": "Sam3Tracker",
+    "sam3_tracker_video": "Sam3Tracker",
+    "sam3_video": "Sam3Tracker",
+    "edgetam": "EdgeTam",
+    "edgetam_video": "EdgeTam",
+}
+"""`model_type` of a config.json -> how the names of the classes of `transformers` begin.
+
+Files of a model for videos hold the one for images too.
+"""
+
+PROCESSORS = {"EdgeTam": "Sam2"}  # where the classes of the processor begin otherwise
+
+
+@dataclass(frozen=True)
+class TransformersEmbedding:
+    """What the encoder made of one image, and its sizes.
+
+    features: arguments of the model by name, tensors or lists of tensors, 1 x ... sizes: what the
+    processor needs to resize masks to the image. scale: (x, y), pixels of the encoder's input per
+    pixel of the image.
+    """
+
+    features: dict[str, Any]
+    sizes: dict[str, Any]
+    scale: np.ndarray
+
+
+class TransformersSam(Model):
+    """A model of the Segment Anything family: three candidate masks, predicted IoU, all prompts."""
+
+    prompts = ("clicks", "boxes", "logits")
+    candidates = 3
+    memory = 850  # measured of SAM 2.1 tiny
+
+    def __init__(
+        self,
+        name: str,
+        checkpoint: HubCheckpoint,
+        recipe: Recipe | None = None,
+        device: str | None = None,
+        dtype: str = "float32",
+        stability: bool = False,
+    ) -> None:
+        """Keep the recipe; `network` is built and its weights are read on first use.
+
+        name: what the rows say. dtype: in which the image is encoded, where that is safe.
+        stability: where one mask is asked for and it is unstable, SAM 2 and later then give the
+        best of three instead; off, so that rows of all models compare.
+        """
+        self.name, self.checkpoint, self.recipe = name, checkpoint, recipe
+        self.device, self.dtype = choose_device(device), choose_dtype(dtype)
+        self.stability = stability
+        self.weights = checkpoint.sha256
+        self.family = _family(checkpoint.path())
+        self.forks = self.device.type == "cpu"
+
+    def load(self) -> None:
+        """Build the network and read its weights."""
+        _ = self.network, self.processor
+
+    def __reduce__(self) -> tuple:
+        """Pickle the recipe instead of the weights: a worker process loads them once."""
+        return load_model_once, (self.recipe,)
+
+    def settings(self) -> dict[str, Any]:
+        """Kind of model, commit of the repository, version of the package, number format."""
+        return {
+            "family": self.family,
+            "commit": self.checkpoint.commit,
+            "transformers": _transformers().__version__,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "stability": self.stability,
+        }
+
+    @functools.cached_property
+    def network(self) -> Any:
+        """The model of `transformers` in evaluation mode, on its device.
+
+        Raises BadInputError if the folder lacks a tensor or holds one of another shape.
+        """
+        network, report = self._load(
+            "Model",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report has them
+            dtype=torch.float32,
+        )
+        lacking = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
+        if lacking:
+            raise BadInputError(
+                f"{self.checkpoint.path()} does not fit {self.family}Model: {len(lacking)} of its "
+                f"tensors are missing or of another shape ({lacking[0]}, ...): download it again, "
+                "or save it with `save_pretrained` of the model"
+            )
+        if hasattr(network.mask_decoder, "dynamic_multimask_via_stability"):
+            network.mask_decoder.dynamic_multimask_via_stability = self.stability
+        return network.eval().to(self.device)
+
+    @functools.cached_property
+    def processor(self) -> Any:
+        """The image processor that the model was saved with."""
+        return self._load("Processor").image_processor
+
+    def _load(self, kind: str, **options: Any) -> Any:
+        """Read a part of the folder; nothing in it is executed.
+
+        Raises BadInputError if it cannot be read.
+        """
+        package, folder = _transformers(), self.checkpoint.path()
+        bars = package.utils.logging.is_progress_bar_enabled()
+        package.utils.logging.disable_progress_bar()
+        try:
+            family = (
+                PROCESSORS.get(self.family, self.family) if kind == "Processor" else self.family
+            )
+            owner = getattr(package, family + kind)
+            return owner.from_pretrained(folder, local_files_only=True, **options)
+        except Exception as error:  # a damaged file can raise anything
+            fact = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+            raise BadInputError(
+                f"{folder} cannot be read as {self.family}{kind} ({fact.strip()}): download it "
+                "again, or save it with `save_pretrained` of the model and of its processor"
+            ) from error
+        finally:
+            if bars:
+                package.utils.logging.enable_progress_bar()
+
+    @torch.inference_mode()
+    def encode(self, image: np.ndarray) -> TransformersEmbedding:
+        """Encode uint8 H x W x 3 RGB, resized and normalised by the model's own processor."""
+        # An image of three rows could be taken for three channels: say which axis they are.
+        sizes = dict(
+            self.processor(images=image, input_data_format="channels_last", return_tensors="pt")
+        )
+        pixels = sizes.pop("pixel_values").to(self.device)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+            answer = self.network.get_image_embeddings(pixels)
+        names = ("image_embeddings", "intermediate_embeddings")  # the second of HQ-SAM alone
+        parts = zip(names, answer if isinstance(answer, tuple) else (answer,), strict=False)
+        inner = sizes.get("reshaped_input_sizes", [pixels.shape[2:]])[0]
+        return TransformersEmbedding(
+            {name: _each(part, torch.Tensor.float) for name, part in parts},
+            sizes,
+            np.divide(tuple(map(int, inner)), image.shape[:2])[::-1],
+        )
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        embedding: TransformersEmbedding,
+        clicks: Sequence[Sequence[Click]],
+        boxes: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+        multimask: bool = True,
+    ) -> Prediction:
+        """Predict three candidate masks for each of B objects, from clicks, a box or logits.
+
+        multimask: False for the one mask that the model makes of a prompt without ambiguity.
+        Raises ValueError if the objects have different numbers of clicks, or no prompt at all.
+        """
+        check_prompts(clicks, boxes, logits)
+        count = len(clicks)
+        tensor = functools.partial(torch.as_tensor, dtype=torch.float32, device=self.device)
+        prompts: dict[str, Any] = {}
+        if len(clicks[0]):
+            xy = np.array([[(click.col, click.row) for click in some] for some in clicks])
+            labels = [[[int(click.positive) for click in some]] for some in clicks]
+            prompts["input_points"] = tensor(xy * embedding.scale)[:, None]
+            prompts["input_labels"] = torch.as_tensor(labels, device=self.device)
+        if boxes is not None:
+            corners = boxes[:, [1, 0, 3, 2]].reshape(-1, 2, 2) * embedding.scale
+            prompts["input_boxes"] = tensor(corners.reshape(-1, 1, 4))
+        if logits is not None:
+            prompts["input_masks"] = tensor(logits)[:, None]
+        # One image for each object: the model adds a mask to an image, not to an object of it.
+        features = {
+            name: _each(part, lambda one: one.expand(count, *one.shape[1:]))
+            for name, part in embedding.features.items()
+        }
+        answer = self.network(**features, **prompts, multimask_output=multimask)
+        return Prediction(
+            answer.pred_masks[:, 0].cpu().numpy(),
+            answer.iou_scores[:, 0].cpu().numpy(),
+            functools.partial(self._upsample, embedding.sizes),
+        )
+
+    @torch.inference_mode()
+    def _upsample(self, sizes: dict[str, Any], logits: np.ndarray) -> np.ndarray:
+        """Logits h x w resized, without padding, to the image's H x W."""
+        low = [torch.as_tensor(logits, device=self.device)[None, None]]
+        (whole,) = self.processor.post_process_masks(low, **sizes, binarize=False)
+        return whole[0, 0].cpu().numpy()
+
+
+def _each(part: Any, change: Any) -> Any:
+    """Apply a function to a tensor, or to each of several."""
+    return change(part) if isinstance(part, torch.Tensor) else [change(one) for one in part]
+
+
+def _transformers() -> Any:
+    """The package; raises BadInputError, with how to install it, if it is missing."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise BadInputError(f"the package transformers is missing: {INSTALL}") from error
+    return transformers
+
+
+def _family(folder: Path) -> str:
+    """Which of FAMILIES a folder holds; raises BadInputError if none."""
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise BadInputError(
+            f"{folder / 'config.json'} is not the description of a model: download it again"
+        ) from error
+    if kind not in FAMILIES:
+        raise BadInputError(
+            f"{folder} holds a model of type {kind!r}: give one of {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[kind]
