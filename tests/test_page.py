@@ -234,3 +234,13 @@ def test_the_protocol_table_has_every_field_with_its_meaning_and_marks_differenc
     differing = {name for name, cells in lines if cells.count("<strong>") == 2}
     assert differing == {f for f in vars(PAPER) if getattr(PAPER, f) != getattr(RELEASED_CODE, f)}
     assert all("<strong>" not in cells for name, cells in lines if name not in differing)
+
+
+def test_the_answer_tells_two_tasks_of_all_models_and_more_of_the_first_alone(evaluated):
+    one = evaluated.rows.assign(model="first")
+    both = pd.concat([one, one.assign(model="second")])
+    tasks = [both.assign(task=f"T: {name}") for name in "abc"]
+    two = re.sub("<.*?>", "", page.answer(pd.concat(tasks[:2])).html)
+    three = re.sub("<.*?>", "", page.answer(pd.concat(tasks)).html)
+    assert "second reaches" in two and "(a) and" in two
+    assert "second" not in three and "(a), " in three and "(c) with one click" in three
