@@ -145,8 +145,8 @@ def answer(rows: pd.DataFrame) -> Shown:
     """Return each model's mean IoU with one click and with the last, one sentence for each model.
 
     Tasks of one dataset are told one by one, because a mean over unlike objects, such as a spinal
-    cord and its grey matter, is the IoU of neither; with three tasks or more only the first model's,
-    because all would be a table. Of more than FEW_TASKS the mean is told.
+    cord and its grey matter, is the IoU of neither; with three tasks or more only the first
+    model's, because all would be a table. Of more than FEW_TASKS the mean is told.
     """
     means = mean_curves(rows)
     last = int(means["click"].max())
