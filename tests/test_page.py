@@ -147,7 +147,7 @@ def test_equal_reasons_count_together_wherever_the_name_stands(dataset):
 def test_the_page_says_how_it_was_made(evaluated):
     parameters = {"dataset": "us_breast", "folder": "/my data", "clicks": 3, "compute": ""}
     shown = record.made_by("dataset", parameters, evaluated.tables, PAPER).html
-    assert "-p folder "-p folder &#x27;/my data&#x27; #x27;my data&#x27; \\\n    -p clicks 3" in shown
+    assert "-p folder &#x27;my data&#x27; \\\n    -p clicks 3" in shown
     assert "us_breast" not in shown and "-p compute" not in shown
     assert "torch " in shown and "most_confident" in shown
 
