@@ -32,8 +32,8 @@ catalogue.models_table()
 # folder. What was cut goes on where it stopped; a file with another hash is refused and not kept.
 # For RITM no hash was published: that of the first download is recorded beside the file and holds
 # from then on. Its authors' address is reported dead, so a second one is asked then; that this file
-# is the authors' cannot be proved. Nothing in a weights file is executed: one that holds more than tensors and plain
-# values is refused.
+# is the authors' cannot be proved. Nothing in a weights file is executed: one that holds more than
+# tensors and plain values is refused.
 #
 # *Ran here with* says how far a model was tried for this book: "random weights" means that its code
 # was run, and compared with the authors' or the package's own, and that no figure of it is known

@@ -199,8 +199,8 @@ class Facts:
 
     trained: with which images and which prompts. side: of the network's input, in pixels, and how
     an image gets there. parameters: millions, of what a prediction needs; None where the weights
-    decide, or where there are none. ran: with which weights this project has run it; of a small size
-    is a network of the same kind with fewer layers and features.
+    decide, or where there are none. ran: with which weights this project has run it; "of a small
+    size" is a network of the same kind with fewer layers and features.
     """
 
     trained: str
