@@ -405,9 +405,10 @@ def test_every_file_of_a_tree_is_accounted_for(tmp_path, seed):
         for _ in range(rng.randint(1, 9)):
             name = rng.choice(STEMS) + "." + rng.choice(suffixes)
             path = tmp_path / part / rng.choice(FOLDERS) / name.rstrip(".")
+            if path.is_dir() or any(parent.is_file() for parent in path.parents):
+                continue  # A file and a folder of one name.
             path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.is_dir():
-                path.write_bytes(content(rng, path))
+            path.write_bytes(content(rng, path))
         kept = np.where(OBJECT, 255, 0).astype(np.uint8) if part == "masks" else GREY
         suffix = "png" if suffixes is FLAT else "nii"
         (tmp_path / part / f"kept.{suffix}").write_bytes(encoded(kept, suffix, tmp_path))
