@@ -3,6 +3,7 @@ take-aways."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -76,7 +77,7 @@ def test_every_internal_link_has_a_target(name):
         if path.endswith(".ipynb"):
             found = (base / path).stem in PAGES
         else:
-            found = not path or (base / path).is_file()
+            found = not path or Path(os.path.normpath(base / path)).is_file()
         if not found or (label and not path and label not in LABELS):
             dead.append(target)
     assert dead == []

@@ -145,7 +145,7 @@ def test_every_rule_of_the_released_code_is_a_switch_of_its_own():
     made = switches.switches()
     assert made["released-code"] == RELEASED_CODE
     for field, value in vars(RELEASED_CODE).items():
-        if value != getattr(PAPER, field):
+        if value != getattr(PAPER, field) and field != "equals":  # which decides no click
             changed = made[f"{field}={value}"]
             assert {f for f in vars(PAPER) if getattr(changed, f) != getattr(PAPER, f)} == {field}
 
@@ -175,7 +175,7 @@ def two_classes(tmp_path):
     label_map = np.repeat([[1] * 4 + [2] * 4], 6, axis=0).astype(np.uint8)
     Image.fromarray(label_map * 100).save(tmp_path / "images/a.png")
     Image.fromarray(label_map).save(tmp_path / "masks/a.png")
-    return load_folder(tmp_path, name="two")
+    return load_folder(tmp_path, name="two", classes={"label 1": 1, "label 2": 2})
 
 
 def test_a_label_is_wrong_where_a_positive_click_lies_on_another_class(two_classes):

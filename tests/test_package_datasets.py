@@ -278,7 +278,7 @@ def test_the_comparison_averages_over_no_task_of_the_study_and_one_of_a_model_s_
 
 def test_the_banner_names_who_made_the_masks():
     shown = page.banner([DATASETS["ct_torso"]], {}, []).html
-    assert "Masks made by a model" in shown and "TotalSegmentator" in shown
+    assert "masks made by a model" in shown and "TotalSegmentator" in shown
     assert page.banner([DATASETS["us_breast"]], {}, []).html == ""
 
 

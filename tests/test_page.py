@@ -156,10 +156,10 @@ def test_a_model_without_weights_is_named_and_the_embedded_ones_stand_in(
     dataset, monkeypatch, tmp_path
 ):
     def offline(*arguments, **options):
-        raise OSError("no network")
+        raise BadInputError("no network")
 
     monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path))
-    monkeypatch.setattr(checkpoints.pooch, "retrieve", offline)
+    monkeypatch.setattr(checkpoints, "download", offline)
     asked = runs.evaluate_models([dataset], "sam_vit_b", clicks=1, compute="store=")
     assert (
         list(asked.models) == list(asked.dataset_tables(dataset.name)) == ["sam_small", "grabcut"]
