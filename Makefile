@@ -15,7 +15,7 @@ MASKS := $(if $(CLASSES),--classes "$(CLASSES)") $(if $(IGNORE),--ignore "$(IGNO
 # Relative paths hold: the notebook's kernel runs in this folder.
 EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(CLASSES),-r classes "$(CLASSES)") $(if $(IGNORE),-r ignore "$(IGNORE)") $(if $(THRESHOLD),-r threshold "$(THRESHOLD)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r compute device=$(DEVICE))
 
-.PHONY: help book pdf chapter chapter-remove explore fetch doctor test test-fast browser check hooks bench phantoms lock clean
+.PHONY: help book pdf chapter chapter-remove explore fetch doctor test test-fast browser check fuzz hooks bench phantoms lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -67,6 +67,9 @@ check: $(READY)  ## style of the code, types of the core, lint of the JavaScript
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python lint
+
+fuzz: $(READY)  ## damaged and hostile files for FOR= seconds (an hour), with SEED=; counts by outcome
+	$(BIN)/python -m tests.fuzz --seconds $(or $(FOR),3600) --seed $(or $(SEED),0)
 
 hooks: $(READY)  ## let git run the quick checks before each commit
 	$(BIN)/pre-commit install

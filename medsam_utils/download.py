@@ -185,6 +185,7 @@ class Resuming:
                 length = response.headers.get("Content-Length", "")
                 total = int(length) if re.fullmatch(r"\d{1,15}", length) else None
             self._refuse(response, have, total)
+            total = total if total is not None else self.size
             self._validator.unlink(missing_ok=True)
             self._collect(response, have, total, now)
         if not self._have():
@@ -213,7 +214,7 @@ class Resuming:
         self, response: requests.Response, have: int, total: int | None, version: str
     ) -> None:
         """Add an answer to the part; raises CutError, and OSError if it goes on past its end."""
-        limit = total if total is not None else self.size
+        limit = total
         if limit is None:
             limit = have + max(0, shutil.disk_usage(self.part.parent).free - RESERVE)
         bar = tqdm(

@@ -4,6 +4,7 @@ dtypes."""
 import argparse
 import io
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,14 @@ from segment_anything import sam_model_registry
 from medsam_utils import MODELS, PAPER, Click, iou, load_dataset, load_model, next_click
 from medsam_utils.case import BadInputError
 from medsam_utils.download import WrongHashError
-from medsam_utils.models.checkpoints import Checkpoint, differences, load_state_dict, shapes
+from medsam_utils.models import as_prediction
+from medsam_utils.models.checkpoints import (
+    Checkpoint,
+    check_tensors,
+    differences,
+    load_state_dict,
+    shapes,
+)
 from medsam_utils.models.devices import available_devices, choose_device
 from medsam_utils.models.sam_small import build_sam_small
 
@@ -450,3 +458,99 @@ def test_every_model_of_the_registry_says_where_its_weights_are():
     for name, entry in MODELS.items():
         assert entry.checkpoint or entry.by_hand or name == "grabcut"
         assert entry.title and entry.licence and entry.citation
+
+
+# Numbers that a network cannot compute with, and sizes that memory cannot hold
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda w: w.index_fill(0, torch.tensor([0]), torch.nan), "NaN or infinite"),
+        (lambda w: w.index_fill(0, torch.tensor([0]), -torch.inf), "NaN or infinite"),
+        (lambda w: w.double() * 1e300, "NaN or infinite"),
+        (lambda w: w.long(), "holds torch.int64"),
+        (lambda w: w > 0, "holds torch.bool"),
+        (lambda w: w.to(torch.complex64), "holds torch.complex64"),
+        (lambda w: w.to_sparse(), "torch.sparse_coo"),
+    ],
+    ids=["NaN", "infinite", "too large", "integers", "truth values", "complex", "sparse"],
+)
+@pytest.mark.parametrize("name", ["sam", "ritm_small"])
+def test_weights_that_are_no_finite_numbers_are_refused(name, change, fact, tmp_path):
+    embedded = MODELS["sam_small" if name == "sam" else name].checkpoint.path()
+    state = load_state_dict(embedded)
+    wrong = next(key for key in state if key.endswith(".weight"))
+    torch.save(state | {wrong: change(state[wrong])}, tmp_path / "w.pt")
+    with pytest.raises(BadInputError, match=rf"w\.pt: .*{fact}"):
+        load_model(name, checkpoint=tmp_path / "w.pt", device="cpu").load()
+
+
+def test_large_finite_weights_are_no_nan(tmp_path):
+    state = {"weight": torch.full((2, 2), 3e38), "bias": torch.zeros(2)}
+    assert check_tensors(state, torch.nn.Linear(2, 2), tmp_path) is state
+
+
+def test_logits_that_are_nan_are_an_error_and_no_empty_mask():
+    with pytest.raises(BadInputError, match="logits that are NaN"):
+        as_prediction(np.array([[[1.0, np.nan]]]), (1, 2))
+    assert as_prediction(np.array([[[1.0, -np.inf]]]), (1, 2)).mask(0, 0).tolist() == [
+        [True, False]
+    ]
+
+
+def test_embedded_weights_that_were_changed_are_not_used(tmp_path):
+    embedded = MODELS["sam_small"].checkpoint
+    content = bytearray(embedded.path().read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(
+        BadInputError, match=rf"{embedded.known_sha256}.*install this package again"
+    ):
+        Checkpoint(tmp_path / "w.pt", embedded.known_sha256).path()
+
+
+def test_a_flipped_bit_of_a_tensor_is_found_though_torch_passes_over_it(tmp_path):
+    content = bytearray(WEIGHTS)
+    content[len(content) // 2] ^= 1
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(BadInputError, match="damaged"):
+        load_state_dict(tmp_path / "w.pt")
+
+
+def test_a_tensor_that_is_marked_as_a_folder_is_refused_for_torch_would_not_read_it(tmp_path):
+    content = bytearray(WEIGHTS)
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"archive/data/1"))
+    content[entry + 38] |= 0x10
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(BadInputError, match="damaged"):
+        load_state_dict(tmp_path / "w.pt")
+
+
+def test_weights_that_would_take_too_much_memory_are_refused_before_they_are_read(
+    tmp_path, monkeypatch
+):
+    with (
+        zipfile.ZipFile(io.BytesIO(WEIGHTS)) as stored,
+        zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in stored.infolist():
+            packed.writestr(member.filename, stored.read(member), zipfile.ZIP_DEFLATED)
+        with packed.open("archive/data/9", "w", force_zip64=True) as zeros:
+            for _ in range(160):
+                zeros.write(bytes(1 << 20))
+    monkeypatch.setattr("medsam_utils.machine.MAX_GIB", 0.1)
+    assert (tmp_path / "w.pt").stat().st_size < 1_000_000
+    with pytest.raises(BadInputError, match=r"declares 0\.2 GiB.*set MEDSAM_MAX_GIB=1"):
+        load_state_dict(tmp_path / "w.pt")
+    monkeypatch.setenv("MEDSAM_MAX_GIB", "1")
+    assert set(load_state_dict(tmp_path / "w.pt")) == set(STATE)
+
+
+@pytest.mark.parametrize("record", [b"", b"\xff\xfe", b"<html>", b"0" * 63])
+def test_a_damaged_record_of_a_hash_is_told(record, server, models):
+    server.files["/w.pth"] = WEIGHTS
+    Checkpoint(f"{server.url}/w.pth").path()
+    (models / "w.pth.sha256").write_bytes(record)
+    with pytest.raises(BadInputError, match=r"w\.pth\.sha256: it is damaged.*delete it"):
+        Checkpoint(f"{server.url}/w.pth").path()

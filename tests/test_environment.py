@@ -73,5 +73,7 @@ def test_importing_the_package_does_not_load(package):
 
 def test_the_tour_names_every_file_of_tests():
     folder = ROOT / "tests"
-    named = set(re.findall(r"`((?:browser/)?test_\w+\.py)`", (folder / "README.md").read_text()))
+    named = set(
+        re.findall(r"`((?:browser/|fuzz/)?test_\w+\.py)`", (folder / "README.md").read_text())
+    )
     assert named == {path.relative_to(folder).as_posix() for path in folder.rglob("test_*.py")}

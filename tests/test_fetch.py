@@ -1,5 +1,6 @@
 """Fetching and unpacking datasets, from a server on this machine."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -126,6 +127,57 @@ def test_a_cut_off_archive_leaves_no_half_folder(kind, tmp_path):
     with pytest.raises(BadInputError, match="cannot be unpacked"):
         unpack(tmp_path / f"a.{kind}", tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == [f"a.{kind}"]
+
+
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
+def test_a_flipped_bit_of_a_compressed_tar_gives_no_other_content(mode, tmp_path):
+    whole = tar_of(member("a", size=20_000), member("b", size=20_000), mode=f"w:{mode}")
+    for place in range(12, len(whole), 7):
+        damaged = whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
+        (tmp_path / "a.tar").write_bytes(damaged)
+        try:
+            unpack(tmp_path / "a.tar", tmp_path / f"out{place}")
+        except BadInputError:
+            continue
+        assert mode == "bz2", "which has bits that mean nothing"
+        assert (tmp_path / f"out{place}/b").read_bytes() == b"x" * 20_000
+
+
+def test_a_header_that_declares_gigabytes_is_refused_before_they_are_read(tmp_path):
+    header = tarfile.TarInfo("long")
+    header.type, header.size = tarfile.XHDTYPE, 3 << 30
+    with gzip.open(tmp_path / "a.tar.gz", "wb", compresslevel=1) as file:
+        file.write(header.tobuf())
+        for _ in range(40):
+            file.write(bytes(1 << 20))
+    with pytest.raises(BadInputError, match="more than 16 MiB"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
+def test_many_empty_members_are_more_than_the_disk_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=40_000))
+    (tmp_path / "a.tar").write_bytes(tar_of(*[member(f"{i}") for i in range(20)]))
+    with pytest.raises(BadInputError, match="more than the disk"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "record", [b"", b"[]", b"{", b'{"a.zip": 5}', b'{"a.zip": "0"}', b"\xff", b"[" * 10**5]
+)
+def test_a_damaged_record_of_hashes_is_told(record, server, tmp_path, monkeypatch):
+    server.files["/a.zip"] = zip_of({"1.png": b"1"})
+    name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
+    (tmp_path / "archives" / name).mkdir(parents=True)
+    (tmp_path / "archives" / name / "hashes.json").write_bytes(record)
+    with pytest.raises(BadInputError, match=r"hashes\.json: it is damaged.*delete it"):
+        fetch(name, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(server, tmp_path, monkeypatch):
+    name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
+    (tmp_path / "archives").write_bytes(b"a file")
+    with pytest.raises(BadInputError, match="could not be written"):
+        fetch(name, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import torch
 
 
+FOLDER = 0x10  # bit of a zip member's attributes
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A weights file: a path, or an https address with the sha256 that its content must have.
@@ -366,6 +369,9 @@ def _check_archive(path: Path, is_read: bool) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
                 declared = sum(member.file_size for member in archive.infolist())
+                # torch takes what is marked as a folder for read, and leaves memory as it was.
+                if any(member.external_attr & FOLDER for member in archive.infolist()):
+                    raise zipfile.BadZipFile("a tensor is a folder")
                 if is_read and not over_limit(declared) and archive.testzip():
                     raise zipfile.BadZipFile("a checksum does not fit")
         except MemoryError:
