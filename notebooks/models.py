@@ -24,16 +24,16 @@ catalogue.models_table()
 # %% [markdown]
 # A model is named by what stands in `code` type: in the parameter `models` of a notebook, in `make
 # book MODELS="..."`, or in `load_model("...")`. All have the same two verbs, so that evaluation and
-# explorer cannot tell them apart: an image is encoded once, then clicks are answered. SAM and
-# MedSAM answer with three candidate masks and how sure they are of each, RITM and GrabCut with one
-# mask.
+# explorer cannot tell them apart: an image is encoded once, then clicks are answered. The
+# SAM family answers with three candidate masks and how sure it is of each, RITM, SimpleClick and
+# GrabCut with one mask.
 #
 # Downloads go to one folder, the environment variable `MEDSAM_CACHE` or else the system's cache
 # folder. What was cut goes on where it stopped; a file with another hash is refused and not kept.
 # For RITM no hash was published: that of the first download is recorded beside the file and holds
-# from then on. Its authors' address is reported dead, so a second one is asked then; that this file
-# is the authors' cannot be proved. Nothing in a weights file is executed: one that holds more than tensors and plain
-# values is refused.
+# from then on. Its authors' address is reported dead, so a second one is asked then; that this
+# file is the authors' cannot be proved. Nothing in a weights file is executed: one that holds
+# more than tensors and plain values is refused.
 #
 # *Ran here with* says how far a model was tried for this book: "random weights" means that its code
 # was run, and compared with the authors' or the package's own, and that no figure of it is known

@@ -199,8 +199,8 @@ class Facts:
 
     trained: with which images and which prompts. side: of the network's input, in pixels, and how
     an image gets there. parameters: millions, of what a prediction needs; None where the weights
-    decide, or where there are none. ran: with which weights this project has run it; of a small size
-    is a network of the same kind with fewer layers and features.
+    decide, or where there are none. ran: with which weights this project has run it; small is a
+    network of the same kind with fewer layers and features.
     """
 
     trained: str
@@ -274,7 +274,7 @@ def _released_ritm(architecture: str, parameters: float) -> ModelEntry:
         ),
         licence="MIT",
         citation=_SOFIIUK,
-        facts=Facts(_COCO_LVIS, "400 along the longest side", parameters, _RANDOM),
+        facts=Facts(_COCO_LVIS, "the image's, later 400, longest side", parameters, _RANDOM),
     )
 
 
