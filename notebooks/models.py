@@ -99,6 +99,12 @@ catalogue.models_table()
 # weights that are not the registered ones never go by their name alone. MedSAM learned from boxes,
 # so its figures with clicks are not those of its paper.
 #
+# MedSAM also learned from images that were squashed to a square and stretched from the darkest to
+# the brightest value. `medsam_vit_b` prepares them as SAM does, `medsam_as_trained` as MedSAM's
+# own script does; both take the same file, so rows of the two tell what the difference is worth.
+# With a box and one mask (`Protocol(prompt="box_all", mask_choice="single")`) the second is
+# MedSAM as it was trained, but for the mask, which is enlarged as SAM's.
+#
 # A folder has an image encoder in ONNX, which maps B x 3 x 1024 x 1024 to B x 256 x 64 x 64, and
 # SAM's mask decoder as segment-anything's own script exports it. The decoder's weights are read
 # into SAM's own modules, so it takes clicks, boxes and logits as any other SAM does; the encoder

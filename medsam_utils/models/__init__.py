@@ -261,6 +261,21 @@ def _released_sam(
     )
 
 
+def _medsam(title: str, preprocessing: str, side: str) -> ModelEntry:
+    return ModelEntry(
+        title=title,
+        adapter="sam.Sam",
+        options={"architecture": "vit_b", "preprocessing": preprocessing},
+        checkpoint=None,
+        licence="Apache-2.0",
+        citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) "
+        "654",
+        facts=Facts("1.6 million medical images; boxes", side, 93.7, _RANDOM),
+        by_hand="download medsam_vit_b.pth as github.com/bowang-lab/MedSAM tells "
+        "(it was trained with boxes, so clicks are new to it)",
+    )
+
+
 def _released_ritm(architecture: str, parameters: float) -> ModelEntry:
     file = f"coco_lvis_{architecture}_itermask.pth"
     authors = "saic-vul/ritm_interactive_segmentation/releases/download/v1.0"
@@ -370,18 +385,8 @@ MODELS: dict[str, ModelEntry] = {
         641.1,
         _RANDOM,
     ),
-    "medsam_vit_b": ModelEntry(
-        title="MedSAM ViT-B",
-        adapter="sam.Sam",
-        options={"architecture": "vit_b"},
-        checkpoint=None,
-        licence="Apache-2.0",
-        citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) "
-        "654",
-        facts=Facts("1.6 million medical images; boxes", _PADDED, 93.7, _RANDOM),
-        by_hand="download medsam_vit_b.pth as github.com/bowang-lab/MedSAM tells "
-        "(it was trained with boxes, so clicks are new to it)",
-    ),
+    "medsam_vit_b": _medsam("MedSAM ViT-B, with SAM's preprocessing", "sam", _PADDED),
+    "medsam_as_trained": _medsam("MedSAM ViT-B, with its own preprocessing", "medsam", _SQUASHED),
     "sam": ModelEntry(
         title="SAM of any size, your own weights",
         adapter="sam.Sam",
