@@ -24,16 +24,16 @@ catalogue.models_table()
 # %% [markdown]
 # A model is named by what stands in `code` type: in the parameter `models` of a notebook, in `make
 # book MODELS="..."`, or in `load_model("...")`. All have the same two verbs, so that evaluation and
-# explorer cannot tell them apart: an image is encoded once, then clicks are answered. SAM and
-# MedSAM answer with three candidate masks and how sure they are of each, RITM and GrabCut with one
-# mask.
+# explorer cannot tell them apart: an image is encoded once, then clicks are answered. The
+# SAM family answers with three candidate masks and how sure it is of each, RITM, SimpleClick and
+# GrabCut with one mask.
 #
 # Downloads go to one folder, the environment variable `MEDSAM_CACHE` or else the system's cache
 # folder. What was cut goes on where it stopped; a file with another hash is refused and not kept.
 # For RITM no hash was published: that of the first download is recorded beside the file and holds
-# from then on. Its authors' address is reported dead, so a second one is asked then; that this file
-# is the authors' cannot be proved. Nothing in a weights file is executed: one that holds more than
-# tensors and plain values is refused.
+# from then on. Its authors' address is reported dead, so a second one is asked then; that this
+# file is the authors' cannot be proved. Nothing in a weights file is executed: one that holds
+# more than tensors and plain values is refused.
 #
 # *Ran here with* says how far a model was tried for this book: "random weights" means that its code
 # was run, and compared with the authors' or the package's own, and that no figure of it is known
@@ -98,6 +98,12 @@ catalogue.models_table()
 # = "sam"` and `checkpoint = "/data/fine_tuned.pth"`. Rows and pages then say `sam (fine_tuned)`:
 # weights that are not the registered ones never go by their name alone. MedSAM learned from boxes,
 # so its figures with clicks are not those of its paper.
+#
+# MedSAM also learned from images that were squashed to a square and stretched from the darkest to
+# the brightest value. `medsam_vit_b` prepares them as SAM does, `medsam_as_trained` as MedSAM's
+# own script does; both take the same file, so rows of the two tell what the difference is worth.
+# With a box and one mask (`Protocol(prompt="box_all", mask_choice="single")`) the second is
+# MedSAM as it was trained, but for the mask, which is enlarged as SAM's.
 #
 # A folder has an image encoder in ONNX, which maps B x 3 x 1024 x 1024 to B x 256 x 64 x 64, and
 # SAM's mask decoder as segment-anything's own script exports it. The decoder's weights are read

@@ -13,8 +13,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "book/api").glob("*.md"))
 PACKAGE = Path(medsam_utils.__file__).parent
 INSIDE = re.compile(  # how files are found, fetched, unpacked and read: for whoever changes it
-    r"cache|contents|download|files|packages|machine|datasets\.(entries.*|fetch|listings|nrrd_file|sources"
-    r"|unpack)|models\.(compare_weights|mobile_sam|onnx_encoder|onnx_weights"
+    r"cache|contents|download|files|packages|machine|datasets\.(entries.*|fetch|listings"
+    r"|nrrd_file|sources"
+    r"|unpack)|models\.(compare_weights|medsam_pixels|mobile_sam|onnx_encoder|onnx_weights"
     r"|ritm_network|ritm_small|sam_onnx|sam_small|simpleclick_network|fast)"
 )
 

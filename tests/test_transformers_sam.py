@@ -396,5 +396,5 @@ def test_weights_that_lack_a_tensor_are_refused_instead_of_filled_with_random_nu
 def test_without_the_package_the_message_says_what_to_install(saved, monkeypatch):
     folder = saved(build("SAM"))
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(BadInputError, match=r"transformers is missing: run pip install .*models"):
+    with pytest.raises(BadInputError, match=r"needs the package transformers: run pip install"):
         load_model("transformers", checkpoint=folder).load()

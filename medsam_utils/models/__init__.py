@@ -199,8 +199,8 @@ class Facts:
 
     trained: with which images and which prompts. side: of the network's input, in pixels, and how
     an image gets there. parameters: millions, of what a prediction needs; None where the weights
-    decide, or where there are none. ran: with which weights this project has run it; "of a small
-    size" is a network of the same kind with fewer layers and features.
+    decide, or where there are none. ran: with which weights this project has run it; small is a
+    network of the same kind with fewer layers and features.
     """
 
     trained: str
@@ -261,6 +261,21 @@ def _released_sam(
     )
 
 
+def _medsam(title: str, preprocessing: str, side: str) -> ModelEntry:
+    return ModelEntry(
+        title=title,
+        adapter="sam.Sam",
+        options={"architecture": "vit_b", "preprocessing": preprocessing},
+        checkpoint=None,
+        licence="Apache-2.0",
+        citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) "
+        "654",
+        facts=Facts("1.6 million medical images; boxes", side, 93.7, _RANDOM),
+        by_hand="download medsam_vit_b.pth as github.com/bowang-lab/MedSAM tells "
+        "(it was trained with boxes, so clicks are new to it)",
+    )
+
+
 def _released_ritm(architecture: str, parameters: float) -> ModelEntry:
     file = f"coco_lvis_{architecture}_itermask.pth"
     authors = "saic-vul/ritm_interactive_segmentation/releases/download/v1.0"
@@ -274,7 +289,7 @@ def _released_ritm(architecture: str, parameters: float) -> ModelEntry:
         ),
         licence="MIT",
         citation=_SOFIIUK,
-        facts=Facts(_COCO_LVIS, "400 along the longest side", parameters, _RANDOM),
+        facts=Facts(_COCO_LVIS, "the image's, later 400, longest side", parameters, _RANDOM),
     )
 
 
@@ -370,18 +385,8 @@ MODELS: dict[str, ModelEntry] = {
         641.1,
         _RANDOM,
     ),
-    "medsam_vit_b": ModelEntry(
-        title="MedSAM ViT-B",
-        adapter="sam.Sam",
-        options={"architecture": "vit_b"},
-        checkpoint=None,
-        licence="Apache-2.0",
-        citation="Ma et al., Segment anything in medical images, Nature Communications 15 (2024) "
-        "654",
-        facts=Facts("1.6 million medical images; boxes", _PADDED, 93.7, _RANDOM),
-        by_hand="download medsam_vit_b.pth as github.com/bowang-lab/MedSAM tells "
-        "(it was trained with boxes, so clicks are new to it)",
-    ),
+    "medsam_vit_b": _medsam("MedSAM ViT-B, with SAM's preprocessing", "sam", _PADDED),
+    "medsam_as_trained": _medsam("MedSAM ViT-B, with its own preprocessing", "medsam", _SQUASHED),
     "sam": ModelEntry(
         title="SAM of any size, your own weights",
         adapter="sam.Sam",

@@ -26,6 +26,7 @@ from .embeddings import EmbeddingStore
 from .fast.bilinear import upsampled_mask
 from .fast.decoder import MULTIMASK, SINGLE, Decoder, ImageTokens
 from .fast.encoder import fuse
+from .medsam_pixels import squashed
 from .mobile_sam import build_mobile_sam
 from .onnx_encoder import OnnxEncoder, build_onnx_sam
 from .onnx_weights import find_files
@@ -125,13 +126,16 @@ class Sam(Model):
         exact: bool = False,
         dtype: str = "float32",
         embeddings: str | None = None,
+        preprocessing: str = "sam",
     ) -> None:
         """Keep the recipe; `network` is built and its weights are read on first use.
 
         name: what the rows say. architecture: one of ARCHITECTURES, None for whichever the weights
         fit. recipe: arguments of `load_model` that give this model. dtype: of the image encoder.
         embeddings: folder in which they are kept, as `_halves`; the exact mode keeps none.
+        preprocessing: "sam", or "medsam" for images as MedSAM was trained with.
         """
+        self.preprocessing = preprocessing
         self.name, self.checkpoint, self.recipe, self.exact = name, checkpoint, recipe, exact
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
         self.batched = self.device.type != "cpu" and not exact
@@ -165,6 +169,7 @@ class Sam(Model):
             "exact": self.exact,
             "dtype": str(self.dtype).removeprefix("torch."),
             "embedding": "two float16" if self.embeddings else "float32",
+            "preprocessing": self.preprocessing,
         }
 
     @functools.cached_property
@@ -230,12 +235,8 @@ class Sam(Model):
 
     def _features(self, *images: np.ndarray) -> torch.Tensor:
         """The encoder's features of images, float32, B x C x h x w."""
-        encoder, preprocess = self.network.image_encoder, self.network.preprocess
-        resized = (
-            torch.as_tensor(_resized(image, encoder.img_size), device=self.device)
-            for image in images
-        )
-        pixels = torch.stack([preprocess(image.permute(2, 0, 1).contiguous()) for image in resized])
+        encoder = self.network.image_encoder
+        pixels = torch.stack([self._pixels(image) for image in images])
         features = encoder(pixels.to(self.dtype)).float()
         is_half = self.dtype == torch.float16 or self.embeddings
         if is_half and not (features.abs() <= torch.finfo(torch.float16).max).all():
@@ -244,6 +245,14 @@ class Sam(Model):
                 "embeddings"
             )
         return features
+
+    def _pixels(self, image: np.ndarray) -> torch.Tensor:
+        """What the encoder reads of an image, float32, 3 x side x side."""
+        side = self.network.image_encoder.img_size
+        own = self.preprocessing == "medsam"
+        resized = squashed(image, side) if own else _resized(image, side)
+        channels = torch.as_tensor(resized, device=self.device).permute(2, 0, 1).contiguous()
+        return channels if own else self.network.preprocess(channels)
 
     def _key(self, image: np.ndarray) -> str:
         """Name of an image's embedding: hash of its pixels, the weights and the number format."""
@@ -254,12 +263,15 @@ class Sam(Model):
             self.dtype,
             PIL.__version__,
             "halves",
+            self.preprocessing,
         )
         return hashlib.sha256(repr(decides).encode() + np.ascontiguousarray(image).data).hexdigest()
 
     def _embed(self, image: np.ndarray, features: torch.Tensor) -> SamEmbedding:
         side = self.network.image_encoder.img_size
-        resized = ResizeLongestSide.get_preprocess_shape(*image.shape[:2], side)
+        resized = (side, side)
+        if self.preprocessing == "sam":
+            resized = ResizeLongestSide.get_preprocess_shape(*image.shape[:2], side)
         return self.embedding(features, resized, image.shape[:2])
 
     @torch.inference_mode()

@@ -7,9 +7,11 @@ called alike: this hands over image and prompts as the package's own processor a
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,8 @@ class TransformersSam(Model):
         self.name, self.checkpoint, self.recipe = name, checkpoint, recipe
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
         self.stability = stability
+        if importlib.util.find_spec("transformers") is None:  # to import it takes seconds
+            raise BadInputError(f"{name} needs the package transformers: {INSTALL}")
         self.weights = checkpoint.sha256
         self.family = _family(checkpoint.path())
         self.forks = self.device.type == "cpu"
@@ -97,7 +101,7 @@ class TransformersSam(Model):
         return {
             "family": self.family,
             "commit": self.checkpoint.commit,
-            "transformers": _transformers().__version__,
+            "transformers": version("transformers"),
             "dtype": str(self.dtype).removeprefix("torch."),
             "stability": self.stability,
         }
@@ -135,7 +139,9 @@ class TransformersSam(Model):
 
         Raises BadInputError if it cannot be read.
         """
-        package, folder = _transformers(), self.checkpoint.path()
+        import transformers as package
+
+        folder = self.checkpoint.path()
         bars = package.utils.logging.is_progress_bar_enabled()
         package.utils.logging.disable_progress_bar()
         try:
@@ -159,7 +165,11 @@ class TransformersSam(Model):
         """Encode uint8 H x W x 3 RGB, resized and normalised by the model's own processor."""
         # An image of three rows could be taken for three channels: say which axis they are.
         sizes = dict(
-            self.processor(images=image, input_data_format="channels_last", return_tensors="pt")
+            self.processor(
+                images=np.array(image),  # torch warns of arrays that are shared for reading alone
+                input_data_format="channels_last",
+                return_tensors="pt",
+            )
         )
         pixels = sizes.pop("pixel_values").to(self.device)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
@@ -224,15 +234,6 @@ class TransformersSam(Model):
 def _each(part: Any, change: Any) -> Any:
     """Apply a function to a tensor, or to each of several."""
     return change(part) if isinstance(part, torch.Tensor) else [change(one) for one in part]
-
-
-def _transformers() -> Any:
-    """The package; raises BadInputError, with how to install it, if it is missing."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise BadInputError(f"the package transformers is missing: {INSTALL}") from error
-    return transformers
 
 
 def _family(folder: Path) -> str:
