@@ -44,7 +44,8 @@ catalogue.models_table()
 # They run through the package `transformers`, which `pip install "medsam-utils[models]"` brings.
 # Weights come from huggingface.co on first use, into its own cache folder. Where that cannot be
 # reached, or a model is given only to who has agreed to its terms, as SAM 3 is, its files go into a
-# folder by hand: `config.json`, `preprocessor_config.json` and `model.safetensors`.
+# folder by hand: `config.json`, `preprocessor_config.json` and `model.safetensors`. In
+# `models/facebook/sam3` of the cache folder, say, they are found by the model's name.
 #
 # ```python
 # load_model("sam2.1_tiny")

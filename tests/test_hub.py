@@ -66,6 +66,7 @@ def hub(server, monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path / "own"))
     return hub
 
 
@@ -125,6 +126,17 @@ def test_a_hub_out_of_reach_says_which_files_to_put_where(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(BadInputError, match=f"could not be fetched.*{BY_HAND}"):
         HubCheckpoint.given("owner/other").path()
+
+
+def test_files_that_a_person_put_where_the_message_says_are_read_instead(hub, tmp_path):
+    folder = tmp_path / "own" / "models" / "owner" / "name"
+    folder.mkdir(parents=True)
+    with pytest.raises(BadInputError, match=r"models/owner/name has no config\.json"):
+        HubCheckpoint.given("owner/name").path()
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
+        (folder / name).write_bytes(FILES[name])
+    checkpoint = HubCheckpoint.given("owner/name")
+    assert checkpoint.path() == folder and checkpoint.commit == "" and not hub.asked
 
 
 def test_a_repository_without_weights_is_refused(hub):

@@ -14,13 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from medsam_utils import BadInputError, Click, Protocol, evaluate, load_folder, load_model
+from medsam_utils import MODELS, BadInputError, Click, Protocol, evaluate, load_folder, load_model
+from medsam_utils.book.explorer.live import Explorer
 from medsam_utils.models.hub import HubCheckpoint
 from medsam_utils.models.transformers_sam import TransformersSam
 
 transformers = pytest.importorskip("transformers", reason='needs "medsam-utils[models]"')
 save_file = pytest.importorskip("safetensors.torch").save_file
 
+MORE = ("sam_small", "ritm_small", "grabcut")  # models beside those of transformers
 SIDE = 128  # pixels; the encoders' own are 1008 and 1024
 SHAPES = [(3, 200), (131, 90), (257, 300)]
 
@@ -341,6 +343,34 @@ def test_rows_are_computed_from_clicks_and_from_boxes(tmp_path, saved):
         rows = evaluate(load_folder(tmp_path), model, chosen, clicks=3, executor=None)
         assert len(rows) == 3 and rows["predicted_iou_2"].notna().all()
         assert set(rows["weights"]) == {model.weights}
+
+
+def test_six_models_by_name_share_one_store_and_four_answer_in_the_explorer_at_once(
+    tmp_path, saved, monkeypatch
+):
+    study = tmp_path / "study"
+    for name, picture in (("images", image_of((40, 48))), ("masks", np.eye(40, 48) > 0)):
+        (study / name).mkdir(parents=True)
+        Image.fromarray(picture.astype(np.uint8)).save(study / name / "1.png")
+    monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path / "cache"))
+    families = {"sam2.1_tiny": "SAM 2.1", "sam_hq_vit_b": "HQ-SAM", "slimsam_50": "SAM"}
+    for name, family in families.items():
+        place = tmp_path / "cache" / "models" / MODELS[name].checkpoint.location
+        shutil.copytree(saved(build(family)), place)
+    dataset = load_folder(study)
+    models = {name: load_model(name, device="cpu") for name in (*families, *MORE)}
+    assert [model.name for model in models.values()] == list(models)
+    for _ in range(2):
+        rows = [
+            evaluate(dataset, model, clicks=2, store=tmp_path / "store", executor=None)
+            for model in models.values()
+        ]
+    assert all(len(one) == 2 and one.attrs["record"]["computed"] == 0 for one in rows)
+    assert {name for one in rows for name in one["model"]} == set(models)
+    explorer = Explorer(dataset, dict(list(models.items())[:4]))
+    explorer.state = {**explorer.state, "clicks": [[12, 18, 1], [2, 2, 0]]}
+    assert len(explorer.answers) == 4
+    assert all(answer["iou"] is not None for answer in explorer.answers)
 
 
 # Folders that cannot be used

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pooch
 
+from ..cache import cache_folder
 from ..case import BadInputError
 from .checkpoints import Checkpoint
 
@@ -64,7 +65,8 @@ class HubCheckpoint(Checkpoint):
     @property
     def commit(self) -> str:
         """Return the commit of the repository that was fetched; empty for a folder."""
-        return "" if isinstance(self.location, Path) else self.path().name
+        path = self.path()
+        return "" if path in (self.location, self._own_folder) else path.name
 
     def files(self) -> list[Path]:
         """Return the files of the folder that are read, sorted by name."""
@@ -73,11 +75,17 @@ class HubCheckpoint(Checkpoint):
     def path(self) -> Path:
         """Folder of the files; a repository is fetched on first use, into the hub's own cache.
 
+        It is not fetched where its files lie in `models/owner/name` of the package's cache folder.
         Raises BadInputError if it is no such folder, or cannot be fetched.
         """
         if isinstance(self.location, Path):
             return _checked(self.location)
-        return self._fetched
+        return _checked(self._own_folder) if self._own_folder.is_dir() else self._fetched
+
+    @property
+    def _own_folder(self) -> Path:
+        """Where a person puts the files of a repository that cannot be fetched."""
+        return cache_folder() / "models" / self.location
 
     @functools.cached_property
     def _fetched(self) -> Path:
@@ -126,7 +134,8 @@ class HubCheckpoint(Checkpoint):
         """What to do where nothing can be fetched."""
         return (
             "put its files config.json, preprocessor_config.json (or processor_config.json) and "
-            'model.safetensors into one folder and give that as checkpoint="/data/folder"'
+            f"model.safetensors into {self._own_folder}, or into another folder and give that as "
+            'checkpoint="/data/folder"'
         )
 
 
