@@ -9,7 +9,7 @@ import pytest
 from medsam_utils import MODELS, BadInputError, load_model
 from medsam_utils.models.hub import HubCheckpoint
 
-huggingface_hub = pytest.importorskip("huggingface_hub", reason='needs "medsam-utils[models]"')
+constants = pytest.importorskip("huggingface_hub.constants", reason='needs "medsam-utils[models]"')
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
@@ -62,10 +62,10 @@ def hub(server, monkeypatch, tmp_path):
     hub = Hub()
     server.handle = hub.handle
     address = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path / "own"))
     return hub
 
@@ -120,10 +120,10 @@ def test_a_refusal_says_why_and_which_files_to_put_where(hub, status, code, word
 
 
 def test_a_hub_out_of_reach_says_which_files_to_put_where(hub, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(BadInputError, match=f"could not be fetched.*{BY_HAND}"):
         load_model("sam3_tracker")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(BadInputError, match=f"could not be fetched.*{BY_HAND}"):
         HubCheckpoint.given("owner/other").path()
 
