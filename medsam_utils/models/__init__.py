@@ -437,17 +437,21 @@ MODELS: dict[str, ModelEntry] = {
                 f"SAM, and 44,000 photographs with fine masks (HQSeg-44K) for what it adds; {_ALL}",
                 _PADDED,
                 parameters,
-                _RANDOM_SMALL,
+                ran,
             ),
         )
-        for size, parameters in (("base", 94.8), ("large", 313.7), ("huge", 642.7))
+        for size, parameters, ran in (
+            ("base", 94.8, _RANDOM),
+            ("large", 313.7, _RANDOM_SMALL),
+            ("huge", 642.7, _RANDOM_SMALL),
+        )
     },
     "edgetam": _hub(
         "EdgeTAM",
         "yonigozlan/EdgeTAM-hf",
         "Apache-2.0",
         "Zhou et al., EdgeTAM: On-device track anything model, CVPR 2025, arXiv 2501.07256",
-        Facts(_VIDEOS, _SQUASHED, 9.1, _RANDOM_SMALL),
+        Facts(_VIDEOS, _SQUASHED, 9.1, _RANDOM),
     ),
     "slimsam_50": _hub(
         "SlimSAM, half of SAM ViT-B",

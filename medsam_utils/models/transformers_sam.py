@@ -40,6 +40,12 @@ FAMILIES = {
 Files of a model for videos hold the one for images too.
 """
 
+MEMORY = {"Sam": 2200, "SamHQ": 2200, "EdgeTam": 250}
+"""MiB that encoding an image takes beside the weights, measured of the smallest size; others: 850.
+
+The attention of a ViT takes most, as it is not computed in parts.
+"""
+
 PROCESSORS = {"EdgeTam": "Sam2"}  # where the classes of the processor begin otherwise
 
 
@@ -62,7 +68,6 @@ class TransformersSam(Model):
 
     prompts = ("clicks", "boxes", "logits")
     candidates = 3
-    memory = 850  # measured of SAM 2.1 tiny
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class TransformersSam(Model):
             raise BadInputError(f"{name} needs the package transformers: {INSTALL}")
         self.weights = checkpoint.sha256
         self.family = _family(checkpoint.path())
+        self.memory = MEMORY.get(self.family, 850)
         self.forks = self.device.type == "cpu"
 
     def load(self) -> None:
