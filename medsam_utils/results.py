@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -9,12 +10,14 @@ import time
 import warnings
 from collections.abc import Collection
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from .case import BadInputError
 from .files import atomic_path
@@ -101,17 +104,17 @@ class Store:
         ".aside" where the folder can be written, and its cases are missing from what is returned.
         """
         parts = {path: _read_part(path) for path in sorted(self.folder.glob("part-*.parquet"))}
-        tables = [_no_rows()]
-        tables += [part.assign(part=str(path)) for path, part in parts.items() if part is not None]
-        rows = pd.concat(tables, ignore_index=True)
+        readable = {path: part for path, part in parts.items() if part is not None}
+        rows = pa.concat_tables([_schema().empty_table(), *readable.values()]).to_pandas()
+        rows["part"] = np.repeat(np.arange(len(readable)), [len(p) for p in readable.values()])
         rows = rows[rows["fingerprint"].isin(fingerprints)]
-        unusable = {str(path) for path, part in parts.items() if part is None}
-        if len(rows):
-            unusable |= _incomplete_parts(rows, clicks)
-            rows = rows[~rows["part"].isin(unusable)].drop(columns="part")
-        for path in sorted(unusable):
-            self._set_aside(Path(path))
-        rows = rows.drop(columns="case_rows")
+        incomplete = _incomplete_parts(rows, clicks)
+        unusable = [path for path in parts if path not in readable]
+        for path in [*unusable, *(list(readable)[i] for i in sorted(incomplete))]:
+            self._set_aside(path)
+        if incomplete:
+            rows = rows[~rows["part"].isin(incomplete)]
+        rows = rows.drop(columns=["case_rows", "part"])
         return rows.drop_duplicates(["fingerprint", "task", "click"])
 
     def append(self, rows: pd.DataFrame) -> None:
@@ -176,11 +179,13 @@ def _part_name(content: bytes) -> str:
     return f"part-{hashlib.sha256(content).hexdigest()}.parquet"
 
 
-def _no_rows() -> pd.DataFrame:
-    return pd.DataFrame(columns=list(PART_TYPES)).astype(PART_TYPES)
+@functools.cache
+def _schema() -> pa.Schema:
+    """Return the columns of a part as Arrow has them, with what pandas needs to know of them."""
+    return pa.Schema.from_pandas(pd.DataFrame(columns=list(PART_TYPES)).astype(PART_TYPES))
 
 
-def _read_part(path: Path) -> pd.DataFrame | None:
+def _read_part(path: Path) -> pa.Table | None:
     """Return the rows of a part; None if its content is not that of its name, or has other columns.
 
     A part that another process has taken away meanwhile has no rows.
@@ -188,28 +193,25 @@ def _read_part(path: Path) -> pd.DataFrame | None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return _no_rows()
+        return _schema().empty_table()
     except OSError:
         return None
     if path.name != _part_name(content):
         return None
     try:
-        rows = pd.read_parquet(BytesIO(content), use_threads=False)
+        part = pq.read_table(pa.BufferReader(content), use_threads=False)
     except MemoryError:
         raise
     except Exception:  # pyarrow's own, of what was no Parquet when it was written
         return None
-    return rows if rows.dtypes.astype(str).to_dict() == PART_TYPES else None
+    return part if part.schema.equals(_schema()) else None
 
 
-def _incomplete_parts(rows: pd.DataFrame, clicks: int) -> set[str]:
+def _incomplete_parts(rows: pd.DataFrame, clicks: int) -> set[int]:
     """Return the parts in which a case lacks some of its rows, or an object one of its clicks."""
-    case, click = ["part", "fingerprint"], rows["click"]
-    cases = rows.groupby(case)["case_rows"].agg(["size", "min", "max"])
-    objects = click.groupby([rows[name] for name in (*case, "task")]).agg(["size", "nunique"])
-    wrong = [
-        cases.index[(cases["min"] != cases["size"]) | (cases["max"] != cases["size"])],
-        objects.index[(objects["size"] != clicks) | (objects["nunique"] != clicks)],
-    ]
-    outside = rows.loc[~click.between(1, clicks), "part"]
-    return {key[0] for index in wrong for key in index} | set(outside)
+    keys = ["part", "fingerprint", "task", "click"]
+    case_size = rows.groupby(keys[:2], sort=False)["click"].transform("size")
+    clicks_of_object = rows.groupby(keys[:3], sort=False)["click"].transform("size")
+    is_right = (case_size == rows["case_rows"]) & (clicks_of_object == clicks)
+    is_right &= rows["click"].between(1, clicks) & ~rows.duplicated(keys)
+    return set(rows.loc[~is_right, "part"])

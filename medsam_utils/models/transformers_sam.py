@@ -21,6 +21,7 @@ import torch
 from ..case import BadInputError
 from ..clicks import Click
 from . import Model, Prediction, Recipe, check_prompts, load_model_once
+from .checkpoints import check_tensors
 from .devices import choose_device, choose_dtype
 from .hub import INSTALL, HubCheckpoint
 
@@ -133,6 +134,7 @@ class TransformersSam(Model):
             )
         if hasattr(network.mask_decoder, "dynamic_multimask_via_stability"):
             network.mask_decoder.dynamic_multimask_via_stability = self.stability
+        check_tensors(network.state_dict(), network, self.checkpoint.path())
         return network.eval().to(self.device)
 
     @functools.cached_property
