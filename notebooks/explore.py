@@ -20,7 +20,7 @@
 # %% tags=["parameters"]
 datasets = "us_breast mri_heart"  # names of medsam_utils.DATASETS, with spaces between
 folder = ""  # your own data instead: a folder with images/ and masks/, or with images alone
-classes = ""  # of your masks: values by name, such as "liver=1 tumour=2,3"; empty: looked for
+classes = ""  # names and values of your masks, as book/own.md says; empty: looked for
 ignore = ""  # of your masks: values that count in no score, such as "255"
 threshold = 0  # of your masks: from which of 1..255 on a soft one counts; 0: as the protocol says
 image = ""  # or a single image or volume file; without a truth there is no IoU

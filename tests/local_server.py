@@ -39,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         sent = body[start:]
         self.send_response(206 if start else 200)
         self.send_header("ETag", tag)
+        self.send_header("Connection", "close")  # as is done below, whatever was promised
         if self.path.endswith("/"):  # a page of links, as an index of packages has them
             self.send_header("Content-Type", "text/html")
         if server.chunked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import jupytext
 import nbformat
 import numpy as np
 import pytest
@@ -23,7 +25,15 @@ from medsam_utils.book.compute import Compute
 from medsam_utils.book.render import __main__ as command
 from medsam_utils.book.render import build, execute, state
 from medsam_utils.book.render.execute import execute_pages
-from medsam_utils.book.render.pages import PAGES, Page, checked, own_chapter, read_pages, source
+from medsam_utils.book.render.pages import (
+    PAGES,
+    Page,
+    _known_parameters,
+    checked,
+    own_chapter,
+    read_pages,
+    source,
+)
 from medsam_utils.case import BadInputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -181,6 +191,15 @@ def test_a_changed_package_is_a_reason_to_execute_again(root):
     before = key_of(root)
     (root / "package/new.py").write_text("x = 1")
     assert key_of(root) != before
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("notebooks/*.py")), ids=lambda p: p.stem)
+def test_papermill_reads_every_parameter_of_a_notebook(path):
+    """It passes over a line whose comment has an equals sign in it."""
+    cells = jupytext.read(path).cells
+    sources = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    written = {node.targets[0].id for text in sources for node in ast.parse(text).body}
+    assert set(_known_parameters(path, 0)) == written
 
 
 def test_an_unknown_parameter_is_refused_and_the_known_ones_are_listed(root):
@@ -499,8 +518,9 @@ def test_html_is_made_again_only_after_a_change_or_a_fault(root, monkeypatch):
         return build.build_book(root), len(builds)
 
     (root / "book/pages").mkdir(parents=True)
-    assert [built(), built()] == [(0, 1), (0, 0)]
     (root / "book/pages/one.ipynb").write_text("{}")
+    assert [built(), built()] == [(0, 1), (0, 0)]
+    (root / "book/pages/one.ipynb").write_text("{ }")
     assert [built(), built()] == [(0, 1), (0, 0)]
     (root / "_config.yml").write_text("title: A book")
     status[0] = 1
