@@ -402,6 +402,7 @@ def test_a_chapter_is_made_where_no_book_was_made_in_a_folder_of_its_own(tmp_pat
     out = tmp_path / "the book"
     options = ["--out", str(out), "--models", "grabcut"]
     call = [*options, "chapter", str(tmp_path / "my study"), "--title", "A <b>study</b>"]
+    call += ["--classes", "square=255"]
     run = subprocess.run(
         [sys.executable, "-m", "medsam_utils.book.render", *call],
         cwd=REPOSITORY,
@@ -413,7 +414,7 @@ def test_a_chapter_is_made_where_no_book_was_made_in_a_folder_of_its_own(tmp_pat
     assert f"your page: {page}" in run.stdout and "not made yet" in run.stdout
     html = page.read_text(encoding="utf-8")
     assert "&lt;b&gt;study" in html and not re.search(r"<h1>[^<]*<b>", html)  # in print too
-    assert "my study" in html and str(tmp_path) not in html
+    assert "my study" in html and "square" in html and str(tmp_path) not in html
     assert "own/a-b-study-b.html" in (out / "_build/html/book/own.html").read_text("utf-8")
     assert "own.html" in (out / "_build/html/index.html").read_text("utf-8")
 
