@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,11 +51,12 @@ def compare(
 ) -> pd.DataFrame:
     """Compute the mean paired difference of IoU, second minus first, and test it.
 
-    clicks: those that are wanted, None for all. Columns: task, level, click, difference, its 95 %
-    interval low and high, objects, patients, p, p_holm, corrected for the tests of the table, and
-    below: whether p is a bound, because no drawn flip of signs was as extreme. Where even equal
-    signs of all patients give no p below ALPHA, nothing is tested: p and p_holm are NaN, and they
-    count in no correction.
+    clicks: those that are wanted, None for all. Columns: compared, such as "ritm minus sam"; task,
+    level, click, difference, its 95 % interval low and high, objects, patients, p, p_holm,
+    corrected for the tests of the table, and below: whether p is a bound, because no drawn flip of
+    signs was as extreme; note: why interval and test differ, where they do. Where even equal signs
+    of all patients give no p below ALPHA, nothing is tested: p and p_holm are NaN, and they count
+    in no correction.
 
     The test is `sign_flip_test` of the patients' sums, because it asks about the very mean that is
     shown and takes slices of one patient as one observation; Wilcoxon's would ask about the
@@ -73,7 +75,33 @@ def compare(
     result = pd.concat(parts, ignore_index=True)
     drawn = 2.0 ** result["patients"] > FLIPS
     below = drawn & (result["p"] <= 2.5 / FLIPS)
-    return result.assign(p_holm=holm(result["p"].to_numpy()), below=below)
+    result = result.assign(p_holm=holm(result["p"].to_numpy()), below=below)
+    result.insert(0, "compared", " minus ".join(_names(second, first)))
+    tests = int(result["p"].notna().sum())
+    return result.assign(note=[_note(line, tests) for line in result.itertuples()])
+
+
+def _names(*tables: pd.DataFrame) -> list[str]:
+    """Return what tells tables of rows apart: their models, else their protocols."""
+    for column in ("model", "protocol"):
+        names = ["/".join(rows[column].unique()) if column in rows else "" for rows in tables]
+        if len(set(names)) == len(names) and all(names):
+            return names
+    return ["second", "first"]
+
+
+def _note(line: Any, tests: int) -> str:
+    """Return why the interval and the corrected test of a line do not say the same."""
+    if np.isnan(line.p):
+        return f"not tested: {line.patients} patients are too few for any p below {ALPHA}"
+    interval, test = line.low > 0 or line.high < 0, line.p_holm < ALPHA
+    if interval and not test:
+        if line.p < ALPHA:
+            return f"the interval is of this line alone, p is corrected for {tests} tests"
+        return f"the interval excludes 0 narrowly, the test of {line.patients} patients does not"
+    if test and not interval:
+        return f"the interval of {line.patients} patients is wide, the signs of all agree"
+    return ""
 
 
 def compare_ways(

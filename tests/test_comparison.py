@@ -112,6 +112,20 @@ def test_the_correction_is_for_all_tasks_and_clicks():
     assert table["p"].tolist() == [2 / 64, 1, 1, 1]
     assert table["p_holm"].tolist() == [4 * 2 / 64, 1, 1, 1]
     assert table.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx([0.1] * 3)
+    assert table["note"].tolist() == [
+        "the interval is of this line alone, p is corrected for 4 tests",
+        *[""] * 3,
+    ]
+
+
+def test_a_comparison_says_who_minus_whom_and_why_it_tests_nothing():
+    first, second = (rows_of({"a1": [0.1], "b1": [value]}) for value in (0.2, 0.4))
+    named = compare(first.assign(model="sam"), second.assign(model="ritm"))
+    assert named["compared"].tolist() == ["ritm minus sam"] and named["difference"].gt(0).all()
+    assert named["note"].tolist() == ["not tested: 2 patients are too few for any p below 0.05"]
+    ruled = compare(first.assign(protocol="paper"), second.assign(protocol="released-code"))
+    assert ruled["compared"].tolist() == ["released-code minus paper"]
+    assert compare(first, second)["compared"].tolist() == ["second minus first"]
 
 
 def test_curves_cross_where_the_other_is_ahead_for_the_first_time():
