@@ -27,46 +27,49 @@ class Protocol:
     The fields up to `equals` are ways in which the authors' released code differs from
     Algorithm 1, so that one deviation at a time can be switched on: `dataclasses.replace(PAPER,
     label="foreground")`. Those from `later_mask_choice` on are other ways of prompting.
+
+    - label: a click is positive inside this object, or inside any labelled pixel of the image.
+    - mask_choice: which mask counts: of several candidates that of the highest predicted IoU, the
+      first, or the best against the truth (greedy); or the single one that SAM makes of a prompt
+      without ambiguity (`multimask_output=False`).
+    - distance: exact Euclidean distance, or OpenCV's 5 x 5 mask approximation (up to 1.9 % off).
+    - ties: among pixels of equal distance one at random (seeded per click), or the first in reading
+      order.
+    - without_error: when the mask is perfect: stop and carry the IoU forward, or click any pixel of
+      the image.
+    - min_object_pixels: smaller objects are not evaluated; 1 leaves out only the empty ones.
+    - intensity: 8-bit values as the dataset's entry says, or every image divided by its maximum.
+    - mask_threshold: from which value a 0..255 mask counts as object; the released code keeps
+      exactly 255.
+    - equals: of equally large regions, where a prompt takes the largest ones, the first or the last
+      in reading order counts as larger; and under the oracle, of masks that all miss the object,
+      the first or the last is followed.
+    - seed: seed of everything random, combined with dataset, case, object and click.
+    - later_mask_choice: which mask counts from the second prompt on; "same": as `mask_choice` says.
+    - prompt: what is given first (see `prompts.MODES`), counted as click 1; then clicks on the
+      error are added.
+    - box_noise: standard deviation by which each side of a box is off, as a share of the box's
+      height or width.
+    - feedback: whether every further click comes with the low-resolution logits of the mask that it
+      corrects.
     """
 
     label: Literal["object", "foreground"] = "object"
-    """A click is positive inside this object, or inside any labelled pixel of the image."""
     mask_choice: MaskChoice = "most_confident"
-    """Which mask counts: of several candidates that of the highest predicted IoU, the first, or the
-    best against the truth (greedy); or the single one that SAM makes of a prompt without ambiguity
-    (`multimask_output=False`)."""
     distance: Literal["exact", "approximate"] = "exact"
-    """Exact Euclidean distance, or OpenCV's 5 x 5 mask approximation (up to 1.9 % off)."""
     ties: Literal["random", "first"] = "random"
-    """Among pixels of equal distance one at random (seeded per click), or the first in reading
-    order."""
     without_error: Literal["stop", "random_pixel"] = "stop"
-    """When the mask is perfect: stop and carry the IoU forward, or click any pixel of the image."""
     min_object_pixels: int = 1
-    """Smaller objects are not evaluated; 1 leaves out only the empty ones."""
     intensity: Literal["dataset", "max"] = "dataset"
-    """8-bit values as the dataset's entry says, or every image divided by its maximum."""
     mask_threshold: int = 128
-    """From which value a 0..255 mask counts as object; the released code keeps exactly 255."""
     equals: Literal["first", "last"] = "first"
-    """Of equally large regions, where a prompt takes the largest ones, the first or the last in
-    reading order counts as larger; and under the oracle, of masks that all miss the object, the
-    first or the last is followed."""
     seed: int = 0
-    """Seed of everything random, combined with dataset, case, object and click."""
     later_mask_choice: Literal["same"] | MaskChoice = "same"
-    """Which mask counts from the second prompt on; "same": as `mask_choice` says."""
     prompt: Literal[
         "clicks", "point_largest", "points_3_largest", "box_largest", "boxes_3_largest", "box_all"
     ] = "clicks"
-    """What is given first (see `prompts.MODES`), counted as click 1; then clicks on the error are
-    added."""
     box_noise: float = 0.0
-    """Standard deviation by which each side of a box is off, as a share of the box's height or
-    width."""
     feedback: bool = False
-    """Whether every further click comes with the low-resolution logits of the mask that it
-    corrects."""
 
     def __post_init__(self) -> None:
         """Raise BadInputError for a value that a field does not know."""

@@ -1,6 +1,6 @@
 """Algorithm 1: the click, its label, edges, ties, and when nothing is wrong any more."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import cv2
 import numpy as np
@@ -184,3 +184,8 @@ def test_classes_that_overlap_have_no_common_foreground_in_prepared_pictures_eit
         case.masks["GM"], case.masks["SC"], RELEASED_CODE, np.random.default_rng(0), case.labelled
     )
     assert case.labelled is None and not click.positive
+
+
+def test_help_explains_every_field_of_a_protocol():
+    for field in fields(Protocol):
+        assert f"\n    - {field.name}: " in Protocol.__doc__
