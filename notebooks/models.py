@@ -28,16 +28,22 @@ catalogue.models_table()
 # SAM family answers with three candidate masks and how sure it is of each, RITM, SimpleClick and
 # GrabCut with one mask.
 #
+# *Ran here with* says how far a model was tried for this book: "random weights" means that its code
+# was run, and compared with the authors' or the package's own, and that no figure of it is known
+# here.
+#
+# ## Where weights come from
+
+# %%
+catalogue.weights_table()
+
+# %% [markdown]
 # Downloads go to one folder, the environment variable `MEDSAM_CACHE` or else the system's cache
 # folder. What was cut goes on where it stopped; a file with another hash is refused and not kept.
 # For RITM no hash was published: that of the first download is recorded beside the file and holds
 # from then on. Its authors' address is reported dead, so a second one is asked then; that this
 # file is the authors' cannot be proved. Nothing in a weights file is executed: one that holds
 # more than tensors and plain values is refused.
-#
-# *Ran here with* says how far a model was tried for this book: "random weights" means that its code
-# was run, and compared with the authors' or the package's own, and that no figure of it is known
-# here.
 #
 # ## SAM 2.1, SAM 3, HQ-SAM, EdgeTAM
 #

@@ -42,14 +42,6 @@ from medsam_utils.book.runs import evaluate_models, load_datasets
 from medsam_utils.clicks import MASK_RULES
 from medsam_utils.statistics import mean_curves
 
-# %% [markdown]
-# The same objects are clicked under every rule, each from its own first click on. A rule says which
-# mask counts: the most confident of three (the study's Algorithm 1), the first of three (the
-# study's released code), the single one that SAM makes of a prompt without ambiguity
-# (`multimask_output=False`), or the best one, chosen with the truth in hand (oracle). "Fed back"
-# gives SAM the low-resolution logits of that mask with the next click. SAM's authors advise the
-# most confident of three after one click, then the single mask, fed back.
-
 # %%
 subjects = load_datasets(datasets, folder, data, classes, ignore, threshold)
 runs = {
@@ -65,6 +57,14 @@ curves = which_mask.over_tasks(by_task)  # the mean of these, every task weighin
 # %% tags=["hide-input"]
 notes = list(dict.fromkeys(note for run in runs.values() for note in run.notes))
 display(page.banner(subjects, runs["first"].models, notes), which_mask.answer(curves))
+
+# %% [markdown]
+# The same objects are clicked under every rule, each from its own first click on. A rule says which
+# mask counts: the most confident of three (the study's Algorithm 1), the first of three (the
+# study's released code), the single one that SAM makes of a prompt without ambiguity
+# (`multimask_output=False`), or the best one, chosen with the truth in hand (oracle). "Fed back"
+# gives SAM the low-resolution logits of that mask with the next click. SAM's authors advise the
+# most confident of three after one click, then the single mask, fed back.
 
 # %% [markdown]
 # ## The curves

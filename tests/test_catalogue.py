@@ -134,8 +134,8 @@ def test_the_page_is_made_again_when_files_of_one_of_its_datasets_arrive(nerves)
     assert state() != first
 
 
-def test_the_table_of_models_says_of_each_how_its_weights_are_had():
-    page = BeautifulSoup(catalogue.models_table().html, "html.parser")
+def test_the_table_of_weights_says_of_each_model_how_they_are_had():
+    page = BeautifulSoup(catalogue.weights_table().html, "html.parser")
     head = [cell.text for cell in page("th")]
     lines = {line("td")[0].code.text: [cell.text for cell in line("td")] for line in page("tr")[1:]}
     assert list(lines) == list(MODELS)
@@ -162,4 +162,5 @@ def test_the_table_of_models_says_of_each_what_it_learned_from_what_it_takes_and
         assert cells["Ran here with"] == entry.facts.ran
         expected = "clicks" if name.startswith(("ritm", "simpleclick")) else "clicks, a box"
         assert cells["Takes"].startswith(expected) and len(cells["Takes"]) >= len(expected)
-    assert "huggingface.co/facebook/sam3, fetched on first use, or by path" in page.text
+    weights = BeautifulSoup(catalogue.weights_table().html, "html.parser").text
+    assert "huggingface.co/facebook/sam3, fetched on first use, or by path" in weights

@@ -158,15 +158,26 @@ def passports(names: Sequence[str]) -> Shown:
 
 
 def models_table() -> Shown:
-    """A line for each model of the registry: what it is, what it was trained with, what it takes,
-    with which weights it ran here, how they are had, terms."""
+    """A line for each model of the registry: what it was trained with and takes, and with which
+    weights it ran here."""
     lines = [
         {
             "Model": f"{entry.title}\n`{name}`{_parameters_of(entry)}",
-            "Trained with": entry.facts.trained,
             "Takes": _takes(entry),
             "Input, pixels": entry.facts.side,
             "Ran here with": entry.facts.ran,
+            "Trained with": entry.facts.trained,
+        }
+        for name, entry in MODELS.items()
+    ]
+    return show.table(pd.DataFrame(lines), fold=False, kind="medsam-words medsam-prose")
+
+
+def weights_table() -> Shown:
+    """A line for each model of the registry: how its weights are had, and on which terms."""
+    lines = [
+        {
+            "Model": f"`{name}`",
             "Weights": _size_of(entry),
             "How they are had": _source_of(entry),
             "Licence": entry.licence,
@@ -174,7 +185,7 @@ def models_table() -> Shown:
         }
         for name, entry in MODELS.items()
     ]
-    return show.table(pd.DataFrame(lines), fold=False, kind="medsam-words medsam-catalogue")
+    return show.table(pd.DataFrame(lines), kind="medsam-words medsam-prose")
 
 
 def _takes(entry: ModelEntry) -> str:
