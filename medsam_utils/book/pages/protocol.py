@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
-import textwrap
+import re
 from collections.abc import Mapping
-from itertools import pairwise
 
 import pandas as pd
 
@@ -21,18 +19,20 @@ def fields(presets: Mapping[str, Protocol]) -> pd.DataFrame:
 
     Columns: field, one for each preset, meaning.
     """
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(Protocol))).body
-    meanings = {
-        field.target.id: " ".join(note.value.value.split())
-        for field, note in pairwise(definition.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(note, ast.Expr)
-    }
+    items = re.findall(r"^- (\w+): (.*?)(?=^- |\Z)", inspect.getdoc(Protocol), re.M | re.S)
+    meanings = {name: " ".join(note.split()) for name, note in items}
     names = [field.name for field in dataclasses.fields(Protocol)]
     values = {
         preset: [str(getattr(protocol, name)) for name in names]
         for preset, protocol in presets.items()
     }
-    return pd.DataFrame({"field": names, **values, "meaning": [meanings[name] for name in names]})
+    return pd.DataFrame(
+        {
+            "field": names,
+            **values,
+            "meaning": [meanings[name][:1].upper() + meanings[name][1:] for name in names],
+        }
+    )
 
 
 def table(fields: pd.DataFrame) -> Table:
