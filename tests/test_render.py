@@ -30,6 +30,7 @@ from medsam_utils.book.render.pages import (
     Page,
     _known_parameters,
     checked,
+    copy_book,
     own_chapter,
     read_pages,
     source,
@@ -399,13 +400,15 @@ parts:
 def test_a_chapter_is_made_where_no_book_was_made_in_a_folder_of_its_own(tmp_path):
     """As in a checkout that may not be written to; the path has a space."""
     write_study(tmp_path / "my study")
-    out = tmp_path / "the book"
+    checkout, out = tmp_path / "checkout", tmp_path / "the book"
+    copy_book(REPOSITORY, checkout)
+    shutil.rmtree(checkout / PAGES, ignore_errors=True)
     options = ["--out", str(out), "--models", "grabcut"]
     call = [*options, "chapter", str(tmp_path / "my study"), "--title", "A <b>study</b>"]
     call += ["--classes", "square=255"]
     run = subprocess.run(
         [sys.executable, "-m", "medsam_utils.book.render", *call],
-        cwd=REPOSITORY,
+        cwd=checkout,
         capture_output=True,
         text=True,
     )

@@ -28,7 +28,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 
     All or nothing: `folder` appears by a rename, when everything is in it. Refused are members that
     would lie outside it (absolute paths, "..", a drive), links and devices, archives that declare
-    more than the disk can take, and what is cut off or damaged.
+    more than the disk can take, and what is cut off, damaged or empty.
 
     Raises BadInputError.
     """
@@ -57,6 +57,8 @@ def unpack(archive: Path, folder: Path) -> Path:
                     "it elsewhere"
                 )
             extract()
+        if not any(temporary.iterdir()):  # a file of zeros is an empty tar
+            raise BadInputError(f"{archive}: no file is in it: delete it and fetch it again")
         temporary.rename(folder)
     except (BadInputError, MemoryError):
         raise
