@@ -1,5 +1,6 @@
 """Tasks on processes and clusters: none is lost with its worker, and shards are one run."""
 
+import inspect
 import os
 import platform
 import resource
@@ -304,6 +305,16 @@ def page_faults(arrays: int) -> int:
 
 
 def test_a_dask_cluster_gives_the_same_bytes_though_a_worker_is_killed_in_mid_run(run_of):
+    """In a Python of its own: late in a long session Dask's event loop has not started within its
+    ten seconds, for a reason that is not known."""
+    if "MEDSAM_ALONE" not in os.environ:
+        name = f"{__file__}::{inspect.currentframe().f_code.co_name}"
+        command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", name]
+        clean = {key: value for key, value in os.environ.items() if "PYTEST" not in key}
+        alone = clean | {"MEDSAM_ALONE": "1"}
+        done = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout
+        return
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
