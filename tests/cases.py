@@ -1,4 +1,6 @@
-"""Reading a whole dataset, for tests of several modules."""
+"""Reading a whole dataset and changing a file, for tests of several modules."""
+
+import pydicom
 
 from medsam_utils.case import BadCaseError
 
@@ -13,3 +15,14 @@ def read_all(dataset):
         except BadCaseError as error:
             excluded.append(str(error))
     return cases, excluded
+
+
+def edit(path, **attributes):
+    """Set attributes of a DICOM file; None removes one."""
+    dataset = pydicom.dcmread(path)
+    for name, value in attributes.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    dataset.save_as(path)

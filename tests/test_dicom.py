@@ -13,6 +13,7 @@ import nrrd
 import numpy as np
 import pydicom
 import pytest
+from cases import edit
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
@@ -63,17 +64,6 @@ def phantom(name, data, *parts, to):
 def save(folder, upright=UPRIGHT, uid="1.2.3", names=NAMES, **options):
     save_series(folder, names[: len(upright)], upright, SPACING, uid, **options)
     return sorted(folder.iterdir())
-
-
-def edit(path, **attributes):
-    """Set attributes of a DICOM file; None removes one."""
-    dataset = pydicom.dcmread(path)
-    for name, value in attributes.items():
-        if value is None:
-            delattr(dataset, name)
-        else:
-            setattr(dataset, name, value)
-    dataset.save_as(path)
 
 
 def upright_values(series):

@@ -12,6 +12,7 @@ import nrrd
 import numpy as np
 import pydicom
 import pytest
+from cases import edit
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
@@ -47,17 +48,6 @@ def series(folder, names=NAMES, values=VALUES, **options):
         corner=tuple(CORNER), **options,
     )  # fmt: skip
     return [folder / name for name in names[: len(values)]]
-
-
-def edit(path, **attributes):
-    """Set attributes of a DICOM file; None removes one."""
-    dataset = pydicom.dcmread(path)
-    for name, value in attributes.items():
-        if value is None:
-            delattr(dataset, name)
-        else:
-            setattr(dataset, name, value)
-    dataset.save_as(path)
 
 
 def move(paths, positions):

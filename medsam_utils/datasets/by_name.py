@@ -174,11 +174,7 @@ class _Index:
             if how == "several" and form.casefold() in self._numbered and self._has_numbers(form):
                 continue
             if found := self._exact.get(form):
-                return (
-                    how if form in self._keys else max(how, "word", key=list(HOW).index),
-                    form,
-                    found,
-                )
+                return how if form in self._keys else _at_least_word(how), form, found
         for how, form in forms:
             if how == "several" and self._has_numbers(form):
                 continue

@@ -28,6 +28,19 @@ FILE = r"[^/]+"
 SUFFIXES = (".dcm", ".ima", ".dicom")
 """Endings of names, in any case, by which files are known as DICOM without a look at them."""
 
+PIXEL_TAGS = (
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PixelData",
+)
+"""What it takes to read the pixels of any file."""
+
 TAGS = (
     "SOPInstanceUID",
     "SeriesInstanceUID",
@@ -39,17 +52,9 @@ TAGS = (
     "PixelSpacing",
     "SliceThickness",
     "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
+    *PIXEL_TAGS,
     "RescaleSlope",
     "RescaleIntercept",
-    "PixelData",
     "FloatPixelData",
     "DoubleFloatPixelData",
 )

@@ -8,25 +8,17 @@ from typing import Any
 import numpy as np
 
 from ..case import BadCaseError
-from .dicom import TO_RAS, UNREADABLE, Series, read_dicom
+from .dicom import PIXEL_TAGS, TO_RAS, UNREADABLE, Series, read_dicom
 
 _TAGS = (
     "Modality",
-    "Rows",
-    "Columns",
     "NumberOfFrames",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
+    *PIXEL_TAGS,
     "SegmentationType",
     "MaximumFractionalValue",
     "SegmentSequence",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
-    "PixelData",
 )
 
 

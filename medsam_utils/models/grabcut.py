@@ -31,7 +31,7 @@ class GrabCut(Model):
     within `reach` of the longest side of a positive click, so that it grows click by click and
     cannot flood the image. In a box an ellipse in its middle, `middle` of its height and width, is
     taken as object: without it, nothing tells object from background inside the box, and of 38
-    objects in real images the mask of 26 was empty.
+    objects in real images 26 were missed (IoU below 0.01).
     """
 
     name: str
