@@ -66,11 +66,31 @@ speed.tables(measured, "loop_by_clicks")
 speed.tables(measured, "cases", "workers")
 
 # %% [markdown]
+# ## On the clock, with all cores
+#
+# Without a word about workers an evaluation uses all cores: **default** counts their start and the
+# loading of the model in each of them, about four seconds here, which a run of a few images does
+# not win back. The released loop has all threads.
+
+# %%
+speed.tables(measured, "loop_on_the_clock")
+
+# %% [markdown]
+# ## An image and a click of SAM
+#
+# `mobile_sam` beside `SamPredictor` on the same network, and its encoder as packaged, in
+# onnxruntime.
+
+# %%
+speed.tables(measured, "mobile_sam")
+
+# %% [markdown]
 # ## The price of being fast
 #
 # The fast loop sums in another order than `SamPredictor`, and a pixel near the mask's border can
 # tip over: how often does that lead to another click? And what does a second protocol on the same
-# images cost when the encoded images were kept?
+# images cost when the encoded images were kept? For that, weights of `vit_b` that were never
+# trained stand in for the released ones: they cost the same.
 
 # %%
 speed.tables(measured, "agreement", "embeddings")
@@ -80,8 +100,8 @@ speed.tables(measured, "agreement", "embeddings")
 #
 # Where a page of this book answers a reader's own clicks, SAM's decoder runs in the browser. The
 # image is encoded beforehand; what the image alone decides of the decoder is computed at the first
-# click. Weights of `vit_b` that were never trained stand in for the released ones, here and in the
-# table above: they cost the same, but for drawing, since their masks are ragged.
+# click. **loaded** is all that the browser fetches for the first answer, **first** the time from
+# the button to that answer.
 
 # %%
 speed.tables(measured, "in_page")
