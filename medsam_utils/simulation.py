@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -159,23 +159,46 @@ def replay(
     Where the last mask was fed back, every click is decoded in its order, otherwise the last alone.
     Raises ValueError for rows that began with another prompt than clicks: rows hold no boxes.
     """
-    protocol = Protocol.parse(rows["protocol"].iloc[0]) if "protocol" in rows else PAPER
+    clicks = len(stored_clicks(rows, click))
+    first = 1 if _protocol(rows).feedback else clicks
+    return list(replay_clicks(case, model, rows, range(first, clicks + 1), embedding))[-1]
+
+
+def replay_clicks(
+    case: Case,
+    model: Model,
+    rows: pd.DataFrame,
+    clicks: Iterable[int],
+    embedding: object | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield the masks of several stored rows of an object, each decoded once, bool H x W.
+
+    clicks: which of them, in their order; all from 1 where the last mask was fed back. The other
+    parameters are those of `replay`.
+    """
+    protocol = _protocol(rows)
     if protocol.prompt != "clicks":
         raise ValueError(
             "rows hold clicks, but no boxes: run `simulate_clicks` on the case instead"
         )
-    clicks = stored_clicks(rows, click)
+    prompts = stored_clicks(rows)
     chosen = rows[rows["row"] >= 0].sort_values("click")["mask_index"]
     embedding = model.encode(case.image) if embedding is None else embedding
     logits = None
-    for n in range(1, len(clicks) + 1) if protocol.feedback else [len(clicks)]:
+    for n in clicks:
         options: dict[str, Any] = {} if logits is None else {"logits": logits[None]}
         if protocol.mask_choice_at(n) == "single" and model.candidates > 1:
             options["multimask"] = False
-        prediction = model.predict(embedding, [clicks[:n]], **options)
+        prediction = model.predict(embedding, [prompts[:n]], **options)
         candidate = int(chosen.iloc[n - 1])
-        logits = prediction.logits[0, candidate]
-    return prediction.mask(0, candidate)
+        if protocol.feedback:
+            logits = prediction.logits[0, candidate]
+        yield prediction.mask(0, candidate)
+
+
+def _protocol(rows: pd.DataFrame) -> Protocol:
+    """Return the protocol of stored rows."""
+    return Protocol.parse(rows["protocol"].iloc[0]) if "protocol" in rows else PAPER
 
 
 _NO_CLICK = {"row": -1, "col": -1, "positive": False, "distance": 0.0, "ties": 0}

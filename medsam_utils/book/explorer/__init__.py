@@ -24,7 +24,7 @@ from ...datasets.folder import EACH
 from ...datasets.unlabelled import Unlabelled
 from ...evaluate import under
 from ...models import Model
-from ...simulation import replay, simulate_clicks
+from ...simulation import replay_clicks, simulate_clicks, stored_clicks
 from ...statistics import at_percentiles
 from .in_page import write_files
 from .run_lengths import run_lengths
@@ -237,12 +237,13 @@ def _pictured(case: Case, class_name: str) -> dict[str, Any]:
 
 def _replayed(case: Case, model: Model, rows: pd.DataFrame, embedding: Any) -> list[dict]:
     """What a model answered to each click, drawn again from the rows of one object."""
+    every = _every(case)
+    clicks = range(1, len(stored_clicks(rows)) + 1)
+    masks = replay_clicks(case, model, rows, clicks, embedding)
     steps, mask = [], None
     for row in rows.sort_values("click").to_dict("records"):
         if row["row"] >= 0:  # else nothing was wrong any more, and the mask stays
-            mask = replay(case, model, rows, row["click"], embedding)[
-                :: _every(case), :: _every(case)
-            ]
+            mask = next(masks)[::every, ::every]
         steps.append(_step(row, mask))
     return steps
 
