@@ -30,7 +30,7 @@ pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 	    --no-pdf-header-footer --virtual-time-budget=20000 --print-to-pdf=_build/book.pdf \
 	    "file://$(CURDIR)/_build/singlehtml/book.html"
 
-chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=, MODELS=, CLASSES=, OUT= where to
+chapter: $(READY)  ## a page of the book from your own images: FOLDER= with images/ and masks/, TITLE=, MODELS=, DEVICE=, CLASSES=, IGNORE=, THRESHOLD=, OUT= where to
 	@test -n "$(FOLDER)" || { echo 'say which folder: make chapter FOLDER=/my/data TITLE="My data"'; exit 2; }
 	$(BIN)/python -m medsam_utils.book.render $(RENDER_OPTIONS) chapter "$(FOLDER)" --title "$(TITLE)" $(MASKS)
 

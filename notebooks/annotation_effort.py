@@ -14,8 +14,7 @@
 # (annotation-effort)=
 # # How much annotation time do clicks save?
 #
-# How much of the time of an outline by hand do clicks save, where a mask is good enough at an IoU
-# of 0.80?
+# How much of the time of an outline by hand do clicks save, where an IoU of 0.80 is good enough?
 
 # %% tags=["parameters"]
 datasets = "us_breast xray_chest"  # names of medsam_utils.DATASETS, with spaces between
@@ -74,14 +73,13 @@ timed = objects.assign(seconds=seconds(objects, correction, drawing))  # of ever
 display(page.banner(subjects, runs.models, runs.notes), annotation_effort.answer(timed, drawing))
 
 # %% [markdown]
-# The study names interactive annotation as the first way of using such a model: it proposes a mask,
-# a person corrects it by clicks. What that saves depends on three things: how many clicks a mask
-# takes until it is good enough, how often it never is, and what a click and an outline cost.
+# What clicks save depends on how many a mask takes, how often it never gets there, and what a click
+# and an outline cost.
 #
 # ## Seconds an object
 #
-# For each task and each IoU that is asked for. To the left of the dashed line clicking is cheaper
-# than drawing. Bars are 95 % intervals from resampled patients, where there are five or more.
+# For each task and each IoU that is asked for. Left of the dashed line clicking is cheaper than
+# drawing. Bars: 95 % intervals, patients resampled.
 
 # %%
 names, most = list(table["model"].unique()), table[["seconds", "high"]].max(axis=None)
@@ -105,10 +103,10 @@ show.panels(shown, ["to", "level"], "Points of seconds an object, task by task",
 # %% [markdown]
 # ## The numbers
 #
-# "clicks" is the mean number until the IoU first reaches the target, and "missed" the share of
-# objects that never do; they cost all their clicks and then the drawing. "saved" is the part of the
-# drawing's time that is spared, below 0 where clicking costs more. "break-even" needs no price of a
-# click: it is what a click may take on average before drawing is the cheaper way.
+# "clicks": mean number until the IoU first reaches the target. "missed": share of objects that
+# never do; they cost all their clicks and then the drawing. "saved": part of the drawing's time
+# that is spared, below 0 where clicking costs more. "break-even": what a click may take on average
+# before drawing is cheaper, whatever the prices.
 
 # %%
 ends = table[["seconds", "low", "high"]].to_numpy()
@@ -121,7 +119,7 @@ show.table(numbers.rename(columns={"break_even": "break-even, s a click"}), digi
 # %% [markdown]
 # ## Other prices
 #
-# The same with outlines and corrections that cost less or more, for the first target.
+# The first target again, with outlines and corrections that cost less or more.
 
 # %%
 outlines = (drawing / 4, drawing / 2, drawing, drawing * 2)
@@ -140,20 +138,15 @@ show.table(prices, fold=len(prices) > 24)
 # %% [markdown]
 # ## How
 #
-# The prices are
-# parameters of this notebook:
+# The prices are parameters of this notebook:
 #
-# - **Outline by hand, 79.2 s**: the 22 hours per 1,000 objects that {cite:t}`lin2014` report for
-#   outlines of everyday objects, drawn by lay people. {cite:t}`bearman2016` name 54 to 79 s from
-#   several studies.
-# - **First click, 2.4 s**: the median that {cite:t}`bearman2016` measured for the first click on an
-#   object.
-# - **Further clicks, 5 s**: an assumption. A person has to look at the mask and find its worst
-#   error first; no measured value of it is used here, which is why the break-even and the table of
-#   other prices stand beside it.
+# - **Outline by hand, 79.2 s**: 22 hours per 1,000 objects in everyday photographs, outlined by lay
+#   people {cite:p}`lin2014`. {cite:t}`bearman2016` name 54 to 79 s.
+# - **First click, 2.4 s**: the median that {cite:t}`bearman2016` measured.
+# - **Further clicks, 5 s**: an assumption. A person must look at the mask first; no measured value
+#   is used here.
 #
-# To try it by hand, `make explore` opens the [explorer](#the-explorer) in JupyterLab: clicks and
-# boxes, masks that are accepted one by one, and sessions that are saved and taken up again.
+# [The explorer](#the-explorer) lets you try it by hand.
 #
 # ## Limits
 #
@@ -161,7 +154,6 @@ show.table(prices, fold=len(prices) > 24)
 #   stops too early or too late.
 # - A mask of IoU 0.80 may need repair; an outline by hand is not of IoU 1 either.
 # - Waiting for the model is not counted.
-
 
 # %% [markdown]
 # ## Take-aways

@@ -52,8 +52,7 @@ display(page.banner(subjects, runs.models, runs.notes), comparison.answer(means)
 # %% [markdown]
 # ## One click
 #
-# The study's figure 1, from its released numbers (28 tasks of the journal version): hollow points.
-# Filled points are this run's.
+# Hollow: the study's figure 1 (28 tasks). Filled: this run.
 
 # %%
 comparison.one_click(means)
@@ -61,22 +60,20 @@ comparison.one_click(means)
 # %% [markdown]
 # ## More clicks
 #
-# The mean over tasks, every task weighing the same. It has no band: tasks were chosen, not drawn,
-# so there is no wider set of tasks that an interval could speak of.
+# The mean over tasks, every task weighing the same. It has no band: tasks were chosen, not drawn.
 
 # %%
 averages = comparison.over_tasks(means)
 comparison.average(averages)
 
 # %% [markdown]
-# Task by task, the study's figure 4: our curves with their bands, and the study's beside them,
-# dashed.
+# Task by task, as in the study's figure 4; dashed: the study.
 
 # %%
 figures.curves(curves)
 
 # %% [markdown]
-# The study's other tasks, on datasets that this page was not asked for: published values alone.
+# The study's other tasks, published values alone:
 
 # %%
 others = comparison.other_tasks(study, rows)
@@ -89,10 +86,9 @@ comparison.gate(verdicts)
 # %% [markdown]
 # ## Is the difference more than chance?
 #
-# Both models saw the same objects, so each object gives one difference of IoU. Its mean stands with
-# the 95 % interval, and with the p value of a test that flips the signs of whole patients; p is
-# corrected by Holm's method for the tests of each table. "Ahead" names who leads with one click,
-# and from which click on the other does, with its 95 % interval.
+# Each object gives one difference of IoU. Its mean stands with the 95 % interval and the p value of
+# a [paired test](#how-sure). "Ahead" names who leads with one click, and from which click on the
+# other does, with its 95 % interval.
 
 # %%
 tests = comparison.paired_tests(rows)
@@ -102,9 +98,8 @@ comparison.tests_table(tests)
 # ## Limits
 #
 # - A published value is a mean without an interval, so "outside" is said somewhat too often.
-# - A difference to the study may come from its choice of slices and contrast, which was not
-#   published, from the protocol, or from the model.
-
+# - A difference to the study may come from its slices and contrast, which are unpublished, from the
+#   protocol, or from the model.
 
 # %% [markdown]
 # ## Take-aways
@@ -112,8 +107,8 @@ comparison.tests_table(tests)
 # - One click: SAM. Nine clicks on an object that is alone in its label map: RITM.
 # - On tasks of several classes the published order is not that of the models alone: [a click on a
 #   neighbouring organ](#the-label-rule) counted as positive.
-# - RITM always receives its last mask, the study's SAM never did: see [which mask, and fed back
-#   or not](#which-mask).
+# - RITM always receives its last mask, the study's SAM never did: see [which mask, and fed back or
+#   not](#which-mask).
 
 # %% [markdown]
 # ## How this page was made

@@ -50,8 +50,8 @@ display(page.banner(subjects, runs.models, runs.notes), confidence.answer(rows, 
 # %% [markdown]
 # ## By size
 #
-# Size is the share of the image's pixels that the object covers. An error of one pixel along the
-# border costs a small object more IoU than a large one.
+# Size is the share of the image that the object covers. One pixel of error along the border costs a
+# small object more IoU than a large one.
 
 # %%
 sizes = by_size(rows)  # mean IoU per size, task, model and click
@@ -61,9 +61,8 @@ confidence.by_object_size(size_means)
 # %% [markdown]
 # ## Does the model know?
 #
-# With each mask SAM gives its own guess of the IoU. Masks are put into ten bins by it; a point is a
-# bin's mean, and larger if the bin holds more masks. On the dotted line predicted and true IoU are
-# equal; below it the model is too sure.
+# Masks are put into ten bins by the IoU that the model predicts; a point is a bin's mean, larger if
+# it holds more masks. Below the dotted line the model is too sure.
 
 # %%
 bins = calibration(rows)  # mean true and predicted IoU of each bin
@@ -72,10 +71,9 @@ confidence.reliability(bins, errors)
 # %% [markdown]
 # ## Which of its masks?
 #
-# SAM answers with three candidate masks. The study takes the one of the highest predicted IoU; its
-# released code takes the first; an oracle would take the best, with the truth in hand. The clicks
-# of the three curves are the same, those of this run, so only after the first click are they what a
-# run under that choice would give.
+# The most confident of SAM's three masks, the first one (the released code), or the best one
+# (oracle). All three curves have the clicks of this run, so only the first point is what a run
+# under that choice would give; [another chapter](#which-mask) has such runs.
 
 # %%
 several = rows.loc[rows["iou_1"].notna(), "model"].unique()  # models with several masks
@@ -84,8 +82,8 @@ choice_means = confidence.over_tasks(choices_of_several, "choice")
 confidence.choice_curves(choice_means)
 
 # %% [markdown]
-# After one click, task by task: the mean IoU of each choice, and the **regret** of the most
-# confident mask, which is how much better the best one was, with its 95 % interval.
+# After one click. **Regret**: how much better the best mask was than the most confident one, with
+# its 95 % interval.
 
 # %%
 first_click = choices_of_several[choices_of_several["click"] == 1]
@@ -98,12 +96,11 @@ show.table(regrets, fold=False)
 # - Bins hold objects of different tasks: small objects are often lesions, large ones organs.
 # - The predicted IoU was learnt on other images, and nothing here was adjusted to it.
 
-
 # %% [markdown]
 # ## Take-aways
 #
 # - The predicted IoU is no measure of quality before it was checked on your own images.
-# - A small object takes more clicks: the same error at its border costs it more IoU.
+# - A small object takes more clicks.
 # - Which of the three masks to take is a rule to be tested, not one to be trusted.
 
 # %% [markdown]

@@ -36,7 +36,7 @@ compute = ""  # device, workers, store and more, as medsam_utils.book.compute sa
 from IPython.display import display
 
 from medsam_utils.book import explorer
-from medsam_utils.book.pages import figures, overview, page
+from medsam_utils.book.pages import figures, overview, page, worst_first
 from medsam_utils.book.pages.passport import passport
 from medsam_utils.book.pages.record import excluded, excluded_cases, made_by
 from medsam_utils.book.runs import evaluate_models, load_datasets
@@ -49,13 +49,12 @@ rows = runs.rows  # one row per object, model and click
 
 # %% tags=["hide-input"]
 display(page.banner([subject], runs.models, runs.notes), page.answer(rows))
-display(overview.notes([subject]), passport(subject))
+display(overview.notes([subject]), page.patients_note(rows), passport(subject))
 
 # %% [markdown]
 # ## IoU against clicks
 #
-# Mean over the images of a task after each simulated click. The study's curve, where it has this
-# task, stands apart and dashed.
+# Mean over the images of a task. Dashed, on axes of their own: the study, where it has the task.
 
 # %%
 means = mean_curves(rows)  # mean IoU per task, model and click, with its 95 % interval
@@ -73,30 +72,34 @@ figures.examples(subject, runs.models, rows)
 # %% [markdown]
 # ## Single cases, click by click
 #
-# The worst, quartile and best cases by the first model's IoU after one click. Move the slider to
-# follow the clicks; every model has its own, because each click answers that model's error. Where
-# there is a button for it, SAM answers your own clicks too, in your browser.
+# The worst, quartile and best cases by the first model's IoU after one click. The slider follows
+# the clicks; each click answers that model's own error. Where there is a button for it, SAM answers
+# your clicks too, in your browser.
 
 # %%
 explorer.static(subject, runs.models, rows, runs.protocol, in_page=in_page or None)
 
 # %% [markdown]
+# ## Every image, worst first
+#
+# After the last click of the first model. Green: the truth. Red dashes: the mask. *open* shows the
+# case in the explorer above; any other case opens with `make explore`.
+
+# %%
+worst_first.table(subject, next(iter(runs.models.values())), rows)
+
+# %% [markdown]
 # ## The numbers
 #
-# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks until the IoU first
-# reaches 0.80; an object that never gets there counts as the number of clicks that were made, and
-# the share of such objects stands in brackets. The level says where a line comes from: a demo,
-# measured on your data, or the published study.
+# IoU@k is the mean IoU after k clicks. NoC@80 is the mean number of clicks to an IoU of 0.80; the
+# share of objects that never get there stands in brackets, and they count with all clicks.
 
 # %%
 page.results_table(summary(rows))
 
 # %% [markdown]
-# ## How
-#
-# [Algorithm 1 of the study](#the-protocol) clicks. A dataset with several classes is several tasks,
-# each with one binary object per image. [What no number here can tell](#how-sure).
-
+# [Algorithm 1](#the-protocol) clicks; each class is a task of its own. [What no number here can
+# tell](#how-sure).
 
 # %% [markdown]
 # ### Left out
@@ -110,7 +113,7 @@ excluded(excluded_cases(runs.tables))
 # - The first click and the last are two different questions: a model may win one and lose the
 #   other.
 # - An interval speaks of other patients like these, not of other hospitals.
-# - The worst case in the explorer tells more about use than the mean.
+# - The worst case tells more about use than the mean.
 
 # %% [markdown]
 # ## How this page was made

@@ -14,8 +14,8 @@
 # (everything-mode)=
 # # Automatic mode: masks of everything
 #
-# SAM can be asked at every point of a grid, without knowing what is in the image. How good are the
-# masks that come out, if someone who knows the truth names them, and if a light classifier does?
+# SAM can be asked at every point of a grid. How good are the masks, if someone who knows the truth
+# names them, and if a light classifier does?
 
 # %% tags=["parameters"]
 dataset = "xray_hip"  # a name of medsam_utils.DATASETS, best one with several classes
@@ -70,8 +70,7 @@ display(page.banner([subject], {sam.name: sam}, notes), answer(rows))
 # %% [markdown]
 # ## One image
 #
-# All proposals, then what each way makes of them for the first class: green the truth, red dashes
-# the masks.
+# All proposals, then the masks of the first class. Green: the truth. Red dashes: the masks.
 
 # %%
 classified = rows[rows["way"] == "classifier"].groupby("case_id")["iou"].mean().sort_values()
@@ -88,9 +87,8 @@ show.row(pictures)
 # %% [markdown]
 # ## The numbers
 #
-# Per class and image, as semantic segmentation: the union of the proposals of that name against all
-# pixels of the class. Images without the class are left out. Brackets hold 95 % intervals, patients
-# resampled; the difference of IoU is paired, image by image.
+# Per class and image: the union of the proposals of that name against all pixels of the class.
+# Brackets: 95 % intervals, patients resampled; differences are paired.
 
 # %%
 by_iou = compare_ways(rows, "oracle", ["task"])  # means, and paired differences to the oracle
@@ -111,23 +109,19 @@ excluded(excluded_table(left_out))
 # %% [markdown]
 # ## How
 #
-# segment-anything's own mask generator asks at every point of the grid, drops masks that are unsure
-# or unstable, and of those whose boxes overlap much keeps the surest. *Oracle*: with the truth in
-# hand, they are taken in the order of their share inside the class, as many as give the highest
-# IoU. *Classifier*: a random forest that reads size, place, grey values, contrast, compactness and
-# SAM's own two scores of each proposal. It learns from the proposals of other patients, whose names
-# come from the truth (an IoU of at least 0.5 with the class, else none), and never sees a case of a
-# patient on whom it is tested.
+# segment-anything's own mask generator drops masks that are unsure or unstable, and of those whose
+# boxes overlap much keeps the surest. *Oracle*: with the truth in hand, proposals are taken in the
+# order of their share inside the class, as many as give the highest IoU. *Classifier*: a random
+# forest that reads size, place, grey values, contrast, compactness and SAM's two scores of each
+# proposal. It learns from proposals of other patients than it is tested on; their names come from
+# the truth (an IoU of at least 0.5 with the class, else none).
 
 # %% [markdown]
 # ## Limits
 #
-# - What was not proposed cannot be named: the oracle is the limit of every classifier on these
-#   proposals, not of SAM.
+# - The oracle is the limit of every classifier on these proposals, not of SAM.
 # - Thresholds and grid are lower than the library's own (0.88, 0.95 and 32 points a side).
-# - A class that is not in an image is not counted there, so masks wrongly given its name cost
-#   nothing.
-
+# - Images without the class are left out, so masks wrongly given its name there cost nothing.
 
 # %% [markdown]
 # ## Take-aways

@@ -42,11 +42,10 @@ quartiles = examples.quartiles(rows)  # which image lies at each quartile, per t
 display(page.banner(subjects, runs.models, runs.notes), examples.answer(quartiles))
 
 # %% [markdown]
-# The study's figures 2 and 3 show, for each dataset, the images at the 25th, 50th and 75th
-# percentile of SAM's IoU after one click. These are the same choices from this run, for every task
-# and model: a quarter of the images is worse than the first picture, half are worse than the
-# second, a quarter is better than the third. Each model has its own percentiles, so its pictures
-# may be of other images.
+# As in the study's figures 2 and 3, the images at the 25th, 50th and 75th percentile of IoU after
+# one click, for each task and model. Each model has its own percentiles, so its pictures may be of
+# other images. What lies below the 25th percentile is not shown: a dataset's own chapter has its
+# worst case.
 #
 # Green line: the truth. Red dashes: the prediction. Green dot: the click.
 
@@ -54,18 +53,11 @@ display(page.banner(subjects, runs.models, runs.notes), examples.answer(quartile
 examples.side_by_side(runs, quartiles)
 
 # %% [markdown]
-# ## How
-#
-# An image is chosen by its rank alone; of equal IoUs, by the name of the case. What lies below the
-# 25th percentile is not shown: a dataset's own chapter has its worst case.
-#
-
-# %% [markdown]
 # ## Take-aways
 #
 # - Look at the quarter of images below the first picture before you trust a mean.
 # - A mask can look good at an IoU of 0.7 of a small object, and bad at 0.8 of a large one.
-# - The click is the same for every model; what they answer is not.
+# - The first click is the same for every model; what they answer is not.
 
 # %% [markdown]
 # ## How this page was made

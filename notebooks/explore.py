@@ -13,9 +13,8 @@
 # %% [markdown]
 # # Click on a case
 #
-# What does a model make of your own clicks and boxes, and how do they compare with the simulated
-# ones? `make explore` opens this notebook in JupyterLab: run its cells. What you accept can be
-# saved as an annotation.
+# What does a model make of your own clicks and boxes? `make explore` opens this notebook in
+# JupyterLab: run its cells.
 
 # %% tags=["parameters"]
 datasets = "us_breast mri_heart"  # names of medsam_utils.DATASETS, with spaces between
@@ -52,23 +51,19 @@ explorer = Explorer(subjects, loaded, protocol=PROTOCOLS[protocol])
 display(*notes, explorer)
 
 # %% [markdown]
-# - **Click**: inside the object. **Right click** or **shift click**: outside. On a touch screen the
-#   button
+# - **Click**: inside the object. **Right click** or **shift click**: outside. On a touch screen
 #   *next: +* changes which of the two a touch is. All models are given the same clicks.
 # - **Box**: press *box* and drag. A model that takes no box says so, and answers the clicks alone.
 # - *Algorithm 1's next click* below a model clicks where that model is most wrong. *Algorithm 1*
 #   lets it click alone, and the slider shows its first so many clicks; each model then has its own.
 # - *Algorithm 1's clicks* shows the simulated clicks as rings beside yours, and the IoU after as
 #   many.
-# - **Candidate**: a number in a model's table makes that mask count instead of the most confident
-#   one.
+# - **Candidate**: a number in a model's table makes that mask count.
 #
 # To **annotate**, write what the object is called into *Class* and press *accept* below the best
-# mask; each class of an image or slice has clicks of its own, which are there again when you come
-# back. *save* writes into the folder: `session.json` with every click, box and choice, from which
-# *resume* goes on; the accepted masks as NIfTI (a file per volume and class, on the grid of the
-# source), PNG and COCO JSON. Files of others are not replaced unless you say so. Of a patient
-# nothing is written but the case's name.
+# mask; each class of an image or slice has clicks of its own. *save* writes the session, from which
+# *resume* goes on, and the masks as NIfTI, PNG and COCO (`book/run.md` describes them). Files of
+# others are not replaced unless you say so. Of a patient nothing is written but the case's name.
 #
 # The same in Python: `explorer.state` is all that is chosen now, `explorer.session` all that was
 # done; `explorer.accept("mobile_sam")`, `explorer.undo()`, `explorer.save("annotations")`,

@@ -14,8 +14,8 @@
 # (fine-tuning)=
 # # Fine-tuning SAM's decoder
 #
-# SAM never learned from medical images. Does it get better on a dataset when its mask decoder
-# learns from a few patients of it, and what does it lose elsewhere?
+# Does SAM get better on a dataset when its mask decoder learns from a few patients of it, and what
+# does it lose elsewhere?
 
 # %% tags=["parameters"]
 dataset = "us_kidney"  # a name of medsam_utils.DATASETS: to learn from, and to hold patients out of
@@ -91,11 +91,9 @@ display(page.banner(subjects, both_models, [*notes, *before.notes]), answer(tabl
 # %% [markdown]
 # ## Learning
 #
-# Patients are divided at random, and all images of a patient go to the same side. In each step some
-# objects of one side are clicked as Algorithm 1 does, and the mask decoder learns from its error
-# after every click. What it has learnt is a checkpoint like any other: `load_model("sam",
-# checkpoint=path)` reads it, every notebook takes it as `checkpoint` with `models="sam"`, and so it
-# was read for this page.
+# In each step some objects are clicked as Algorithm 1 does, and the mask decoder learns from its
+# error after every click. The result is a checkpoint like any other: `load_model("sam",
+# checkpoint=path)`.
 
 # %%
 learnt_from = {reference.patient_id for reference in learn}
@@ -120,9 +118,8 @@ means = mean_curves(held_rows)
 figures.curves(means)
 
 # %% [markdown]
-# Beside them the patients that it learnt from, where a larger gain is what it has merely
-# remembered, and other datasets, which it may have forgotten how to segment. Differences are
-# paired, object by object, with 95 % intervals that resample patients.
+# Beside them the patients that it learnt from, where a larger gain is merely remembered, and other
+# datasets. Differences are paired, object by object, with 95 % intervals, patients resampled.
 
 # %%
 gains_table(table)
@@ -139,19 +136,19 @@ figures.examples(subject, both_models, held_rows)
 # %% [markdown]
 # ## How
 #
-# The image encoder stays as it is, so every image is encoded once and its embedding is kept; with
-# adapters (`rank`) a product of two thin matrices is learnt beside each attention's query, key and
-# value weights and added to them at the end. The loss is that of SAM's own training: 20 parts focal
-# loss and one part dice loss of the best of the three masks, and the squared error of the predicted
-# IoU. The learning rate was chosen on phantoms of `us_ovarian`, not on those of this page.
+# The image encoder stays as it is; with adapters (`rank`) a product of two thin matrices is learnt
+# beside each attention's query, key and value weights and added to them at the end. The loss is
+# that of SAM's own training: 20 parts focal loss and one part dice loss of the best of the three
+# masks, and the squared error of the predicted IoU. The learning rate was chosen on phantoms of
+# `us_ovarian`, not on those of this page.
 
 # %% [markdown]
 # ## Limits
 #
-# - Phantoms of one dataset are drawn by one program: real patients differ more, expect less.
+# - Phantoms of one dataset are drawn by one program: on real patients, who differ more, expect
+#   less.
 # - One division of the patients was made, with one seed.
 # - The clicks learnt from are those that it is tested with.
-
 
 # %% [markdown]
 # ## Take-aways

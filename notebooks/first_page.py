@@ -58,8 +58,8 @@ if not notes and subject.level != "demo":
     display(page.banner([subject], shown, notes))
 
 # %% [markdown]
-# Green: the truth. Red dashes: SAM's mask. After the first click the first of its three masks
-# counts, later its single mask, and it is given its last mask again: [why](#which-mask).
+# Green: the truth. Red dashes: SAM's mask, the first of its three after one click, then its single
+# one, [fed back](#which-mask).
 #
 # ## What the study found
 
@@ -69,7 +69,7 @@ comparison.study_figure()
 # %% [markdown]
 # Mazurowski et al. asked in 2023 how well the Segment Anything Model (SAM) segments medical images
 # when a simulated user clicks where the mask is most wrong. All numbers of this section are
-# **published**: the released values of the journal version (28 tasks), each task weighing the same.
+# **published**: the journal version's 28 tasks, each weighing the same.
 #
 # - **It depends on the object.** With one click SAM ranges from 0.11 (grey matter of the spinal
 #   cord, MRI) to 0.87 (spleen, CT).
@@ -104,13 +104,13 @@ comparison.study_figure()
 # :::
 # ::::
 #
-# This book is a program: `make book` in its repository executes every page again, on [your
-# datasets or images](#run-it-yourself). Licence: Apache-2.0. [Cite and reuse](../reuse.md).
+# This book is a program: [`make book`](#run-it-yourself) executes every page again, on your
+# datasets or images. Licence: Apache-2.0. [Cite and reuse](../reuse.md).
 #
 # ## Start here
 #
 # - **Clinician**: your modality ([MRI](mri.ipynb), [X-ray](xray.ipynb),
-#   [ultrasound](ultrasound.ipynb), [CT](ct.ipynb), [PET](pet.ipynb)), then [what clicks
+#   [ultrasound](ultrasound.ipynb), [CT](ct.ipynb), [PET](pet_liver.ipynb)), then [what clicks
 #   save](#annotation-effort) and [when it fails](#several-regions).
 # - **Statistician**: [the comparison](#the-comparison), [how sure the numbers are](#how-sure),
 #   [which rule decides](#the-switchboard).
@@ -122,15 +122,14 @@ comparison.study_figure()
 # Every number carries one of three labels, and none is ever averaged with another.
 #
 # published
-# : The study's own value, from the authors' tables ([source](#the-published-numbers)).
+# : The study's own value, from [the authors' tables](#the-published-numbers).
 #
 # measured on your data
-# : Computed here, on real images: a dataset of the study that you have, a folder of your own, or
-#   images that come in a package. Where a model made the masks, it says so beside the level.
+# : Computed here, on real images. Where a model made the masks, it says so beside the level.
 #
 # demo
-# : Computed here, on **phantoms**: images that a program draws and writes in each dataset's own
-#   file format. They show that every step works, and say nothing about medicine.
+# : Computed here, on **phantoms**: images that a program draws in each dataset's own file format.
+#   They show that every step works, and say nothing about medicine.
 #
 # Out of the box the book shows a real CT and `mobile_sam`, a SAM whose weights come in a package;
 # the study's own datasets are phantoms until you have them.

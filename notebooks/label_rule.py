@@ -51,17 +51,16 @@ paper = by_label["object"]
 display(page.banner(subjects, paper.models, paper.notes), label_rule.answer(effect))
 
 # %% [markdown]
-# Algorithm 1 calls a click positive where it lies in **this object**. The released code asks
-# whether the whole label map is not zero at that pixel. On a task of one class both are the same.
-# On a task of several, a mask that spills into the next organ is clicked there, and the click says
-# that it is right.
+# Algorithm 1 calls a click positive where it lies in **this object**. On a task of one class both
+# rules are the same. On a task of several, a mask that spills into the next organ is clicked there,
+# and the click says that it is right.
 #
 # ## What the study's numbers show
 #
 # 10 of the study's 28 tasks have several classes: MRI-Brain, Xray-Hip and CT-Organ. On the other 18
-# RITM's mean IoU rises from 0.10 to 0.80 over nine clicks; on these 10 it rises from 0.19 to 0.48,
-# and on the femur it is 0.247 after each of the nine clicks. SAM's mean falls after the fourth
-# click on the 10 alone (published).
+# RITM's mean IoU rises from 0.10 to 0.80 over nine clicks, on these 10 from 0.19 to 0.48; on the
+# femur it is 0.247 after each click. SAM's mean falls after the fourth click on the 10 alone
+# (published).
 #
 # ## Both rules on the same objects
 #
@@ -76,13 +75,10 @@ label_rule.course(effect)
 # %% [markdown]
 # ## How far this carries
 #
-# - If the interval lies below 0, the rule is enough to lower the IoU, for that model and on these
-#   images. It does not show that nothing else was at work in the study, whose code also counts
-#   another mask and prepares images in another way.
-# - How often a mask spills into a neighbouring class decides how many labels are wrong. Phantoms do
-#   not tell how often that is on patients.
-# - The study's own numbers are settled by its own weights on its own images: this page with `DATA=`
-#   and `MODELS="sam_vit_h ritm_h32"`.
+# - An interval below 0 says that the rule is enough to lower the IoU, for that model on these
+#   images. It does not show that nothing else was at work in the study.
+# - Phantoms do not tell how often a mask of a patient spills into a neighbouring class.
+# - The study's own numbers need its own weights and images: `DATA=`, `MODELS="sam_vit_h ritm_h32"`.
 #
 # ## Take-aways
 #

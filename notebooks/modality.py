@@ -44,8 +44,7 @@ overview.about(subjects)
 # %% [markdown]
 # ## IoU against clicks
 #
-# A line per task. Dashed: the study's SAM and RITM. Solid: the first model of this run. Each
-# dataset's own chapter has its other models, intervals, images and numbers.
+# A line per task. Dashed: the study's SAM and RITM. Solid: the first model of this run.
 
 # %%
 means = mean_curves(rows)  # mean IoU per task, model and click, with its 95 % interval

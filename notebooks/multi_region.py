@@ -45,14 +45,13 @@ numbers = regions.summary(several)  # per task and model: IoU, and what later cl
 display(page.banner(subjects, runs.models, runs.notes), regions.answer(several))
 
 # %% [markdown]
-# The study found that with one click SAM tends to answer with one connected region, where an object
-# such as a pair of lungs has several; that further clicks bring in the others; and that too many
-# clicks can damage a mask that was good (its figure 5). Here the same is counted, object by object.
+# The study found that with one click SAM tends to answer with one connected region of an object
+# such as a pair of lungs, that further clicks bring in the others, and that too many can damage a
+# good mask (its figure 5).
 #
 # ## IoU against clicks
 #
-# Of the objects with two or more regions alone. A region is a connected part of the true mask;
-# pixels that touch at a corner belong together.
+# Objects of two or more regions alone. Pixels that touch at a corner belong together.
 
 # %%
 means = mean_curves(several)
@@ -63,8 +62,7 @@ regions.curves(means)
 #
 # For each dataset the object that gains most from its first click to its best one, and the one that
 # loses most from its best click to its last, if that is more than 0.05. Green line: the truth. Red
-# dashes: the prediction. Numbered dots: the clicks, green for positive and red for negative. These
-# are the extremes, chosen by the truth; the table below counts how common they are.
+# dashes: the prediction. Numbered dots: the clicks, green for positive and red for negative.
 
 # %%
 first_model = next(iter(runs.models))
@@ -77,8 +75,8 @@ regions.examples(runs, first_model, extremes)
 # %% [markdown]
 # ## The numbers
 #
-# Objects of two or more regions alone. "Loss since best" is how far the mean object ends below its
-# own best IoU. "Hurt" is the share of objects that end more than 0.05 below it.
+# How common that is. "Loss since best": how far the mean object ends below its own best IoU.
+# "Hurt": the share of objects that end more than 0.05 below it.
 
 # %%
 regions.table(numbers)
@@ -91,12 +89,11 @@ regions.table(numbers)
 # - Objects of several regions differ from others in more than that, such as their size.
 # - A single stray pixel counts as a region.
 
-
 # %% [markdown]
 # ## Take-aways
 #
 # - One click shows one region. An object of several needs a click in each, or a box.
-# - The study saw that too many clicks can spoil a good mask; the table above counts how often.
+# - Too many clicks can spoil a good mask; the table above counts how often.
 # - Whoever clicks should be able to go back to an earlier mask.
 
 # %% [markdown]

@@ -73,16 +73,14 @@ display(page.banner(subjects, first.models, notes), prompt_modes.answer(by_mode)
 # %% [markdown]
 # ## Five modes, three choices
 #
-# The study's figure of five modes from its released numbers: hollow points, of another model on
-# other images. Filled points are this run's. *First* takes the first of the three masks, *most
-# confident* the one with the highest predicted IoU, and *oracle* the best one, chosen with the
-# truth in hand. Every task weighs the same.
+# Hollow: the study's five modes, of another model on other images. Filled: this run. *First* of the
+# three masks, the *most confident* one, or the best one (*oracle*). Every task weighs the same.
 
 # %%
 prompt_modes.mode_figures(by_mode)
 
 # %% [markdown]
-# On objects of several regions alone, where the modes differ by more than the kind of prompt:
+# Objects of several regions alone:
 
 # %%
 many = {mode: rows[rows["components"] > 1] for mode, rows in mode_rows.items()}
@@ -90,8 +88,8 @@ of_many = [mask_choices(rows).assign(mode=mode) for mode, rows in many.items() i
 prompt_modes.several_regions(of_many)
 
 # %% [markdown]
-# The object of the first dataset that has the most regions: green what the model is told and the
-# truth, red dashes what it answers.
+# The object of the first dataset that has the most regions. Green: what the model is told and the
+# truth. Red dashes: what it answers.
 
 # %%
 subject, model = subjects[0], next(iter(first.models.values()))
@@ -107,8 +105,7 @@ prompt_modes.pictures(case, class_name, most["task"], model, protocols)
 # ## In pairs
 #
 # Each mode's IoU minus that of one point in the largest region, object by object, with 95 %
-# intervals (patients resampled). Objects of a single region have the same box in all three modes of
-# boxes.
+# intervals (patients resampled).
 
 # %%
 page.differences_table(run_differences(mode_rows, "point_largest", way="mode"), "mode")
@@ -120,10 +117,8 @@ prompt_modes.gate_table(held)
 # %% [markdown]
 # ## A box first, then clicks; and the mask fed back
 #
-# What comes first counts as click 1: a click, or a box round the whole object. Every further click
-# goes to the deepest pixel of the error, as in [Algorithm 1](#the-protocol), and the box is given
-# again with it.
-# *Fed back*: the model also receives the low-resolution logits of the mask that is being corrected.
+# Click 1 is a click, or a box round the whole object, which is given again with every further
+# click. *Fed back*: the model also receives the logits of the mask that is being corrected.
 
 # %%
 ways = {
@@ -154,9 +149,9 @@ page.differences_table(run_differences(way_rows, "clicks", way="mode"), "mode")
 # %% [markdown]
 # ## A box that is off
 #
-# Nobody draws a perfect box. Here each of its sides is moved by normal noise, drawn once per
-# object; SAM was trained with a standard deviation of 0.1. Mean over the tasks, every task weighing
-# the same; and below it the IoU with the noisy box minus the IoU with the tight one.
+# Each side of the box is moved by normal noise, drawn once per object; SAM was trained with a
+# standard deviation of 0.1. Below the figure: the IoU with the noisy box minus that with the tight
+# one.
 
 # %%
 noisy = {f"noise {sd}": run(prompt="box_all", box_noise=float(sd)) for sd in str(noise).split()}
@@ -186,11 +181,10 @@ page.differences_table(run_differences(box_rows, "noise 0", way="mode"), "mode")
 # %% [markdown]
 # ## How
 #
-# Regions are connected also by corners, the largest first. A point is the deepest pixel of its
-# region, a box the smallest that holds its region. Points in several regions go into one question;
-# boxes round several regions are asked one by one, and the masks of equal rank are united before
-# one is chosen. The rows lie in the same store as those of the datasets' own chapters, each mode
-# under a protocol of its own.
+# Regions are connected also by corners. A point is the deepest pixel of its region, a box the
+# smallest that holds it. Points in several regions go into one question; boxes are asked one by
+# one, and the masks of equal rank are united before one is chosen. With a single region all three
+# modes of boxes are the same.
 
 # %% [markdown]
 # ## Limits
@@ -198,7 +192,6 @@ page.differences_table(run_differences(box_rows, "noise 0", way="mode"), "mode")
 # - All prompts are made from the truth. A person's are less exact, and a box costs more effort than
 #   a click, although both count as one here.
 # - `sam_small` never saw a box in its training. GrabCut was made for boxes, but takes no mask.
-
 
 # %% [markdown]
 # ## Take-aways

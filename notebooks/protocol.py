@@ -45,26 +45,25 @@ page.banner([subject], {loaded.name: loaded}, notes)
 #
 # Given an image, one binary object in it (the truth) and a number of clicks N:
 #
-# 1. Of the object's pixels, click the one that is farthest from everything that is not the object.
-#    If several are equally far, draw one of them. This click is positive: it says "this belongs to
-#    the object".
+# 1. Click the pixel of the object that is farthest from everything that is not the object; of
+#    several that are equally far one is drawn. This click is positive: it says "this belongs to the
+#    object".
 # 2. Show the model all clicks so far. It answers with candidate masks and how sure it is of each;
 #    the one that it is most sure of counts.
 # 3. The error region is where mask and truth disagree. Click the pixel of it that is farthest from
 #    its boundary. The click is positive if the pixel belongs to the object, negative if not.
-# 4. Back to 2, until N clicks are made. The IoU of mask and truth is noted after every click.
+# 4. Back to 2, until N clicks are made. The IoU is noted after every click.
 #
-# The edge of the image counts as boundary. A dataset with several classes is several tasks, each
-# with its own binary object. Where nothing is wrong any more, there is nothing to click: this
-# project then stops and carries the IoU forward.
+# The edge of the image counts as boundary. A dataset with several classes is several tasks. Where
+# nothing is wrong any more, there is nothing to click: this project then carries the IoU forward.
 #
 # ## One case
 #
-# Each row is one click, read from left to right (on a narrow screen from top to bottom). First the
-# image with what is wrong so far, blue where the object is missed, orange where too much is taken.
-# Then the distance of every wrong pixel to the boundary of its region, bright is far; the click
-# goes to the brightest pixel. Last the mask that the model answers with (red dashes), the truth
-# (green line), and all clicks so far; green dots are positive, red ones negative.
+# A row is one click, from left to right (on a narrow screen from top to bottom): what is wrong so
+# far, blue where the object is missed, orange where too much is taken; the distance of every wrong
+# pixel to the boundary of its region, bright is far, and the click on the brightest; the mask that
+# the model answers with (red dashes), the truth (green line), and all clicks so far, green for
+# positive and red for negative.
 
 # %%
 embedding = loaded.encode(worked.image)
@@ -83,10 +82,9 @@ figures.steps(worked.image, truth, steps)
 # %% [markdown]
 # ## What the two presets say
 #
-# The rule is a value, `Protocol`, and every decision in it is a field. `PAPER` is Algorithm 1 as it
-# is written; `RELEASED_CODE` is what the authors' published scripts do. The lines in which the two
-# differ are marked. Because each difference is one field, one of them at a time can be switched:
-# `dataclasses.replace(PAPER, label="foreground")`.
+# `PAPER` is Algorithm 1 as it is written; `RELEASED_CODE` is what the authors' published scripts
+# do. Lines in which they differ are marked. Each can be switched alone: `dataclasses.replace(PAPER,
+# label="foreground")`.
 
 # %%
 fields = protocol.fields({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE})
@@ -95,23 +93,17 @@ protocol.table(fields)
 # %% [markdown]
 # ## How the released code differs, and what that does
 #
-# The study's authors published their scripts. Read line by line, they do not do quite what the
-# algorithm says.
-#
 # 1. **Label of a click.** Algorithm: positive inside *this object*. Code: positive on *any labelled
-#    pixel* of the image. In tasks with several classes a mask that spills into the neighbouring
-#    class is then rewarded instead of corrected. This concerns 10 of the 28 published tasks, over
-#    which SAM's mean falls after the fourth click; over the other 18 it does not, although single
-#    tasks do. What the rule does is measured in [clicks on a neighbouring organ](#the-label-rule).
-# 2. **Which mask counts.** Algorithm: the one that the model is most sure of. Code: the first of
-#    its three, always. So another mask is scored. Neither gives SAM its last mask again, as SAM's
-#    authors advise. What each way gives is measured in [which of SAM's masks, and fed back or
-#    not](#which-mask).
-# 3. **Distance.** Algorithm: exact. Code: OpenCV's 5 × 5 approximation, up to 1.9 % off. On drawn
-#    shapes, 85 of 400, another set of pixels then comes out as the deepest.
+#    pixel*. This concerns 10 of the 28 published tasks: [clicks on a neighbouring
+#    organ](#the-label-rule).
+# 2. **Which mask counts.** Algorithm: the one that the model is most sure of. Code: always the
+#    first of its three. Neither gives SAM its last mask again, as SAM's authors advise: [which of
+#    SAM's masks, and fed back or not](#which-mask).
+# 3. **Distance.** Algorithm: exact. Code: OpenCV's 5 × 5 approximation, up to 1.9 % off. On 85 of
+#    400 drawn shapes another set of pixels is then the deepest.
 # 4. **Ties.** Both draw one. The code draws from one generator for the whole run, over files in the
-#    order in which the disk lists them, so a click depends on every click before it and cannot be
-#    replayed. Here the draw is seeded by dataset, case, task and click.
+#    order in which the disk lists them, so a click cannot be replayed. Here the draw is seeded by
+#    dataset, case, task and click.
 # 5. **Nothing wrong any more.** Algorithm: silent. Code: clicks a random pixel of the whole image,
 #    so a perfect mask can get worse.
 # 6. **Oracle.** A variant of the code takes the best of the three masks by true IoU and clicks on
@@ -119,30 +111,27 @@ protocol.table(fields)
 #    after two clicks (published: 0.757 against 0.815). Where all three miss the object, it follows
 #    the third one.
 # 7. **Small objects.** Empty images and empty classes are skipped, nothing else. The same here.
-# 8. **Contrast.** Code: every image is divided by its maximum. A 16-bit file is first cut at 255,
-#    so that nearly all of it is white. This cut is not made here: a 16-bit image is divided by its
-#    own maximum. How slices were made from volumes is unpublished.
+# 8. **Contrast.** Code: every image is divided by its maximum; a 16-bit file is first cut at 255,
+#    so that nearly all of it is white. This cut is not made here.
 # 9. **Soft masks.** Code: of a mask whose maximum is 255 only 255 survives, so soft edges become
-#    background and the object smaller. A soft or JPEG mask whose maximum is 128 to 254 is not
-#    divided, so that every pixel above 0 counts. Here 255 is asked of such a mask too: nothing is
-#    left of it, and the case is listed as left out.
+#    background; of one whose maximum is 128 to 254 every pixel above 0 counts. Here 255 is asked of
+#    such a mask too: nothing is left of it, and the case is listed as left out.
 # 10. **Equally large regions.** Prompts that take the largest regions (modes 1 to 3) say nothing of
 #     ties. Code: the last one in reading order counts. Here the first does, and under
 #     `RELEASED_CODE` the last.
-# 11. **Classes that overlap.** Code: cord and grey matter of the spine are read as separate sets,
-#     so that a click beside one of them is negative, also inside the other. The same here, with
-#     PNG label maps too: such classes have no common foreground.
+# 11. **Classes that overlap.** Code: cord and grey matter of the spine are separate sets, so that a
+#     click beside one of them is negative, also inside the other. The same here, with PNG label
+#     maps too.
 # 12. **RITM.** Whether its state, which holds its last mask, began anew with each object is not
 #     established: at the published commit neither script can be run, and their call of RITM does
 #     not fit the version that they name. Here an answer depends on image and clicks alone.
 #
-# These are fields of `Protocol`, where the two presets differ; not fields, and not made equal, are
-# the order of files (4), the cut of 16-bit images (8) and masks with a maximum of 128 to 254 (9).
-# The distance, the number of pixels that tied and the label of every click are stored with its
-# row, so a run can tell afterwards how often each of them decided something.
+# Not made equal are the order of files (4), the cut of 16-bit images (8) and masks with a maximum
+# of 128 to 254 (9). Each row keeps the distance, the number of pixels that tied and the label of
+# its click.
 #
 # ## Take-aways
 #
 # - The paper's algorithm and its released code are two protocols: say which a number comes from.
 # - Most differences are one field of `Protocol`, so that its effect can be measured alone.
-# - Clicks are seeded by dataset, case, task and click: the same run gives the same rows anywhere.
+# - The same run gives the same rows anywhere.

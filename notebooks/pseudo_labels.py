@@ -94,9 +94,6 @@ network_changes = compare_ways(network_rows, next(iter(labels)), ["task", "level
 banner = page.banner([subject], {model.name: model}, notes)
 display(banner, answer(label_changes, network_changes, list(labels)[1]))
 
-# %% [markdown]
-# Mean IoU and Dice of each way, with their 95 % intervals:
-
 # %%
 measured = measures({"labels": label_rows, "networks": network_rows})
 measures_figure(measured)
@@ -104,9 +101,9 @@ measures_figure(measured)
 # %% [markdown]
 # ## The labels
 #
-# Of the images whose masks were hidden. The network's mask stands for the truth when the prompt is
-# placed, and the model's most confident mask takes its place. Differences are to the network's own
-# masks, paired case by case, with 95 % intervals that resample patients.
+# On the images whose masks were hidden. The prompt is placed by the network's mask, and the model's
+# most confident mask takes its place. Differences are to the network's own masks, paired case by
+# case, with 95 % intervals, patients resampled.
 
 # %%
 label_table = page.with_intervals(label_changes.drop(columns="task"), next(iter(labels)))
@@ -116,9 +113,9 @@ show.table(label_table)
 # ## The networks
 #
 # Each learnt from nothing, for equally many steps: from the labelled cases alone, or from these and
-# all other images with one kind of label. The oracle's labels are the true masks, what better
-# labels could give at most. Differences are to the network that learnt from labels as the U-Net
-# drew them. All are tested on the same held-out patients, without any prompt.
+# all other images with one kind of label. The oracle's labels are the true masks. Differences are
+# to the network that learnt from labels as the U-Net drew them. All are tested on the same held-out
+# patients, without any prompt.
 
 # %%
 network_table = page.with_intervals(network_changes.drop(columns="task"), next(iter(labels)))
@@ -130,19 +127,11 @@ left_out += [entry for _, unusable in loaded.values() for entry in unusable]
 excluded(excluded_table(left_out))
 
 # %% [markdown]
-# ## How
-#
-# This is a round of what the study proposes as help for another model: masks of a segmentation
-# model on unlabelled images prompt SAM, and what it answers is learnt from. The U-Net is small and
-# sees the image at a reduced size, so that the page takes half a minute.
-
-# %% [markdown]
 # ## Limits
 #
-# - One division of patients and one seed.
+# - The U-Net is small and sees the image at a reduced size. One division of patients, one seed.
 # - A label that SAM draws can be another structure than the one meant, and nobody looks at it here.
 # - Labels begin with one click here; with boxes, try `prompt="box_all"`.
-
 
 # %% [markdown]
 # ## Take-aways

@@ -34,12 +34,11 @@ speed.answer(by_size)
 # %% [markdown]
 # ## By image size and number of objects
 #
-# **Released** is the study's released loop as [the protocol](#the-protocol) describes it, in our
-# words: one object at a time, three masks at full size, everything kept to the end. **Plain** is
-# Algorithm 1 as a first script would have it, around the same `SamPredictor`. **Bare** is
-# segment-anything's encoder once and its decoder for all objects at every click, and nothing else:
-# no click, no mask, no IoU. Where **ours / bare** is below 1, our decoder does the same sums with
-# less work than the original one: what the image alone decides is computed once.
+# **Released** is the study's loop in our words: one object at a time, three masks at full size,
+# everything kept to the end. **Plain** is Algorithm 1 as a first script would have it, around the
+# same `SamPredictor`. **Bare** is segment-anything's encoder once and its decoder for all objects
+# at every click: no click, no mask, no IoU. Where **ours / bare** is below 1, our decoder does the
+# same sums with less work.
 
 # %%
 ratios = {
@@ -58,8 +57,7 @@ speed.tables(measured, "loop_by_clicks")
 # %% [markdown]
 # ## By number of cases, and on workers
 #
-# Each number of cases is run by a process of its own, so that its peak memory is its own. The
-# workers are up and have loaded the model before the clock starts; the rows of all of them are
+# The workers are up and have loaded the model before the clock starts; the rows of all of them are
 # compared byte by byte.
 
 # %%
@@ -68,9 +66,8 @@ speed.tables(measured, "cases", "workers")
 # %% [markdown]
 # ## On the clock, with all cores
 #
-# Without a word about workers an evaluation uses all cores: **default** counts their start and the
-# loading of the model in each of them, about four seconds here, which a run of a few images does
-# not win back. The released loop has all threads.
+# **default** counts the start of the workers and the loading of the model in each, about four
+# seconds here, which a run of a few images does not win back. The released loop has all threads.
 
 # %%
 speed.tables(measured, "loop_on_the_clock")
@@ -87,10 +84,9 @@ speed.tables(measured, "mobile_sam")
 # %% [markdown]
 # ## The price of being fast
 #
-# The fast loop sums in another order than `SamPredictor`, and a pixel near the mask's border can
-# tip over: how often does that lead to another click? And what does a second protocol on the same
-# images cost when the encoded images were kept? For that, weights of `vit_b` that were never
-# trained stand in for the released ones: they cost the same.
+# The fast loop sums in another order than `SamPredictor`: how often does that lead to another
+# click? And what does a second protocol cost when the encoded images were kept? For that, weights
+# of `vit_b` that were never trained stand in for the released ones: they cost the same.
 
 # %%
 speed.tables(measured, "agreement", "embeddings")
@@ -98,17 +94,15 @@ speed.tables(measured, "agreement", "embeddings")
 # %% [markdown]
 # ## A click in a page, and in JupyterLab
 #
-# Where a page of this book answers a reader's own clicks, SAM's decoder runs in the browser. The
-# image is encoded beforehand; what the image alone decides of the decoder is computed at the first
-# click. **loaded** is all that the browser fetches for the first answer, **first** the time from
-# the button to that answer.
+# In a page SAM's decoder runs in the browser, on an image that was encoded beforehand. **loaded**
+# is all that the browser fetches for the first answer, **first** the time from the button to that
+# answer.
 
 # %%
 speed.tables(measured, "in_page")
 
 # %% [markdown]
-# In JupyterLab the kernel answers a click, and the image was encoded at the first one. A large
-# picture is zoomed and moved there at full size.
+# In JupyterLab the kernel answers. A large picture is zoomed and moved there at full size.
 
 # %%
 speed.tables(measured, "live", "fluency")
@@ -117,15 +111,14 @@ speed.tables(measured, "live", "fluency")
 # ## How
 #
 # The loop's tables and that of workers are medians of runs that took turns; the others are single
-# runs. Each loop has one thread, in processor time; cases, workers and clicks are in wall time. The
-# first line of each table says when and on what. Measure on your machine with `make bench`.
+# runs. Loops: one thread, processor time; cases, workers, clicks and what is on the clock: wall
+# time.
 #
 # ## Limits
 #
 # - Ratios carry from one machine to the next better than times, and neither carries far. Trust no
 #   ratio below about 1.3.
-# - `sam_small` is a small network, so what is not the model weighs most. With SAM ViT-H on a CPU
-#   the encoder is nearly all of the time, and every loop that encodes once is nearly as fast.
+# - `sam_small` is a small network, so what is not the model weighs most.
 # - Nothing here was measured on a GPU.
 
 # %% [markdown]

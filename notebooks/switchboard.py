@@ -49,20 +49,16 @@ paper = runs["paper"]
 display(page.banner(subjects, paper.models, paper.notes), switches.answer(mean_effects))
 
 # %% [markdown]
-# Algorithm 1 leaves little open, and the study's released code decides [several things
-# otherwise](#the-protocol). Here each rule is switched alone, with all others as in the paper, on
-# the same objects, and the IoU after each click is compared object by object. Two rules have
+# Each rule of [the protocol](#the-protocol) is switched alone, on the same objects. Two have
 # chapters of their own, on more images: [which mask counts](#which-mask), and [what a click's label
 # means](#the-label-rule).
 #
 # ## One switch at a time
 #
-# How the IoU after the last click changes against Algorithm 1, task by task. To the left of the
-# line the switch makes it worse. Bars are 95 % intervals from resampled patients; where a dataset
-# has fewer than five patients there is none. `seed=1` is no rule: it draws another one among
-# equally deep pixels, and shows how large a change is that means nothing. `released-code` throws
-# all switches of the code at once. Another choice of the mask is run only for models that answer
-# with several. Each axis is as long as its effects.
+# How the IoU after the last click changes against Algorithm 1. Left of the line the switch makes it
+# worse. Bars: 95 % intervals, patients resampled, from five patients on. `seed=1` is no rule: it
+# draws another one among equally deep pixels, and shows how large a change is that means nothing.
+# `released-code` throws all switches of the code at once. Each axis is as long as its effects.
 
 # %%
 switches.effect_figures(effects)
@@ -70,8 +66,8 @@ switches.effect_figures(effects)
 # %% [markdown]
 # ## Ties
 #
-# Where several pixels are equally deep, Algorithm 1 draws one. How much hangs on the draw? The same
-# objects were clicked with three seeds.
+# Where several pixels are equally deep, one is drawn. How much hangs on the draw? The same objects
+# were clicked with three seeds.
 
 # %%
 third_seed = evaluate_models(
@@ -81,9 +77,8 @@ spread = seed_spread([rows["paper"], rows["seed=1"], third_seed.rows])
 seeds.answer(spread)
 
 # %% [markdown]
-# Per task: the share of objects that had had a choice by then, the standard deviation of an
-# object's IoU between the seeds (mean over objects), and the lowest and highest of the three mean
-# IoUs.
+# The share of objects that had had a choice by then, the standard deviation of an object's IoU
+# between the seeds (mean over objects), and the lowest and highest of the three mean IoUs.
 
 # %%
 show.table(seeds.by_task(spread))
@@ -91,7 +86,7 @@ show.table(seeds.by_task(spread))
 # %% [markdown]
 # ## The numbers
 #
-# Change of the mean IoU after 1, 3 and 9 clicks, with the 95 % interval in brackets.
+# Change of the mean IoU, with the 95 % interval in brackets.
 
 # %%
 page.differences_table(effects, "switch")
@@ -101,9 +96,7 @@ page.differences_table(effects, "switch")
 #
 # - Only a few cases of each dataset are run under every switch and seed: `max_cases=0` takes all.
 # - Intervals are not corrected for the number of switches and tasks.
-# - A switch is tested with all others as in the paper. Two together may do more, or less, than
-#   their sum.
-
+# - Two switches together may do more, or less, than their sum.
 
 # %% [markdown]
 # ## Take-aways

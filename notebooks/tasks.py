@@ -26,17 +26,16 @@ table = tasks.table()  # a line for each task: the study's IoU of SAM and RITM, 
 display(tasks.answer(table))
 
 # %% [markdown]
-# Published values of the journal version, which has 28 tasks. A heading sorts the table. "Leads"
-# says who is ahead with nine clicks. Where several classes share a label map, the released code
-# calls [a click on a neighbouring class positive](#the-label-rule).
+# Published values of the journal version. A heading sorts the table. "Leads": who is ahead with
+# nine clicks. Where several classes share a label map, the released code calls [a click on a
+# neighbouring class positive](#the-label-rule).
 
 # %%
 tasks.shown(table)
 
 # %% [markdown]
-# "p" marks the 18 tasks of the first preprint (2304.10517), which had eleven datasets. Its
-# eleventh, PET-Liver, has no published curve: its authors released no number of it, and the journal
-# version has PET-Wholebody instead.
+# "p" marks the 18 tasks of the first preprint (2304.10517). Its eleventh dataset, PET-Liver, has no
+# published curve: the journal version has PET-Wholebody instead.
 
 # %%
 tasks.preprint(table)
@@ -45,8 +44,8 @@ tasks.preprint(table)
 # ## What to know of single lines
 #
 # - **US-Kidney** is no ultrasound of patients: a network made the images out of CT slices.
-# - **Xray-Hip: Femur**: RITM's published IoU is 0.247 after each of the nine clicks: none of them
-#   changed anything. Why is not known; [how RITM saw its clicks](#how-sure) is not known either.
+# - **Xray-Hip: Femur**: RITM's published IoU is 0.247 after each of the nine clicks. Why is not
+#   known; [how RITM saw its clicks](#how-sure) is not known either.
 # - **MRI-Breast**: the table of SAM's oracle repeats plain SAM's values for both tasks, so this
 #   book reads them as missing.
 # - Short names such as GD, GM, SC and FGT are in the [glossary](../glossary.md).

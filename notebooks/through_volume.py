@@ -80,9 +80,9 @@ display(page.banner(subjects, runs.models, runs.notes), answer(table))
 # %% [markdown]
 # ## Dice against clicks spent
 #
-# The dashed line clicks in every slice, once, twice and so on. The others click in the slice where
-# the object is largest and carry the mask on; then also in the middle of both halves, then in the
-# middle of every gap that is left. Dice is of the whole volume, as one object.
+# Dashed: clicks in every slice, once, twice and so on. The others click in the slice where the
+# object is largest and carry the mask on; then also in the middle of both halves, then in the
+# middle of every gap that is left. Dice is of the whole volume.
 
 # %%
 dice_curves(table, stop)
@@ -91,10 +91,10 @@ dice_curves(table, stop)
 # ## What to carry, and when to stop
 #
 # *Mask* gives the next slice the last one's low-resolution logits, *box* the box round its mask,
-# *click* the pixel that is deepest inside. With one slice prompted, under four rules: the object
-# ends where the predicted IoU is low, where the area jumps, where either happens, or only where the
-# mask is empty (never). HD95 and the mean surface distance are in mm. Brackets hold 95 % intervals,
-# patients resampled; differences are paired, volume by volume.
+# *click* the pixel that is deepest inside. The object ends where the predicted IoU is low, where
+# the area jumps, where either happens, or only where the mask is empty (never). HD95 and the mean
+# surface distance are in mm. Brackets hold 95 % intervals, patients resampled; differences are
+# paired, volume by volume.
 
 # %%
 ways_table(table)
@@ -102,8 +102,8 @@ ways_table(table)
 # %% [markdown]
 # ## One volume, slice by slice
 #
-# The volume whose Dice is the median under the way that does best. Green line: the truth. Red
-# dashes: the mask.
+# The volume of median Dice under the way that does best. Green line: the truth. Red dashes: the
+# mask.
 
 # %%
 best = table[table["best"]].iloc[0]
@@ -125,10 +125,10 @@ slices(volume, masks, prompted, title, median["dice"])
 # %% [markdown]
 # ## How
 #
-# In a slice that is prompted, Algorithm 1 places its clicks. The mask that SAM is most sure of then
+# In a slice that is prompted, Algorithm 1 places its clicks. The mask that SAM is most sure of
 # prompts the slices on both sides, whose masks prompt the next, up to the stop rule; between two
-# prompted slices each goes half of the way. Slices past the ends of the object take part, so a mask
-# that runs on costs Dice. SAM itself is unchanged and knows nothing of depth.
+# prompted slices each goes half of the way. Slices past the ends take part, so a mask that runs on
+# costs Dice.
 
 # %% [markdown]
 # ## Limits

@@ -13,10 +13,9 @@
 # %% [markdown]
 # # Train the small RITM on drawings
 #
-# The embedded `ritm_small` learns as RITM does (Sofiiuk et al. 2021): it sees the image, all clicks
-# so far and its own previous mask, and answers with a better mask. Like `sam_small` it learns from
-# procedural drawings alone, and it begins with the convolutional stages that `sam_small` learned
-# from them.
+# `ritm_small` learns as RITM does (Sofiiuk et al. 2021): it sees the image, all clicks so far and
+# its own previous mask. It learns from procedural drawings alone, and begins with the convolutional
+# stages that `sam_small` learned from them.
 #
 # The weights in the repository come from 2,129 steps of 4 drawings with 2 views each, about an hour
 # on a share of two processor cores; the first stages were those of `sam_small` after 4,400 steps.

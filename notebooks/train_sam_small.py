@@ -72,12 +72,10 @@ chapter.answer(beforehand, sum(sizes.values()), unseen)
 # %% [markdown]
 # ## The drawings
 #
-# The embedded `sam_small` has never seen a medical image, nor any photograph, so what it does on
-# medical images is zero-shot, as in the study. It learns from procedural drawings
+# `sam_small` has never seen a medical image, nor any photograph. It learns from drawings
 # (`medsam_utils/demo/drawings.py`): a map of labels, bent by a smooth warp, painted with grey
-# values, spoilt as scanners spoil images. No drawing is meant to be an organ; it is their variety
-# that counts. Narrower drawings, separate ellipses on plain texture, taught a first network next to
-# nothing about real images.
+# values, spoilt as scanners spoil images. None is meant to be an organ. Separate ellipses on plain
+# texture taught a first network next to nothing about real images.
 
 # %%
 chapter.drawings_row(seed, 6)
@@ -86,8 +84,7 @@ chapter.drawings_row(seed, 6)
 # ## The network
 #
 # Prompt encoder and mask decoder are segment-anything's own modules, narrow. The image encoder is
-# convolutional, with attention at its coarsest stage alone, for a longest side of 256 pixels. It
-# runs in segment-anything's `SamPredictor` like any other SAM.
+# convolutional, with attention at its coarsest stage alone, for a longest side of 256 pixels.
 
 # %%
 counts = {**sizes, "together": sum(sizes.values())}
@@ -97,9 +94,9 @@ show.table(parts)
 # %% [markdown]
 # ## Prompts
 #
-# Clicks are simulated on the 128 x 128 grid of the mask decoder: at the maximum of the distance
-# transform as in Algorithm 1, or in one of four cases anywhere in the region, because people do not
-# click the exact middle.
+# Clicks lie at the maximum of the distance transform as in Algorithm 1, on the 128 x 128 grid of
+# the mask decoder, or in one of four cases anywhere in the region, because people do not click the
+# exact middle.
 
 # %%
 chapter.source(training_sam.add_clicks)
@@ -117,9 +114,9 @@ display(chapter.source(training_sam.candidate_loss), chapter.source(training_sam
 # %% [markdown]
 # ## Training
 #
-# Muon trains the matrices inside, AdamW all else, and the running average of the weights is what is
-# kept (`medsam_utils/workflows/training.py`). Drawings and clicks of a step depend only on the
-# seed and the step, so a resumed run does what an uninterrupted one would have done.
+# Muon trains the matrices inside, AdamW all else, and the running average of the weights is kept
+# (`medsam_utils/workflows/training.py`). Drawings and clicks of a step depend only on the seed and
+# the step, so a resumed run does what an uninterrupted one would have done.
 
 # %%
 training = training_sam.train(
@@ -152,29 +149,25 @@ text = f"Steps: {training.start} before, {len(training.history)} now; loss of th
 display(show.paragraphs(text), show.table(table))
 
 # %% [markdown]
-# The weights in the repository while they were trained: mean IoU on 200 unseen drawings, measured
-# when the training was over.
+# The weights in the repository while they were trained: mean IoU on 200 unseen drawings.
 
 # %%
 log = pd.read_csv(Path(models.__file__).parent / "weights/sam_small.csv")
 chapter.log_figure(log)
 
 # %% [markdown]
-# The weights in the repository come from 6,176 steps of 8 drawings, about four hours on a share of
-# two processor cores. The recipe grew on the way: Muon came after 800 steps, the affinity loss
-# after 1,500, the present start of the decoder's attention after 1,900, when prompt encoder and
-# mask decoder began anew. The learning rate fell to zero from step 2,880 to 3,600, then rose again.
-# From step 4,400 thin and faint targets became rarer (`_worth` in the drawings), the previous mask
-# was fed back in a quarter of the later rounds, and the predicted IoU weighed twice as much; from
-# step 5,000 the learning rate fell to zero. So this notebook trains such a model, not bit for bit
-# the same one. `python notebooks/train_sam_small.py` does it with the parameters above; a page of
-# the book runs a few steps.
+# They come from 6,176 steps of 8 drawings, about four hours on a share of two processor cores. The
+# recipe grew on the way: Muon came after 800 steps, the affinity loss after 1,500, the present
+# start of the decoder's attention after 1,900, when prompt encoder and mask decoder began anew. The
+# learning rate fell to zero from step 2,880 to 3,600, then rose again. From step 4,400 thin and
+# faint targets became rarer, the previous mask was fed back in a quarter of the later rounds, and
+# the predicted IoU weighed twice as much; from step 5,000 the learning rate fell to zero. So this
+# notebook trains such a model, not bit for bit the same one.
 #
 # ## Limits
 #
 # - Thin structures and very small objects stay its weakness, as they are rare among the drawings.
-# - The recipe was changed during training, and no second run tells how much each change was worth.
-
+# - No second run tells how much each change of the recipe was worth.
 
 # %% [markdown]
 # ## Take-aways
@@ -186,8 +179,8 @@ chapter.log_figure(log)
 # %% [markdown]
 # ## How this page was made
 #
-# A page of the book keeps nothing. This command keeps weights and a checkpoint in the folder
-# `training`; with no parameters at all it trains to the end.
+# A page runs a few steps and keeps nothing. This command keeps weights and a checkpoint in the
+# folder `training`; with no parameters at all it trains to the end.
 
 # %% tags=["hide-input"]
 parameters = {"steps": steps, "minutes": minutes, "fall": fall, "batch": batch}

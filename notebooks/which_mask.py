@@ -14,8 +14,8 @@
 # (which-mask)=
 # # Which of SAM's masks, and fed back or not?
 #
-# SAM answers a prompt with three masks, or with one. Which of them should count, and does it help
-# to give SAM its last mask again with the next click?
+# SAM answers a prompt with three masks, or with one. Which should count, and does it help to give
+# SAM its last mask again with the next click?
 
 # %% tags=["parameters"]
 datasets = "ct_torso"  # names of medsam_utils.DATASETS, with spaces between
@@ -59,19 +59,17 @@ notes = list(dict.fromkeys(note for run in runs.values() for note in run.notes))
 display(page.banner(subjects, runs["first"].models, notes), which_mask.answer(curves))
 
 # %% [markdown]
-# The same objects are clicked under every rule, each from its own first click on. A rule says which
-# mask counts: the most confident of three (the study's Algorithm 1), the first of three (the
-# study's released code), the single one that SAM makes of a prompt without ambiguity
-# (`multimask_output=False`), or the best one, chosen with the truth in hand (oracle). "Fed back"
-# gives SAM the low-resolution logits of that mask with the next click. SAM's authors advise the
-# most confident of three after one click, then the single mask, fed back.
+# The mask that counts is the most confident of three (the study's Algorithm 1), the first of three
+# (its released code), the single one (`multimask_output=False`), or the best one, chosen with the
+# truth in hand (oracle). "Fed back": SAM gets the low-resolution logits of that mask with the next
+# click. SAM's authors advise the most confident of three after one click, then the single mask, fed
+# back.
 
 # %% [markdown]
 # ## The curves
 #
-# Mean IoU after each click, every task weighing the same, without and with feedback. Beside them,
-# dashed, the study's published means over 28 tasks: of other models (SAM ViT-H, RITM) on other
-# images, so only their shape can be compared.
+# Mean IoU after each click, every task weighing the same. Dashed: the study's means over 28 tasks,
+# of other models (SAM ViT-H, RITM) on other images, so only their shape can be compared.
 
 # %%
 study = which_mask.study_curves()  # SAM and RITM as published, in the same columns
@@ -79,8 +77,6 @@ display(which_mask.panels(curves), which_mask.study_panels(study))
 
 # %% [markdown]
 # ## The numbers
-#
-# IoU after 1, 3, 5 and 9 clicks, and what the clicks after the third gain. A heading sorts.
 
 # %%
 made_clicks = study["click"] <= clicks
@@ -90,10 +86,9 @@ show.table(numbers, fold=False)
 # %% [markdown]
 # ## Which of the two was published?
 #
-# The paper writes that the mask of the highest confidence counts; the released code takes the first
-# of three. The difference between a measured curve and the study's mean curve of SAM, averaged over
-# the clicks, is small where a rule could have made that curve. Other images and another SAM can
-# move a curve up or down; they do not easily turn a curve that rises into one that does not.
+# The mean difference between a measured curve and the study's curve of SAM is small where a rule
+# could have made that curve. Other images and another SAM can move a curve up or down; they do not
+# easily turn one that rises into one that does not.
 
 # %%
 distances = which_mask.distances(curves, published.mean_curve("SAM"))
@@ -104,10 +99,9 @@ show.table(
 # %% [markdown]
 # ## Why confidence misleads
 #
-# SAM's three masks stand in a fixed order, and each has a predicted IoU. Means over all objects
-# under the first rule of the table, after one click and after the last: where the mask with the
-# highest predicted IoU is not the one with the highest true IoU, choosing by confidence takes the
-# wrong one, and the next click corrects that one.
+# Means over all objects under the first rule of the table. Where the mask with the highest
+# predicted IoU is not the one with the highest true IoU, choosing by confidence takes the wrong
+# one, and the next click corrects that one.
 
 # %%
 candidates = which_mask.candidates(runs["most confident"].rows)
@@ -117,13 +111,12 @@ show.table(candidates, fold=False)
 # ## What this says of the study
 #
 # - **The rule.** If the curve of the first mask resembles the published one and that of the most
-#   confident one does not, the published numbers belong to the code and not to the sentence in the
-#   paper.
+#   confident one does not, the published numbers belong to the code and not to the paper's
+#   sentence.
 # - **The plateau.** The study finds that more than about three clicks hardly help SAM. If the curve
-#   with feedback goes on rising where the one without is flat, the plateau belongs to the way in
-#   which SAM was asked, not to SAM.
-# - **SAM against RITM.** RITM always receives its own last mask. SAM without feedback does not, so
-#   the study compares a model that remembers with one that was made to forget.
+#   with feedback goes on rising, the plateau belongs to the way in which SAM was asked.
+# - **SAM against RITM.** RITM always receives its own last mask, so the study compares a model that
+#   remembers with one that was made to forget.
 #
 # ## How far this carries
 #
@@ -132,7 +125,6 @@ show.table(candidates, fold=False)
 # - Out of the box the images are slices of one patient, with masks by another model: no interval,
 #   and agreement, not accuracy.
 # - The rule decides which mask the next click corrects, so the curves differ in their clicks, too.
-
 
 # %% [markdown]
 # ## Take-aways

@@ -81,9 +81,24 @@ def marked(text: str) -> str:
     return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
 
 
-def answer(*sentences: str) -> Shown:
-    """Return the answer at the top of a page, of one or several sentences without full stops."""
-    return Shown(f'<p class="medsam-answer">{marked(". ".join(sentences))}.</p>')
+def answer(*sentences: str | tuple[str, Sequence[str]]) -> Shown:
+    """Return the answer at the top of a page, of one or several sentences without full stops.
+
+    A pair is a sentence and what it holds for, such as its level and number of tasks: in brackets
+    behind it, but what all of several sentences hold for is told once, at the end.
+
+    >>> re.sub("<.*?>", "", answer(("A", ["demo", "1 task"]), ("B", ["demo", "2 tasks"])).html)
+    'A (1 task). B (2 tasks). All: demo.'
+    """
+    pairs = [(one, ()) if isinstance(one, str) else one for one in sentences]
+    first = pairs[0][1] if len(pairs) > 1 else ()
+    shared = [scope for scope in first if all(scope in scopes for _, scopes in pairs)]
+    texts = []
+    for text, scopes in pairs:
+        own = "; ".join(scope for scope in scopes if scope and scope not in shared)
+        texts.append(f"{text} ({own})" if own else text)
+    texts += [f"All: {'; '.join(shared)}"] if shared else []
+    return Shown(f'<p class="medsam-answer">{marked(". ".join(texts))}.</p>')
 
 
 def paragraphs(*texts: str) -> Shown:
@@ -141,16 +156,15 @@ def table(frame: pd.DataFrame, digits: int = 3, fold: bool = True, kind: str = "
     """Return a table that sorts by a click on a heading and scrolls where the screen is narrow.
 
     digits: after the point. fold: whether one of more than FOLDED lines is closed at first. kind:
-    further CSS classes, "medsam-words" where cells hold sentences. Texts in cells may have marks.
+    further CSS classes, "medsam-words" where cells hold sentences. Texts in cells may have marks; a
+    cell may be a `Shown`.
     """
     formatters: dict[str, Callable] = {
         name: "{:.0f}".format for name in COUNTS if name in frame and frame[name].dtype != object
     }
     for name in frame.columns:
         if pd.api.types.is_string_dtype(frame[name]) or frame[name].dtype == object:
-            formatters.setdefault(
-                name, lambda cell: marked(cell) if isinstance(cell, str) else cell
-            )
+            formatters.setdefault(name, _cell)
     text = frame.to_html(
         index=False,
         border=0,
@@ -165,6 +179,13 @@ def table(frame: pd.DataFrame, digits: int = 3, fold: bool = True, kind: str = "
     if fold and len(frame) > FOLDED:
         text = f"<details><summary>{len(frame)} lines</summary>{text}</details>"
     return Table(text, frame)
+
+
+def _cell(cell: object) -> object:
+    """Return what a cell shows: a text with its marks as HTML."""
+    if isinstance(cell, Shown):
+        return cell.html
+    return marked(cell) if isinstance(cell, str) else cell
 
 
 def facts(lines: Mapping[str, Shown | str]) -> Shown:

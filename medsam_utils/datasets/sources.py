@@ -16,6 +16,7 @@ class Archive:
     url: its address, or "doi:..." of a Zenodo record that holds it in parts ("....aa", "....ab"):
     they are joined. sha256: None if none is published; the first one seen is then recorded and
     holds. gives: a folder that is in it: where a user has put that already, nothing is downloaded.
+    gigabytes: about so many of a thousand million bytes; 0 where nobody says.
     """
 
     url: str
@@ -23,6 +24,7 @@ class Archive:
     file: str
     note: str = ""
     gives: str = ""
+    gigabytes: float = 0
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ class Package:
         return f"package {self.name} {self.version} of PyPI, {self.size / 1e6:.1f} MB"
 
 
-def _decathlon(task: str, sha256: str, note: str = "") -> tuple[Archive, ...]:
+def _decathlon(task: str, sha256: str, gigabytes: float, note: str = "") -> tuple[Archive, ...]:
     """Return the archive of a task of the Medical Segmentation Decathlon."""
     url = f"https://msd-for-monai.s3-us-west-2.amazonaws.com/{task}.tar"
-    return (Archive(url, sha256, f"{task}.tar", note, gives=task),)
+    return (Archive(url, sha256, f"{task}.tar", note, task, gigabytes),)
 
 
 _CT_ORG = "https://huggingface.co/datasets/MedOtter/ct-org/resolve/main"
@@ -55,7 +57,7 @@ _MENDELEY = "https://data.mendeley.com/public-files/datasets/3jykz7wz8d/files"
 
 ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "mri_heart": _decathlon(
-        "Task02_Heart", "4277dc6dfe100142aa8060e895f6ff0f81c5b733703ea250bd294df8f820bcba"
+        "Task02_Heart", "4277dc6dfe100142aa8060e895f6ff0f81c5b733703ea250bd294df8f820bcba", 0.5
     ),
     "mri_prostate_i2cvb": (
         Archive("doi:10.5281/zenodo.162231", None, "ge-1-5t.tar.gz", "split archive", gives="GE"),
@@ -69,12 +71,14 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
             "54601e952315d8f67383e9202a6e145997ade429f54f7e0af44b4e158714f424",
             "NLM-MontgomeryCXRSet.zip",
             gives="MontgomerySet",
+            gigabytes=0.6,
         ),
         Archive(
             "https://openi.nlm.nih.gov/imgs/collections/ChinaSet_AllFiles.zip",
             None,
             "ChinaSet_AllFiles.zip",
             gives="ChinaSet_AllFiles",
+            gigabytes=3.8,
         ),
     ),
     "xray_hip": (
@@ -91,6 +95,7 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
             "Dataset_BUSI.zip",
             "the host's certificate has been reported as unreliable",
             gives="Dataset_BUSI_with_GT",
+            gigabytes=0.2,
         ),
     ),
     "us_muscle": (
@@ -112,7 +117,8 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "ct_liver": _decathlon(
         "Task03_Liver",
         "4007d9db1acda850d57a6ceb2b3998b7a0d43f8ad5a3f740dc38bc0cb8b7a2c5",
-        "about 29 GB; LiTS's 131 labelled scans as the Decathlon distributes them",
+        29,
+        "LiTS's 131 labelled scans as the Decathlon distributes them",
     ),
     "ct_organ": tuple(
         Archive(
@@ -124,16 +130,18 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "ct_pancreas": _decathlon(
         "Task07_Pancreas",
         "e40181a0229ca85c2588d6ebb90fa6674f84eb1e66f0f968cda088d011769732",
-        "about 12 GB",
+        12,
     ),
     "ct_hepaticvessel": _decathlon(
-        "Task08_HepaticVessel", "ee880799f12e3b6e1ef2f8645f6626c5b39de77a4f1eae6f496c25fbf306ba04"
+        "Task08_HepaticVessel",
+        "ee880799f12e3b6e1ef2f8645f6626c5b39de77a4f1eae6f496c25fbf306ba04",
+        9,
     ),
     "ct_spleen": _decathlon(
-        "Task09_Spleen", "dfeba347daae4fb08c38f4d243ab606b28b91b206ffc445ec55c35489fa65e60"
+        "Task09_Spleen", "dfeba347daae4fb08c38f4d243ab606b28b91b206ffc445ec55c35489fa65e60", 1.6
     ),
     "ct_colon": _decathlon(
-        "Task10_Colon", "a26bfd23faf2de703f5a51a262cd4e2b9774c47e7fb86f0e0a854f8446ec2325"
+        "Task10_Colon", "a26bfd23faf2de703f5a51a262cd4e2b9774c47e7fb86f0e0a854f8446ec2325", 6
     ),
 }
 """What can be had without an account; in the order in which it is downloaded."""

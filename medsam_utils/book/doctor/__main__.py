@@ -1,6 +1,6 @@
 """A look at a dataset before anything is computed on it: what is there, and what is odd about it.
 
-    python -m medsam_utils.doctor NAME_OR_FOLDER [--data FOLDER] [--sample N] [--page out.html]
+    python -m medsam_utils.book.doctor NAME_OR_FOLDER [--data FOLDER] [--sample N] [--page out.html]
 
 NAME is a dataset of the study, FOLDER one of your own with `images` and `masks`. The exit status is
 0 if nothing was found, 1 if something was, 2 if there is nothing that can be read. The files are
@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ...case import BadInputError
+from ...case import BadInputError, unknown_name
 from ...datasets import DATASETS, load_folder
 from ...datasets.folder import MASKS
 from ...demo import load_dataset
@@ -24,7 +24,7 @@ from .page import page
 def main(arguments: list[str] | None = None) -> int:
     """Examine the dataset or folder named on the command line; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m medsam_utils.doctor", description=__doc__.split("\n")[0]
+        prog="python -m medsam_utils.book.doctor", description=__doc__.split("\n")[0]
     )
     parser.add_argument(
         "dataset", help=f"a folder with images and masks, or one of: {', '.join(DATASETS)}"
@@ -41,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.dataset in DATASETS:
             dataset = load_dataset(options.dataset, options.data)
+        elif Path(options.dataset).name == options.dataset and not Path(options.dataset).exists():
+            unknown = unknown_name("dataset", options.dataset, DATASETS)
+            raise BadInputError(f"{unknown}. No folder has this name either")
         else:
             said = {name: getattr(options, name) for name in MASKS}
             dataset = load_folder(options.dataset, **said)

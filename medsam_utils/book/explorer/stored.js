@@ -128,7 +128,27 @@ function stored(data) {
   };
 }
 
+/** Let buttons of the page that name a task and a case open it here, where it is stored; others stay hidden. */
+function openByButtons(el, data, model) {
+  const wire = () => {
+    for (const button of document.querySelectorAll("button[data-case]")) {
+      const { task, case: name } = button.dataset;
+      if (!data.tasks[task]?.some((c) => c.case === name)) continue;
+      button.hidden = false;
+      button.addEventListener("click", () => {
+        model.set("state", { dataset: data.dataset, task, case: name, clicks: data.last });
+        model.save_changes();
+        el.scrollIntoView();
+      });
+    }
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", wire, { once: true });
+  else wire();
+}
+
 /** Show stored cases in an element of a page, without a kernel. */
 export function mount(el, data) {
-  return render({ model: stored(data), el });
+  const model = stored(data);
+  openByButtons(el, data, model);
+  return render({ model, el });
 }

@@ -7,7 +7,7 @@ import pandas as pd
 from ...statistics import mean_over_tasks
 from .. import show
 from ..show import LEVELS, Shown
-from .page import plural
+from .page import mean_of_tasks
 
 
 def answer(timed: pd.DataFrame, drawing: float) -> Shown:
@@ -34,10 +34,10 @@ def answer(timed: pd.DataFrame, drawing: float) -> Shown:
             if interval:
                 amount += f" (95 % interval {-share['high']:.0%} to {-share['low']:.0%})"
         joined = " " if share["saved"] > 0 else ": "
-        sentences.append(
+        text = (
             f"{worth}{joined}{amount} with **{model}**, where an IoU of {target:.2f} is wanted and "
             f"an outline costs {drawing:g} s; in {missed['missed']:.0%} of a task's objects clicks "
-            f"never get there and they are drawn after all ({LEVELS[level]}, mean of "
-            f"{plural(round(share['tasks']), 'task')}, every task weighing the same)"
+            "never get there and they are drawn after all"
         )
+        sentences.append((text, [LEVELS[level], mean_of_tasks(round(share["tasks"]))]))
     return show.answer(*sentences)

@@ -32,7 +32,7 @@ def answer(means: pd.DataFrame) -> Shown:
         sentences.append(study_answer())
     for level, level_means in means[~published_level].groupby("level", sort=False):
         pairs = [_ahead(level_means, *pair) for pair in model_pairs(level_means)]
-        sentences += [f"Here {pair} ({LEVELS[level]})" for pair in pairs]
+        sentences += [(f"Here {pair}", [LEVELS[level]]) for pair in pairs]
     return show.answer(*sentences)
 
 

@@ -31,28 +31,28 @@ def answer(rows: pd.DataFrame, errors: pd.DataFrame, target: float = 0.8) -> Sho
             continue
         last = int(model_rows["click"].max())
         small, large = effort.iloc[0], effort.iloc[-1]
-        sentences.append(
+        text = (
             f"Small objects, {small['size']} of the image, take **{model}** "
             f"**{small['clicks']:.1f}** clicks to an IoU of {target:.2f} ({small['missed']:.0%} of "
             f"{small['objects']} never get there within {last}), those {large['size']} "
-            f"**{large['clicks']:.1f}** ({large['missed']:.0%} of {large['objects']}; every object "
-            f"weighing the same, {LEVELS[level]})"
+            f"**{large['clicks']:.1f}** ({large['missed']:.0%} of {large['objects']})"
         )
+        sentences.append((text, [LEVELS[level], "every object weighing the same"]))
     return show.answer(*(sentences or ["No model here predicts an IoU"]))
 
 
-def _known(error) -> str:
-    """Return what one model knows of its masks, yes or no first."""
+def _known(error) -> tuple[str, list[str]]:
+    """Return what one model knows of its masks, yes or no first, and what that holds for."""
     bias = with_interval(abs(error.bias), *sorted((abs(error.low), abs(error.high))), ".2f")
     if error.low <= 0 <= error.high:  # both ends are shown, with their signs
         bias = with_interval(error.bias, error.low, error.high, "+.2f")
     close = abs(error.bias) < SURE and error.error < 2 * SURE
     side = "too high" if error.bias > 0 else "too low"
-    return (
+    text = (
         f"{'Yes' if close else 'No'}: the IoU that **{error.model}** predicts is off by "
-        f"**{error.error:.2f}** on a single mask, and on average {side} by **{bias}** "
-        f"({error.masks:,} masks, {LEVELS[error.level]})"
+        f"**{error.error:.2f}** on a single mask, and on average {side} by **{bias}**"
     )
+    return text, [LEVELS[error.level], f"{error.masks:,} masks"]
 
 
 def clicks_by_size(rows: pd.DataFrame, target: float) -> pd.DataFrame:

@@ -48,11 +48,11 @@ def answer(chosen: pd.DataFrame) -> Shown:
         if len(by_task) == 1:
             between = f"is **{by_task[low]:.2f}** ({low})"
         verb = "" if len(by_task) == 1 else "ranges "
-        sentences.append(
+        text = (
             f"With one click the median IoU of **{model}** {verb}{between} over "
-            f"{plural(len(by_task), 'task')} of {FEWEST_OBJECTS} objects or more "
-            f"({level_text(level, by_task.index)})"
+            f"{plural(len(by_task), 'task')} of {FEWEST_OBJECTS} objects or more"
         )
+        sentences.append((text, [level_text(level, by_task.index)]))
     return show.answer(*(sentences or [f"No task here has {FEWEST_OBJECTS} objects"]))
 
 

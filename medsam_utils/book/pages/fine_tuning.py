@@ -34,7 +34,7 @@ def answer(table: pd.DataFrame) -> Shown:
         patients = f"on {line['patients']} {PATIENTS[line['of']]}"
         level = figures.LEVELS[line["level"]]
         parts.append(
-            f"{verdict}{line['task']} {change} with 1 click, {numbers}, {patients} ({level})"
+            (f"{verdict}{line['task']} {change} with 1 click, {numbers}, {patients}", [level])
         )
     return show.answer(*parts)
 

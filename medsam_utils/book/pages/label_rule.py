@@ -13,7 +13,7 @@ from ...statistics import iou_by_click, mean_over_tasks
 from .. import show
 from ..runs import Runs
 from ..show import LEVELS, Shown
-from .page import plural, signed, with_interval
+from .page import mean_of_tasks, plural, signed, with_interval
 
 RULES = ("object", "foreground")
 """Values of `Protocol.label`: Algorithm 1's, and the released code's."""
@@ -108,16 +108,16 @@ def answer(effect: pd.DataFrame) -> Shown:
     return show.answer(*(_verdict(line) for line in effect.to_dict("records")))
 
 
-def _verdict(line: dict) -> str:
-    """Return what the summary says of one model, yes or no first."""
+def _verdict(line: dict) -> tuple[str, list[str]]:
+    """Return what the summary says of one model, yes or no first, and what that holds for."""
     last = max(int(name[4:].split(",")[0]) for name in line if name.startswith("IoU@"))
     ends = [line[f"IoU@{last}, {rule}"] for rule in RULES]
-    scope = f"{plural(line['objects'], 'object')} of {plural(line['patients'], 'patient')}"
-    scope += f", mean of {plural(line['tasks'], 'task')}, every task weighing the same"
-    level, model = LEVELS[line["level"]], f"**{line['model']}**"
+    counts = f"{plural(line['objects'], 'object')} of {plural(line['patients'], 'patient')}"
+    scopes = [LEVELS[line["level"]], counts, mean_of_tasks(line["tasks"])]
+    model = f"**{line['model']}**"
     if line["touched"] == 0:
         text = f"No click of {model} lies on another class, so the rule changes nothing"
-        return f"{text} ({level}; {scope})"
+        return text, scopes
     if not np.isfinite(line["low"]):
         verdict = "Too few patients to tell"
     elif line["high"] < 0:
@@ -127,11 +127,12 @@ def _verdict(line: dict) -> str:
     else:
         verdict = "No effect that these images can show"
     change = with_interval(line["difference"], line["low"], line["high"], "+.2f")
-    return (
+    text = (
         f"{verdict}: with the released rule the IoU of {model} after {last} clicks changes by "
         f"**{change}**, from **{ends[0]:.2f}** to **{ends[1]:.2f}**; {line['wrong']:.0%} of the "
-        f"clicks get another label ({level}; {scope})"
+        "clicks get another label"
     )
+    return text, scopes
 
 
 def course(effect: pd.DataFrame) -> Shown:

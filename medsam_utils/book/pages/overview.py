@@ -34,17 +34,14 @@ ABOUT = {
     "thousands of "
     "them, and a model sees 256 grey values. The window of values that is shown decides what can "
     "be told apart; the study's windows are not published.",
-    "PET": "PET shows how much of a tracer each place has taken up. Lesions are bright, blurred "
-    "and only a "
-    "few pixels wide; organs that collect or excrete the tracer are bright as well.",
 }
-"""What is special about the images of a modality."""
+"""What is special about the images of a modality that has a page."""
 
 
 def about(datasets: Sequence[Dataset]) -> Shown:
     """What is special about the images of these datasets' modalities."""
     modalities = dict.fromkeys(dataset.modality for dataset in datasets)
-    return show.paragraphs(*(ABOUT[modality] for modality in modalities))
+    return show.paragraphs(*(ABOUT[modality] for modality in modalities if modality in ABOUT))
 
 
 NOTES = {
@@ -52,8 +49,11 @@ NOTES = {
     "slices.",
     "xray_hip": "**Xray-Hip: Femur**: RITM's published IoU is 0.247 after each of the nine clicks. "
     "None of them changed anything, and why is not known.",
-    "pet_liver": "**PET-Liver** has no published curve: it is a dataset of the preprint, and its "
-    "authors released the numbers of the journal version alone, which has PET-Wholebody instead.",
+    "pet_liver": "PET shows how much of a tracer each place has taken up. Lesions are bright, "
+    "blurred and only a few pixels wide; organs that collect or excrete the tracer are bright as "
+    "well. "
+    "**PET-Liver** has no published curve: it is a dataset of the preprint, and its authors "
+    "released the numbers of the journal version alone, which has PET-Wholebody instead.",
 }
 """What a reader must know of a dataset before reading its numbers."""
 

@@ -11,7 +11,7 @@ from ... import published
 from ...comparison import CHANGE
 from ...datasets import Dataset
 from ...models import Model
-from ...statistics import by_object, mean_curves, mean_over_tasks
+from ...statistics import FEWEST, by_object, mean_curves, mean_over_tasks
 from .. import show
 from ..show import Shown
 from .figures import BY_A_MODEL, level_text
@@ -157,12 +157,20 @@ def answer(rows: pd.DataFrame) -> Shown:
         ends = [_values(rows, curve, model, click) for click in dict.fromkeys((1, last))]
         text = f"**{model}** reaches a mean IoU of {ends[0]} with one click"
         text += f" and of {ends[1]} with {last}" if last > 1 else ""
-        tasks = curve["task"].nunique()
-        scope = (
-            f"; mean of {tasks} tasks, every task weighing the same" if tasks > FEW_TASKS else ""
-        )
-        sentences.append(f"{text} ({level_text(level, curve['task'])}{scope})")
+        scopes = [level_text(level, curve["task"])]
+        if (tasks := curve["task"].nunique()) > FEW_TASKS:
+            scopes.append(mean_of_tasks(tasks))
+        sentences.append((text, scopes))
     return show.answer(*sentences)
+
+
+def mean_of_tasks(tasks: int) -> str:
+    """Return in words what a mean over tasks holds for.
+
+    >>> mean_of_tasks(2)
+    'mean of 2 tasks, every task weighing the same'
+    """
+    return f"mean of {plural(tasks, 'task')}, every task weighing the same"
 
 
 def _values(rows: pd.DataFrame, curve: pd.DataFrame, model: str, click: int) -> str:
@@ -178,6 +186,18 @@ def _values(rows: pd.DataFrame, curve: pd.DataFrame, model: str, click: int) -> 
         for _, line in at.iterrows()
     ]
     return in_a_row(values)
+
+
+def patients_note(rows: pd.DataFrame) -> Shown:
+    """Return that intervals may be too narrow, where every image counts as a patient of its own."""
+    images = rows[["dataset", "case_id", "patient_id"]].drop_duplicates()
+    counted = len(images[["dataset", "patient_id"]].drop_duplicates())
+    if counted < len(images) or counted < FEWEST:
+        return show.NOTHING
+    return show.paragraphs(
+        f"**Each of the {counted} images counts as a patient.** If some are of one patient, the "
+        "intervals are too narrow."
+    )
 
 
 def in_a_row(texts: Sequence[str]) -> str:

@@ -60,12 +60,14 @@ def answer(by_mode: pd.DataFrame) -> Shown:
     for (level, model), means in counted_means.groupby(["level", "model"], sort=False):
         ious = means.set_index("mode")["iou"].reindex(PUBLISHED.values()).dropna()
         never = ", never trained with boxes" if model.startswith(WITHOUT_BOXES) else ""
-        parts.append(
+        text = (
             f"{TITLES[ious.idxmax()].capitalize()} is worth most with **{model}**: mean IoU "
             f"**{ious.max():.2f}**, against **{ious.min():.2f}** with {TITLES[ious.idxmin()]}, the "
-            f"least (mean of {plural(means['tasks'].iloc[0], 'task')}, every task weighing the "
-            f"same; {LEVELS[level]}{never})"
+            "least"
         )
+        tasks = f"mean of {plural(means['tasks'].iloc[0], 'task')}"
+        scopes = [f"{tasks}; {LEVELS[level]}{never}", "every task weighing the same"]
+        parts.append((text, scopes))
     return show.answer(*parts)
 
 

@@ -35,10 +35,8 @@ def answer(labels: pd.DataFrame, networks: pd.DataFrame, way: str) -> Shown:
             if table is labels
             else "one that learns from the network's own labels"
         )
-        sentences.append(
-            f"{verdict}: {subject.lower()} {page.change(*line[CHANGE])} against {own}, {numbers} "
-            f"({level})"
-        )
+        text = f"{verdict}: {subject.lower()} {page.change(*line[CHANGE])} against {own}, {numbers}"
+        sentences.append((text, [level]))
     return show.answer(*sentences)
 
 

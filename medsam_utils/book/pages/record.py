@@ -126,12 +126,30 @@ def command(notebook: str, parameters: Mapping[str, Any]) -> Shown:
     for name, value in filled.items():
         if isinstance(value, str) and os.path.isabs(value):
             filled[name] = Path(value).name
+    advice = show.NOTHING
     if "folder" in filled:
         filled.pop("dataset", None)  # the folder wins
+        if notebook == "dataset":
+            advice = _chapter(filled)
     values = [f"-p {name} {shlex.quote(str(value))}" for name, value in filled.items()]
     first = f"jupytext --to ipynb --output - notebooks/{notebook}.py | papermill - out.ipynb"
     text = " \\\n    ".join([first, *values])
-    return show.paragraphs("This page again, as a notebook:") + show.code(text)
+    return advice + show.paragraphs("This page again, as a notebook:") + show.code(text)
+
+
+CHAPTER = ("folder", "title", "models", "classes", "ignore", "threshold")
+"""Parameters of a reader's own chapter that `make chapter` takes by their names in capitals."""
+
+
+def _chapter(parameters: Mapping[str, Any]) -> Shown:
+    """Return the command that makes a reader's own chapter with other models or classes."""
+    said = [
+        f"{name.upper()}={shlex.quote(str(parameters[name]))}"
+        for name in CHAPTER
+        if parameters.get(name)
+    ]
+    text = "This page alone again, with other models, classes or another device if you change them:"
+    return show.paragraphs(text) + show.code(f"make chapter {' '.join(said)}")
 
 
 def downloads(name: str, rows: pd.DataFrame) -> Shown:

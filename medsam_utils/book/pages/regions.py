@@ -77,12 +77,13 @@ def answer(rows: pd.DataFrame) -> Shown:
         course = after_best(model_rows)
         hurt = (course["loss"] > HURT).mean()
         found = "Yes" if hurt else "No, more clicks never hurt here"
-        sentences.append(
+        text = (
             f"{found}: with **{model}** **{hurt:.0%}** of {page.plural(len(course), 'object')} of "
             f"several regions end more than {HURT} below their best IoU. The mean IoU goes from "
             f"**{course['first'].mean():.2f}** with one click to **{course['last'].mean():.2f}** "
-            f"with {last} ({LEVELS[level]}, every object weighing the same)"
+            f"with {last}"
         )
+        sentences.append((text, [LEVELS[level], "every object weighing the same"]))
     return show.answer(*sentences)
 
 

@@ -17,7 +17,7 @@ from ...statistics import mean_over_tasks
 from .. import show
 from ..runs import Runs, evaluate_models
 from ..show import LEVELS, Shown
-from .page import plural, signed, with_interval
+from .page import mean_of_tasks, plural, signed, with_interval
 
 
 def switches() -> dict[str, Protocol]:
@@ -116,12 +116,10 @@ def answer(effects: pd.DataFrame) -> Shown:
         )
         change = with_interval(most["difference"], most["low"], most["high"], "+.2f")
         words = WORDS.get(most["switch"], f"`{most['switch']}`")
-        sentences.append(
-            f"For **{model}** it is {words}: IoU **{change}** after the last click{beside} "
-            f"({LEVELS[level]}; {plural(int(most['objects']), 'object')} of "
-            f"{plural(int(most['patients']), 'patient')}, mean of "
-            f"{plural(int(most['tasks']), 'task')}, every task weighing the same)"
-        )
+        text = f"For **{model}** it is {words}: IoU **{change}** after the last click{beside}"
+        counts = f"{plural(int(most['objects']), 'object')} of "
+        counts += plural(int(most["patients"]), "patient")
+        sentences.append((text, [LEVELS[level], counts, mean_of_tasks(int(most["tasks"]))]))
     return show.answer(*sentences)
 
 

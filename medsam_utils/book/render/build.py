@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import yaml
 
 from ...case import BadInputError
@@ -16,6 +19,7 @@ from ..explorer.in_page import write_runtime
 from .pages import PAGES, read_runs
 from .state import code_state
 
+PARAMETERS = {"parameters", "injected-parameters"}  # tags of cells that hold them
 OWN = "book/own"  # the page below which a reader's own chapters stand
 
 
@@ -56,9 +60,31 @@ def build_book(root: Path) -> int:
             file=sys.stderr,
         )
     else:
+        for path in (root / "_build/html/_sources").rglob("*.ipynb"):
+            hide_folders(path)
         known.write_text(state)
         print(f"the book: {index.resolve()}")
     return built.returncode
+
+
+def hide_folders(path: Path) -> None:
+    """Name the files and folders that parameters of a notebook give without what is above them.
+
+    path: the copy of an executed page that readers may download.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("medsam", None)
+    given = [
+        cell.source for cell in notebook.cells if PARAMETERS & set(cell.metadata.get("tags", []))
+    ]
+    values = re.findall(r'^\w+ = "(.+)"$', "\n".join(given), re.MULTILINE)
+    named = {value for value in values if value.startswith("/")}
+    options = " ".join(value for value in values if value not in named).split()
+    named |= {value for _, _, value in map(lambda o: o.partition("="), options) if value[:1] == "/"}
+    text = nbformat.writes(notebook)
+    for name in sorted(named, key=len, reverse=True):
+        text = text.replace(json.dumps(name, ensure_ascii=False)[1:-1], Path(name).name)
+    path.write_text(text, encoding="utf-8")
 
 
 def _missing_pages(root: Path) -> list[str]:
