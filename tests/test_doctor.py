@@ -285,3 +285,10 @@ def test_the_exit_status_is_0_1_or_2_and_the_page_is_written(folder, tmp_path, c
         path.write_bytes(b"not a picture")
     assert main([str(folder)]) == 2
     assert "files that cannot be used (7)" in capsys.readouterr().out
+
+
+def test_a_misspelt_dataset_is_named_with_the_nearest_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["us_brest"]) == 2
+    told = capsys.readouterr().err
+    assert "did you mean 'us_breast'" in told and "No folder has this name either" in told

@@ -400,6 +400,15 @@ def test_every_dataset_can_be_fetched_or_tells_how_to_get_it():
         assert name in table
 
 
+def test_the_table_tells_how_large_each_download_is():
+    header, *lines = overview().splitlines()
+    place = header.index("size")
+    sizes = {line.split()[0]: line[place:].split("  ")[0].strip() for line in lines[:-1]}
+    assert {name for name, size in sizes.items() if size} == {*ARCHIVES, *PACKAGES}
+    assert sizes["ct_liver"] == "about 29 GB" and sizes["ct_torso"] == "35 MB"
+    assert lines[-1].startswith("?: the server says it")
+
+
 def test_the_table_of_archives_is_well_formed():
     for name, archives in ARCHIVES.items():
         assert len({archive.file for archive in archives}) == len(archives), name

@@ -18,6 +18,7 @@ import jupytext
 import nbformat
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from PIL import Image
 
 from medsam_utils import load_folder
@@ -367,6 +368,23 @@ def test_a_chapter_is_removed_by_its_name_or_its_title(root, monkeypatch, capsys
     assert [path.stem for path in (root / PAGES / "own").iterdir()] == ["other"]
 
 
+def test_a_copy_to_download_names_folders_without_what_is_above_them(root):
+    secret = root / "of Jane/my study"
+    parameters = f'folder = "{secret}"\ncompute = "store={root}/rows workers=2"\nclicks = 3'
+    cell = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["injected-parameters"]})
+    shown = nbformat.v4.new_output("stream", text=f"no file in {secret}/images")
+    notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell(outputs=[shown])])
+    notebook.metadata["medsam"] = {"page": {"parameters": {"folder": str(secret)}}}
+    nbformat.write(notebook, root / "page.ipynb")
+    build.hide_folders(root / "page.ipynb")
+    copy = nbformat.read(root / "page.ipynb", as_version=4)
+    assert (
+        copy.cells[0].source == 'folder = "my study"\ncompute = "store=rows workers=2"\nclicks = 3'
+    )
+    assert copy.cells[1].outputs[0].text == "no file in my study/images"
+    assert str(root) not in (root / "page.ipynb").read_text("utf-8")
+
+
 def test_contents_without_the_pages_that_are_not_made_yet(root):
     (root / "_toc.yml").write_text(
         """format: jb-book
@@ -420,6 +438,10 @@ def test_a_chapter_is_made_where_no_book_was_made_in_a_folder_of_its_own(tmp_pat
     assert "my study" in html and "square" in html and str(tmp_path) not in html
     assert "own/a-b-study-b.html" in (out / "_build/html/book/own.html").read_text("utf-8")
     assert "own.html" in (out / "_build/html/index.html").read_text("utf-8")
+    copied = out / "_build/html/_sources/book/pages/own/a-b-study-b.ipynb"
+    assert str(tmp_path) not in copied.read_text("utf-8")
+    for said in ("make chapter FOLDER='my study'", "MODELS=grabcut", "CLASSES=square=255"):
+        assert said in BeautifulSoup(html, "html.parser").text
 
 
 def test_the_documented_line_of_plain_papermill_works(tmp_path):

@@ -148,7 +148,7 @@ def _chapter(parameters: Mapping[str, Any]) -> Shown:
         for name in CHAPTER
         if parameters.get(name)
     ]
-    text = "This page alone again, with other models, classes or another device if you change them:"
+    text = "This page alone again; change MODELS, CLASSES and the like, or add DEVICE, as you wish:"
     return show.paragraphs(text) + show.code(f"make chapter {' '.join(said)}")
 
 

@@ -74,13 +74,12 @@ def hide_folders(path: Path) -> None:
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("medsam", None)
-    given = [
-        cell.source for cell in notebook.cells if PARAMETERS & set(cell.metadata.get("tags", []))
-    ]
-    values = re.findall(r'^\w+ = "(.+)"$', "\n".join(given), re.MULTILINE)
+    cells = [cell for cell in notebook.cells if PARAMETERS & set(cell.metadata.get("tags", []))]
+    sources = "\n".join(cell.source for cell in cells)
+    values = re.findall(r'^\w+ = "(.+)"$', sources, re.MULTILINE)
     named = {value for value in values if value.startswith("/")}
-    options = " ".join(value for value in values if value not in named).split()
-    named |= {value for _, _, value in map(lambda o: o.partition("="), options) if value[:1] == "/"}
+    options = [option for value in values if value not in named for option in value.split()]
+    named |= {end for option in options if (end := option.partition("=")[2]).startswith("/")}
     text = nbformat.writes(notebook)
     for name in sorted(named, key=len, reverse=True):
         text = text.replace(json.dumps(name, ensure_ascii=False)[1:-1], Path(name).name)
