@@ -143,8 +143,7 @@ show.table(prices, fold=len(prices) > 24)
 # - **Outline by hand, 79.2 s**: 22 hours per 1,000 objects in everyday photographs, outlined by lay
 #   people {cite:p}`lin2014`. {cite:t}`bearman2016` name 54 to 79 s.
 # - **First click, 2.4 s**: the median that {cite:t}`bearman2016` measured.
-# - **Further clicks, 5 s**: an assumption. A person must look at the mask first; no measured value
-#   is used here.
+# - **Further clicks, 5 s**: an assumption.
 #
 # [The explorer](#the-explorer) lets you try it by hand.
 #

@@ -57,19 +57,18 @@ catalogue.passports(names)
 # %% [markdown]
 # ## Phantoms
 #
-# A program writes them in the same layout, from a fixed seed, and the same reader reads them. `make
+# A program writes them in the same layout, from a fixed seed, and the same reader reads them; `make
 # phantoms TO=folder` writes them where you can look at them.
 #
 # ## From raw values to what a model sees
 #
-# A model receives 8-bit RGB. Images that are 8-bit stay as they are; others are stretched by the
-# rule of the dataset's entry, which its page lists under "Settings of the runs". The study divides
-# every image by its maximum instead, as `protocol="released-code"` does.
+# Images that are 8-bit stay as they are; others are stretched by the rule of the dataset's entry,
+# which its page lists under "Settings of the runs". The study divides every image by its maximum
+# instead, as `protocol="released-code"` does.
 #
 # (the-published-numbers)=
 # ## The published numbers
 #
 # `book/published/iou_by_clicks.csv` holds five methods, 28 tasks and 1 to 9 clicks: 1,260 values
 # that the authors released beside their evaluation code
-# (`mazurowski-lab/segment-anything-medical-evaluation`, commit 2775b73), here with one value a
-# line.
+# (`mazurowski-lab/segment-anything-medical-evaluation`, commit 2775b73).

@@ -110,11 +110,11 @@ excluded(excluded_table(left_out))
 # ## How
 #
 # segment-anything's own mask generator drops masks that are unsure or unstable, and of those whose
-# boxes overlap much keeps the surest. *Oracle*: with the truth in hand, proposals are taken in the
-# order of their share inside the class, as many as give the highest IoU. *Classifier*: a random
-# forest that reads size, place, grey values, contrast, compactness and SAM's two scores of each
-# proposal. It learns from proposals of other patients than it is tested on; their names come from
-# the truth (an IoU of at least 0.5 with the class, else none).
+# boxes overlap much keeps the surest. *Oracle*: proposals are taken in the order of their share
+# inside the true class, as many as give the highest IoU. *Classifier*: a random forest on size,
+# place, grey values, contrast, compactness and SAM's two scores of each proposal. It learns from
+# proposals of other patients than it is tested on; a proposal has a class's name if their IoU is at
+# least 0.5.
 
 # %% [markdown]
 # ## Limits

@@ -48,21 +48,20 @@ page.banner([subject], {loaded.name: loaded}, notes)
 # 1. Click the pixel of the object that is farthest from everything that is not the object; of
 #    several that are equally far one is drawn. This click is positive: it says "this belongs to the
 #    object".
-# 2. Show the model all clicks so far. It answers with candidate masks and how sure it is of each;
-#    the one that it is most sure of counts.
+# 2. Show the model all clicks so far. It answers with candidate masks; the one that it is most sure
+#    of counts.
 # 3. The error region is where mask and truth disagree. Click the pixel of it that is farthest from
 #    its boundary. The click is positive if the pixel belongs to the object, negative if not.
 # 4. Back to 2, until N clicks are made. The IoU is noted after every click.
 #
 # The edge of the image counts as boundary. A dataset with several classes is several tasks. Where
-# nothing is wrong any more, there is nothing to click: this project then carries the IoU forward.
+# nothing is wrong any more, this project carries the IoU forward.
 #
 # ## One case
 #
-# A row is one click, from left to right (on a narrow screen from top to bottom): what is wrong so
-# far, blue where the object is missed, orange where too much is taken; the distance of every wrong
-# pixel to the boundary of its region, bright is far, and the click on the brightest; the mask that
-# the model answers with (red dashes), the truth (green line), and all clicks so far, green for
+# A row is one click: what is wrong so far, blue where the object is missed, orange where too much
+# is taken; the distance of every wrong pixel to the boundary of its region, bright is far; the mask
+# that the model answers with (red dashes), the truth (green line), and all clicks so far, green for
 # positive and red for negative.
 
 # %%

@@ -14,13 +14,12 @@
 # # Train the small RITM on drawings
 #
 # `ritm_small` learns as RITM does (Sofiiuk et al. 2021): it sees the image, all clicks so far and
-# its own previous mask. It learns from procedural drawings alone, and begins with the convolutional
-# stages that `sam_small` learned from them.
+# its own previous mask. It learns from drawings alone, and begins with the convolutional stages
+# that `sam_small` learned from them.
 #
 # The weights in the repository come from 2,129 steps of 4 drawings with 2 views each, about an hour
 # on a share of two processor cores; the first stages were those of `sam_small` after 4,400 steps.
-# After 800 steps windows became half of the views instead of two thirds, and most of them began
-# with a faulty mask, which until then a quarter of all steps did; from about step 1,400 the
+# The shares of windows and of faulty first masks rose after 800 steps; from about step 1,400 the
 # learning rate fell to zero. So this notebook trains such a model, not bit for bit the same one.
 
 # %% tags=["parameters"]

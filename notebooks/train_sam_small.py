@@ -157,12 +157,11 @@ chapter.log_figure(log)
 
 # %% [markdown]
 # They come from 6,176 steps of 8 drawings, about four hours on a share of two processor cores. The
-# recipe grew on the way: Muon came after 800 steps, the affinity loss after 1,500, the present
-# start of the decoder's attention after 1,900, when prompt encoder and mask decoder began anew. The
-# learning rate fell to zero from step 2,880 to 3,600, then rose again. From step 4,400 thin and
-# faint targets became rarer, the previous mask was fed back in a quarter of the later rounds, and
-# the predicted IoU weighed twice as much; from step 5,000 the learning rate fell to zero. So this
-# notebook trains such a model, not bit for bit the same one.
+# recipe grew on the way: Muon came after 800 steps, the affinity loss after 1,500, and prompt
+# encoder and mask decoder began anew after 1,900. The learning rate fell to zero from step 2,880 to
+# 3,600, rose again, and fell to zero from step 5,000. From step 4,400 thin and faint targets became
+# rarer, the previous mask was fed back in a quarter of the later rounds, and the predicted IoU
+# weighed twice as much. So this notebook trains such a model, not bit for bit the same one.
 #
 # ## Limits
 #
