@@ -82,9 +82,8 @@ class Pages:
         contrasts = shown.evaluate(CONTRAST)
         assert [c for c in contrasts if c["ratio"] < 4.5] == []
 
-    def test_a_page_is_no_scroll_and_no_table_is_cut(self, shown, request):
-        page = request.node.callspec.params["shown"]
-        if self.width < 500 and "book/api/" not in page:  # a reference is not read from the top
+    def test_a_page_is_no_scroll_and_no_table_is_cut(self, shown):
+        if self.width < 500:
             assert shown.evaluate("document.documentElement.scrollHeight") <= MOST_PIXELS
         if self.width >= 1000:
             shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -161,6 +160,30 @@ def test_over_http_nothing_is_asked_of_another_machine_either(browser, server):
     complaints = {page: list(opened(shown, server + page).complaints) for page in PAGES}
     context.close()
     assert {page: found for page, found in complaints.items() if found} == {}
+
+
+def test_a_link_to_a_closed_name_of_the_package_opens_it(browser):
+    shown = browser.new_page()
+    page = HTML / "book/api/evaluation.html"
+    shown.goto(f"{page.as_uri()}#medsam_utils.evaluate.evaluate")
+    name = shown.locator("[id='medsam_utils.evaluate.evaluate']")
+    assert name.is_visible()
+    assert not shown.locator("[id='medsam_utils.clicks.Click']").is_visible()
+    shown.close()
+
+
+def test_a_case_of_the_table_opens_in_the_explorer(browser):
+    shown = browser.new_page()
+    shown.goto((HTML / "book/pages/us_breast.html").as_uri())
+    lines = shown.locator(".medsam-worst tbody tr")
+    opened = lines.locator(".medsam-open:visible")
+    assert 0 < opened.count() <= lines.count()
+    button = opened.last
+    case, last = button.get_attribute("data-case"), lines.filter(has=button)
+    button.click()
+    assert case in shown.locator(".medsam-explorer select option:checked").all_inner_texts()[-1]
+    assert last.locator("td").nth(4).inner_text() in shown.locator(".medsam-explorer").inner_text()
+    shown.close()
 
 
 def test_a_heading_sorts_its_table_and_the_next_click_turns_it_round(browser):
