@@ -57,8 +57,8 @@ catalogue.passports(names)
 # %% [markdown]
 # ## Phantoms
 #
-# A program writes them in the same layout, from a fixed seed, and the same reader reads them; `make
-# phantoms TO=folder` writes them where you can look at them.
+# A program writes them in the same layout, from a fixed seed, and the same reader reads them;
+# `make phantoms TO=folder` writes them where you can look at them.
 #
 # ## From raw values to what a model sees
 #

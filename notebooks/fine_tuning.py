@@ -92,8 +92,8 @@ display(page.banner(subjects, both_models, [*notes, *before.notes]), answer(tabl
 # ## Learning
 #
 # In each step some objects are clicked as Algorithm 1 does, and the mask decoder learns from its
-# error after every click. The result is a checkpoint like any other: `load_model("sam",
-# checkpoint=path)`.
+# error after every click. The result is a checkpoint like any other:
+# `load_model("sam", checkpoint=path)`.
 
 # %%
 learnt_from = {reference.patient_id for reference in learn}

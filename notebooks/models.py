@@ -22,10 +22,10 @@ from medsam_utils.book.pages import catalogue
 catalogue.models_table()
 
 # %% [markdown]
-# What stands in `code` type names a model: in the parameter `models` of a notebook, in `make book
-# MODELS="..."`, in `load_model("...")`. The SAM family answers with three candidate masks and how
-# sure it is of each, the others with one mask. *Ran here with* "random weights": the code was
-# compared with the authors' or the package's own; no figure of the model is known here.
+# What stands in `code` type names a model: in the parameter `models` of a notebook, in
+# `make book MODELS="..."`, in `load_model("...")`. The SAM family answers with three candidate
+# masks and how sure it is of each, the others with one mask. *Ran here with* "random weights": the
+# code was compared with the authors' or the package's own; no figure of the model is known here.
 #
 # ## Where weights come from
 
@@ -93,9 +93,9 @@ catalogue.weights_table()
 # MedSAM learned from boxes, so its figures with clicks are not those of its paper; and from images
 # that were squashed to a square and stretched from the darkest to the brightest value.
 # `medsam_vit_b` prepares them as SAM does, `medsam_as_trained` as MedSAM's own script does; rows of
-# the two tell what the difference is worth. With a box and one mask (`Protocol(prompt="box_all",
-# mask_choice="single")`) the second is MedSAM as it was trained, but for the mask, which is
-# enlarged as SAM's.
+# the two tell what the difference is worth. With a box and one mask
+# (`Protocol(prompt="box_all", mask_choice="single")`) the second is MedSAM as it was trained, but
+# for the mask, which is enlarged as SAM's.
 #
 # An ONNX folder has an image encoder, which maps B x 3 x 1024 x 1024 to B x 256 x 64 x 64 and runs
 # in onnxruntime in `float32`, and SAM's mask decoder as segment-anything's own script exports it,

@@ -82,8 +82,8 @@ figures.steps(worked.image, truth, steps)
 # ## What the two presets say
 #
 # `PAPER` is Algorithm 1 as it is written; `RELEASED_CODE` is what the authors' published scripts
-# do. Lines in which they differ are marked. Each can be switched alone: `dataclasses.replace(PAPER,
-# label="foreground")`.
+# do. Lines in which they differ are marked. Each can be switched alone:
+# `dataclasses.replace(PAPER, label="foreground")`.
 
 # %%
 fields = protocol.fields({"PAPER": PAPER, "RELEASED_CODE": RELEASED_CODE})

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -76,10 +77,10 @@ def hide_folders(path: Path) -> None:
     notebook.metadata.pop("medsam", None)
     cells = [cell for cell in notebook.cells if PARAMETERS & set(cell.metadata.get("tags", []))]
     sources = "\n".join(cell.source for cell in cells)
-    values = re.findall(r'^\w+ = "(.+)"$', sources, re.MULTILINE)
-    named = {value for value in values if value.startswith("/")}
-    options = [option for value in values if value not in named for option in value.split()]
-    named |= {end for option in options if (end := option.partition("=")[2]).startswith("/")}
+    values = dict(re.findall(r'^(\w+) = "(.+)"$', sources, re.MULTILINE))
+    options = shlex.split(values.pop("compute", ""))
+    ends = [*values.values(), *(option.partition("=")[2] for option in options)]
+    named = {end for end in ends if end.startswith("/")}
     text = nbformat.writes(notebook)
     for name in sorted(named, key=len, reverse=True):
         text = text.replace(json.dumps(name, ensure_ascii=False)[1:-1], Path(name).name)
