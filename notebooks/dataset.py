@@ -73,11 +73,12 @@ figures.examples(subject, runs.models, rows)
 # ## Single cases, click by click
 #
 # The worst, quartile and best cases by the first model's IoU after one click. The slider follows
-# the clicks; each click answers that model's own error. Where there is a button for it, SAM answers
-# your clicks too, in your browser.
+# the clicks; each click answers that model's own error. *Click yourself*, where it is offered, lets
+# SAM answer your clicks in your browser.
 
 # %%
-explorer.static(subject, runs.models, rows, runs.protocol, in_page=in_page or None)
+more = {"at_last": 5, "limit": 1_000_000} if folder else {}  # cases; bytes of the page
+explorer.static(subject, runs.models, rows, runs.protocol, in_page=in_page or None, **more)
 
 # %% [markdown]
 # ## Every image, worst first

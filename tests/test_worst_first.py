@@ -68,7 +68,7 @@ def test_a_picture_shows_the_object_and_both_outlines(study):
     case = study.load("a")
     (truth,) = case.masks.values()
     shown = worst_first.picture(case, truth, np.roll(truth, 5, axis=1))
-    assert re.search(r'alt="a: true and predicted outline" width="80" height="64"', shown.html)
+    assert re.search(r'alt="a: true and predicted outline" width="96" height="77"', shown.html)
 
 
 def test_that_each_image_counts_as_a_patient_is_told_where_it_is_so(study):

@@ -25,7 +25,7 @@ from ...datasets.unlabelled import Unlabelled
 from ...evaluate import under
 from ...models import Model
 from ...simulation import replay_clicks, simulate_clicks, stored_clicks
-from ...statistics import at_percentiles
+from ...statistics import at_percentiles, worst
 from .in_page import write_files
 from .run_lengths import run_lengths
 
@@ -40,7 +40,9 @@ SCRIPT = source(
     *("explorer.js", "stored.js"),
 )
 STYLE = source("explorer.css")
+LAST = -1  # stands for a percentile of the cases that are worst after the last click
 RANKS = {0: "worst", 25: "25th percentile", 50: "median", 75: "75th percentile", 100: "best"}
+RANKS |= {LAST: "among the worst at last"}
 LIMIT = 200_000  # bytes that an explorer may add to a page, 30,000 of them the script
 LEAST = 0.002  # of an image that an object covers which is clicked on at once
 # pixels of a mask's longest side; larger ones are reduced, every second or third pixel kept
@@ -48,9 +50,10 @@ LONGEST = 640
 # By how much masks are reduced further, longest side of pictures, which cases: the first that fits
 # is taken.
 SIZES = [
-    (1, 512, (0, 25, 50, 75, 100)),
-    (1, 384, (0, 25, 50, 75, 100)),
-    (1, 288, (0, 25, 50, 75, 100)),
+    (1, 512, (LAST, 0, 25, 50, 75, 100)),
+    (1, 384, (LAST, 0, 25, 50, 75, 100)),
+    (1, 288, (LAST, 0, 25, 50, 75, 100)),
+    (2, 224, (LAST, 0, 25, 50, 75, 100)),
     (2, 224, (0, 25, 50, 75, 100)),
     (2, 224, (0, 50, 100)),
     (3, 192, (50,)),
@@ -65,6 +68,7 @@ def static(
     protocol: Protocol = PAPER,
     limit: int = LIMIT,
     in_page: str | Path | None = None,
+    at_last: int = 0,
 ) -> HTML:
     """An explorer of the worst, quartile and best cases of each task that needs no kernel, server
     or network.
@@ -73,9 +77,10 @@ def static(
     click; masks are drawn again from the stored clicks. limit: bytes of HTML; what would be more is
     shown with smaller pictures and masks, then with fewer cases. in_page: folder for the files with
     which a page that the book shows can answer own clicks, by every model of `models` that is a
-    SAM; None: it only shows.
+    SAM; None: it only shows. at_last: so many of each task that are worst after the last click are
+    stored too.
     """
-    stored = list(_ranked_cases(under(dataset, protocol), models, rows))
+    stored = list(_ranked_cases(under(dataset, protocol), models, rows, at_last))
     head = _head(dataset, models, protocol, int(rows["click"].max()))
     if in_page:
         head |= write_files(Path(in_page), models, stored, dataset.level)
@@ -152,16 +157,22 @@ def _fitting(head: Mapping[str, Any], stored: Sequence[dict], limit: int) -> HTM
 
 
 def _ranked_cases(
-    dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame
+    dataset: Dataset, models: Mapping[str, Model], rows: pd.DataFrame, at_last: int = 0
 ) -> Iterator[dict]:
-    """What is shown of each task and percentile."""
+    """What is shown of each task and percentile.
+
+    at_last: so many of the worst after the last click are shown besides.
+    """
     embeddings: dict[tuple, Any] = {}
     for class_name, task in dataset.tasks.items():
         task_rows = rows[rows["task"] == task]
-        ranked = at_percentiles(task_rows[task_rows["model"] == next(iter(models))], tuple(RANKS))
+        ranked_rows = task_rows[task_rows["model"] == next(iter(models))]
+        ranked = at_percentiles(ranked_rows, tuple(RANKS)[:5])
         # of few cases one lies at several percentiles: it is the median rather than the worst or
         # the best
         found = {ranked[p][0]: (p, ranked[p][1]) for p in (25, 75, 0, 100, 50) if p in ranked}
+        for row in worst(ranked_rows, at_last).itertuples():
+            found.setdefault(row.case_id, (LAST, row.iou))
         for case_id, (percentile, value) in sorted(found.items(), key=lambda item: item[1]):
             case = dataset.load(case_id, class_name)
             view = case_id, hashlib.sha256(case.image.tobytes()).digest()

@@ -28,7 +28,8 @@ def passport(dataset: Dataset) -> Shown:
         "Traps": "\n".join(card.traps),
     }
     content = show.facts(lines) + show.details("Files", card.layout)
-    return show.details(f"**{dataset.title}**: {card.full_name}", content)
+    name = f": {card.full_name}" if card.full_name != dataset.title else ""
+    return show.details(f"**{dataset.title}**{name}", content)
 
 
 def linked(text: str) -> str:

@@ -26,7 +26,7 @@ from .page import plural
 
 PICTURES = 200
 """So many objects have a picture on the page, the worst ones: each costs 5 kB and an answer."""
-SIDE = 160  # pixels of a picture's longest side, shown at half of it
+SIDE = 192  # pixels of a picture's longest side, shown at half of it
 TRUTH, PREDICTION = (
     tuple(round(255 * part) for part in to_rgb(name)) for name in (plots.TRUTH, plots.PREDICTION)
 )
