@@ -83,8 +83,8 @@ explorer.static(subject, runs.models, rows, runs.protocol, in_page=in_page or No
 # %% [markdown]
 # ## Every image, worst first
 #
-# After the last click of the first model. Green: the truth. Red dashes: the mask. *open* shows the
-# case in the explorer above; any other case opens with `make explore`.
+# After the last click of the first model. Green: the truth. Red dashes: the mask. *open* shows a
+# case in the explorer above, which holds some of them; any other opens with `make explore`.
 
 # %%
 worst_first.table(subject, next(iter(runs.models.values())), rows)

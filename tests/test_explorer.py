@@ -98,6 +98,19 @@ def test_run_lengths_decode_to_the_same_mask(kind):
     assert np.array_equal(mask_of(explorer.run_lengths(mask), mask.shape), mask)
 
 
+def test_the_worst_after_the_last_click_are_held_too_where_they_are_asked_for(tmp_path):
+    dataset = load_folder(write_folder(tmp_path, [f"c{i}" for i in range(7)], (80, 90), spill=3))
+    models, rows = rows_of(dataset)
+    last = rows[rows["click"] == 4].sort_values("iou", kind="stable")["case_id"].tolist()
+
+    def held(**more) -> set[str]:
+        (cases,) = stored(explorer.static(dataset, models, rows, **more).data)["tasks"].values()
+        return {case["case"] for case in cases}
+
+    assert len(held()) == 5
+    assert held(at_last=3) == held() | set(last[:3]) and len(held(at_last=7)) == 7
+
+
 def test_every_stored_mask_has_the_iou_of_its_row(hostile, evaluated):
     models, rows = evaluated
     data = stored(explorer.static(hostile, models, rows).data)

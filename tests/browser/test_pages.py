@@ -174,15 +174,16 @@ def test_a_link_to_a_closed_name_of_the_package_opens_it(browser):
 
 def test_a_case_of_the_table_opens_in_the_explorer(browser):
     shown = browser.new_page()
-    shown.goto((HTML / "book/pages/us_breast.html").as_uri())
+    page = next(page for page in PAGES if "medsam-worst" in (HTML / page).read_text("utf-8"))
+    shown.goto((HTML / page).as_uri())
     lines = shown.locator(".medsam-worst tbody tr")
     opened = lines.locator(".medsam-open:visible")
     assert 0 < opened.count() <= lines.count()
     button = opened.last
-    case, last = button.get_attribute("data-case"), lines.filter(has=button)
+    case = button.get_attribute("data-case")
     button.click()
-    assert case in shown.locator(".medsam-explorer select option:checked").all_inner_texts()[-1]
-    assert last.locator("td").nth(4).inner_text() in shown.locator(".medsam-explorer").inner_text()
+    chosen = shown.locator(".medsam-explorer select option:checked").all_inner_texts()
+    assert any(case in text for text in chosen)
     shown.close()
 
 
