@@ -32,6 +32,11 @@ EXAMPLE, NETWORK = re.findall(
 )
 
 
+(SHORT,) = re.findall(
+    r"```python\n(.*?)```", (ROOT / "book/run.md").read_text(encoding="utf-8"), re.DOTALL
+)
+
+
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """Three images of a bright square, the working folder's `my_study`."""
@@ -221,3 +226,12 @@ def test_exported_masks_are_those_of_the_rows(study):
         assert medsam_utils.iou(mask > 0, case.masks["object"]) == iou
     with pytest.raises(BadInputError, match="no row is of guess"):
         medsam_utils.export_masks(rows.assign(model="other"), study, Guess(), "out")
+
+
+def test_the_short_example_finds_the_square_with_one_click(study):
+    names: dict = {}
+    exec(SHORT, names)
+    rows = names["rows"]
+    assert rows.groupby("case_id").size().gt(0).all() and rows["case_id"].nunique() == 3
+    assert (rows.loc[rows["click"] == 1, "iou"] == 1).all()
+    assert set(rows["model"]) == {"Flood"}

@@ -104,11 +104,11 @@ def as_prediction(
 class Model:
     """A promptable model: an image is encoded once, then prompts are answered cheaply.
 
-    A model of your own derives from this class and defines `name`, `encode` and `predict`, which
-    may leave out the prompts that it does not take; `as_prediction` makes its answer of masks or
-    logits. It also defines `settings` where its rows are stored. All else has a default.
+    A model of your own derives from this class and defines `encode` and `predict`, which may leave
+    out the prompts that it does not take; `as_prediction` makes its answer of masks or logits. It
+    also defines `settings` where its rows are stored. All else has a default.
 
-    name: what the rows say (see `name_in_rows`). weights: the checkpoint's sha256, or empty for a
+    name: what the rows say (see `name_in_rows`), else the class's. weights: the checkpoint's sha256, or empty for a
     model without weights. prompts: what it takes of "clicks", "boxes" and "logits" (a mask of its
     own, fed back). candidates: masks of one answer to an ambiguous prompt. batched: whether several
     images at a time pay, as on a GPU. device: what it computes on. forks: whether copies of this
@@ -125,6 +125,11 @@ class Model:
     forks: bool = False
     memory: int = 0
     advice: str = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not hasattr(cls, "name"):
+            cls.name = cls.__name__
 
     def load(self) -> None:
         """Read the weights now, which is otherwise done when they are first needed."""
