@@ -137,10 +137,10 @@ figures.examples(subject, both_models, held_rows)
 # ## How
 #
 # The image encoder stays as it is; with adapters (`rank`) a product of two thin matrices is learnt
-# beside each attention's query, key and value weights and added to them at the end. The loss is
-# that of SAM's own training: 20 parts focal loss and one part dice loss of the best of the three
-# masks, and the squared error of the predicted IoU. The learning rate was chosen on phantoms of
-# `us_ovarian`, not on those of this page.
+# beside each attention's query, key and value weights. The loss is that of SAM's own training: 20
+# parts focal loss and one part dice loss of the best of the three masks, and the squared error of
+# the predicted IoU. The learning rate was chosen on phantoms of `us_ovarian`, not on those of this
+# page.
 
 # %% [markdown]
 # ## Limits

@@ -101,11 +101,10 @@ catalogue.weights_table()
 # in onnxruntime in `float32`, and SAM's mask decoder as segment-anything's own script exports it,
 # whose weights are read into SAM's own modules.
 #
-# ## Device and number format
+# ## Number format
 #
-# `device` is `cpu`, `cuda`, `cuda:1` or `mps`; without it the first of CUDA, MPS and CPU that is
-# there. `dtype="bfloat16"` or `"float16"` holds SAM's image encoder in half the memory; clicks are
-# decoded in `float32`. RITM keeps `float32` weights and computes in the other format where that is
-# safe. Half precision is faster only where the processor has instructions for it: GPUs, and for
-# `bfloat16` Intel's AMX. It rounds, so rows say `sam_vit_h (bfloat16)` and never share a mean with
-# `sam_vit_h`. An image that overflows in `float16` stops the run with an error.
+# `dtype="bfloat16"` or `"float16"` holds SAM's image encoder in half the memory; clicks are decoded
+# in `float32`. RITM keeps `float32` weights and computes in the other format where that is safe. It
+# is faster only where the processor has instructions for it: GPUs, and for `bfloat16` Intel's AMX.
+# It rounds, so rows say `sam_vit_h (bfloat16)` and never share a mean with `sam_vit_h`. An image
+# that overflows in `float16` stops the run with an error.

@@ -45,9 +45,8 @@ numbers = regions.summary(several)  # per task and model: IoU, and what later cl
 display(page.banner(subjects, runs.models, runs.notes), regions.answer(several))
 
 # %% [markdown]
-# The study found that with one click SAM tends to answer with one connected region of an object
-# such as a pair of lungs, that further clicks bring in the others, and that too many can damage a
-# good mask (its figure 5).
+# The study found that with one click SAM tends to answer with one connected region, that further
+# clicks bring in the others, and that too many can damage a good mask (its figure 5).
 #
 # ## IoU against clicks
 #

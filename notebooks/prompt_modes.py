@@ -190,7 +190,7 @@ page.differences_table(run_differences(box_rows, "noise 0", way="mode"), "mode")
 # ## Limits
 #
 # - All prompts are made from the truth. A person's are less exact, and a box costs more effort than
-#   a click, although both count as one here.
+#   a click.
 # - `sam_small` never saw a box in its training. GrabCut was made for boxes, but takes no mask.
 
 # %% [markdown]

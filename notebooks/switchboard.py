@@ -94,7 +94,7 @@ page.differences_table(effects, "switch")
 # %% [markdown]
 # ## Limits
 #
-# - Only a few cases of each dataset are run under every switch and seed: `max_cases=0` takes all.
+# - Only a few cases of each dataset are run: `max_cases=0` takes all.
 # - Intervals are not corrected for the number of switches and tasks.
 # - Two switches together may do more, or less, than their sum.
 

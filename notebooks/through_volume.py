@@ -135,9 +135,7 @@ slices(volume, masks, prompted, title, median["dice"])
 #
 # - The simulated user knows where the object is largest and where it ends.
 # - The way that is told is the best of those that were tried, on the same volumes.
-# - Models that were trained on videos, such as SAM 2, carry a memory instead of a prompt. They are
-#   not here.
-
+# - Models that were trained on videos, such as SAM 2, are not here.
 
 # %% [markdown]
 # ## Take-aways

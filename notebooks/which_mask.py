@@ -115,13 +115,13 @@ show.table(candidates, fold=False)
 #   sentence.
 # - **The plateau.** The study finds that more than about three clicks hardly help SAM. If the curve
 #   with feedback goes on rising, the plateau belongs to the way in which SAM was asked.
-# - **SAM against RITM.** RITM always receives its own last mask, so the study compares a model that
-#   remembers with one that was made to forget.
+# - **SAM against RITM.** RITM always receives its own last mask: a model that remembers was
+#   compared with one that was made to forget.
 #
 # ## How far this carries
 #
 # - One distilled encoder (`mobile_sam`) stands for SAM here. Whether ViT-H behaves alike must be
-#   run: `make book MODELS=sam_vit_h DATA=folder`.
+#   run.
 # - Out of the box the images are slices of one patient, with masks by another model: no interval,
 #   and agreement, not accuracy.
 # - The rule decides which mask the next click corrects, so the curves differ in their clicks, too.

@@ -201,7 +201,8 @@ def test_a_package_is_pinned_and_its_dataset_says_who_made_the_masks(name):
     text = BeautifulSoup(passport(entry).html, "html.parser").get_text()
     assert entry.passport.masks_by in text and f"{package.name} {package.version}" in text
     (line,) = [line for line in overview().splitlines() if line.startswith(f"{name} ")]
-    for fact in (how_fetched(name), package.sha256[:16], str(package), entry.passport.licence):
+    release = f"{package.name} {package.version}"
+    for fact in (how_fetched(name), package.sha256[:16], release, entry.passport.licence):
         assert fact in line
     assert how_fetched(name) == "package"
 

@@ -41,7 +41,7 @@ def test_every_object_is_in_the_table_and_the_lowest_last_iou_comes_first(study)
     assert [line[3] for line in lines] == [f"{iou:.2f}" for iou in last["iou"]]
     assert [line[4] for line in lines] == [f"{share:.1%}" for share in last["area_share"]]
     assert [len(line.select("img")) for line in shown.select("tbody tr")] == [1, 1, 0]
-    assert "3 images, 3 objects" in shown.text and "pictures of the worst 2" in shown.text
+    assert "3 images, 3 objects" in shown.text and "a picture of the worst 2" in shown.text
     buttons = shown.select("button")
     assert [b["data-case"] for b in buttons] == last["case_id"].tolist()
     assert all(button.has_attr("hidden") for button in buttons)  # until the explorer has the case

@@ -1,16 +1,18 @@
 """How the values of a mask file become one bool mask per class: decided file by file.
 
-| the file holds | kind | a class given as `ANY_VALUE` | a class given by label values |
-| --- | --- | --- | --- |
-| 0 and one other value, whatever it is | binary | every non-zero pixel | pixels of these values |
-| integers in areas of one value each, such as 0, 1, 2 | labels | every non-zero pixel | the same |
-| small labels and 255 (65535) | labels | the same, 255 is ignored | the same |
-| numbers 1 to n, 8 or more, a region each; flat images | instances | each an object | the same |
-| integers that rise gradually from 0 to 128 or more | soft | from `mask_threshold` on | refused |
-| fractions from 0 to 1 | soft | from `mask_threshold` / 256 on | refused |
-| any of these as JPEG or lossy WebP | soft | from `mask_threshold` on | refused |
-| what fits none of these lines | unclear | refused, unless `threshold` is given | the same |
-| negative numbers, NaN | refused | | |
+================================  =========  ============================  ======================
+the file holds                    kind       a class given as `ANY_VALUE`  by label values
+================================  =========  ============================  ======================
+0 and one other value, any        binary     every non-zero pixel          pixels of these values
+areas of one value each: 0, 1, 2  labels     every non-zero pixel          the same
+the same, and 255 (65535)         labels     the same, 255 is ignored      the same
+1 to n, 8 or more, a region each  instances  each an object; flat images   the same
+a gradual rise from 0 to 128 up   soft       from `mask_threshold` on      refused
+fractions from 0 to 1             soft       from `mask_threshold` / 256   refused
+any of these, JPEG or lossy WebP  soft       from `mask_threshold` on      refused
+what fits none of these lines     unclear    refused without `threshold`   the same
+negative numbers, NaN             refused    refused                       refused
+================================  =========  ============================  ======================
 
 `mask_threshold` (128 = half) is on the scale of 8 bits; 16-bit soft masks are compared on their own
 scale. The study's released code keeps only pixels of exactly 255: `mask_threshold=255`. Ignored

@@ -157,7 +157,7 @@ def downloads(name: str, rows: pd.DataFrame) -> Shown:
 
     name: of the files, without suffix.
     """
-    count = f"The {len(rows):,} rows behind this page"
+    count = f"The {len(rows):,} rows behind this page, with the name of every case"
     if len(rows) > MOST_ROWS:
         return show.paragraphs(f"{count}, are in the folder `results/`.")
     parquet = io.BytesIO()

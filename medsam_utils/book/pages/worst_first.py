@@ -107,9 +107,8 @@ def table(dataset: Dataset, model: Model, rows: pd.DataFrame, pictures: int = PI
         frame = frame.drop(columns="candidates")
     counts = f"{plural(objects['case_id'].nunique(), 'image')}, {plural(len(objects), 'object')}"
     level = level_text(rows["level"].iloc[0], objects["task"])
-    text = f"**{counts}** under **{model.name}** ({level})"
-    if len(seen) < len(objects):
-        text += f"; pictures of the worst {len(seen)}"
+    pictured = f"the worst {len(seen)}" if len(seen) < len(objects) else "each"
+    text = f"**{counts}** under **{model.name}** ({level}), with a picture of {pictured}"
     return show.paragraphs(f"{text}.") + show.table(
         frame, digits=2, fold=False, kind="medsam-worst medsam-prose"
     )
