@@ -18,7 +18,7 @@ import pandas as pd
 from medsam_utils.book.claims import Claim, judge, load_claims, published_table
 
 CLICKS = np.arange(1, 10)
-LARGE = 300  # patients of a task, or copies of the released table, from which the truth is known
+LARGE = 100  # patients of a task, or copies of the released table, from which the truth is known
 
 
 def draw_truth(rng: np.random.Generator) -> dict[str, float]:
@@ -97,7 +97,7 @@ def verdicts(seed: int, resamples: int, claims: list[Claim], groups: dict) -> pd
     truth = draw_truth(rng)
     if seed % 2:
         small, large = (
-            ious(study_lines(truth, groups, copies, rng), truth, rng) for copies in (1, LARGE // 4)
+            ious(study_lines(truth, groups, copies, rng), truth, rng) for copies in (1, LARGE)
         )
     else:
         datasets = [f"D{i // 2}" for i in range(rng.integers(2, 8))]

@@ -62,6 +62,28 @@ def area_and_end(rows: pd.DataFrame, value: str = "iou", first: int = 1) -> pd.D
     return table.index.to_frame(index=False).assign(**ends)
 
 
+def challenge_scores(rows: pd.DataFrame, tolerance: float = 2) -> pd.DataFrame:
+    """Return the four scores of CVPR's interactive challenge for each image and model.
+
+    rows: under `clicks.CVPR` with six prompts and the metric nsd of the tolerance, so of images or
+    single slices, while the challenge scores volumes whole. Columns: model,
+    level, case_id, patient_id, dsc_auc, dsc_final, nsd_auc, nsd_final. After each prompt Dice and
+    NSD are means over the image's classes, and NSD counts as 0 where that Dice is not above 0.2;
+    areas are over the five clicks, by trapezoids of width 1: at most 4.
+    """
+    image = ["model", "level", "case_id", "patient_id"]
+    names = {"dice": "dsc", f"nsd@{tolerance:g}": "nsd"}
+    means = rows.groupby([*image, "click"], sort=False)[list(names)].mean().rename(columns=names)
+    means["nsd"] = means["nsd"].where(means["dsc"] > 0.2, 0.0)
+    curves = means.unstack("click", sort=False).sort_index(axis="columns", level="click")
+    scores = {}
+    for name in ("dsc", "nsd"):
+        heights = curves[name].iloc[:, -5:]
+        scores[f"{name}_auc"] = heights.T.rolling(2).mean().sum()
+        scores[f"{name}_final"] = heights.iloc[:, -1]
+    return pd.DataFrame(scores).reset_index()
+
+
 def by_object(rows: pd.DataFrame, clicks: Sequence[int] | None = None) -> pd.DataFrame:
     """Return `iou_by_click` as a line per object and click.
 
