@@ -121,6 +121,18 @@ def test_few_patients_give_an_effect_and_no_verdict():
     assert line["effect"] == pytest.approx(0.8) and np.isnan(line["p"])
 
 
+def test_a_task_of_few_patients_is_left_out_and_named_where_others_remain():
+    pair = pd.concat(
+        [
+            rows([0.8, 0.8], [0.4, 0.5], task="A"),
+            rows([0.0, 0.0], [0.4, 0.5], PATIENTS[:3], task="B"),
+        ]
+    )
+    line = verdict(claim("SAM@1", above=0.5), measured_table(pair, METHODS))
+    assert line["effect"] == pytest.approx(0.8, abs=0.01) and line["tasks"] == 1
+    assert line["note"] == "without B: too few patients" and line["verdict"] == "supported"
+
+
 def test_what_a_table_does_not_have_is_left_out():
     table = measured_table(rows([0.5, 0.6], [0.4, 0.5]), {"SAM": "m"})
     left_out = [MORE, claim("SAM@9"), claim("SAM@1", tasks="tumours")]

@@ -119,8 +119,9 @@ def judge(
     A claim is **supported** if the effect lies within its bounds and the test refuses that it is at
     the nearer one or beyond; **refuted** if it lies outside and the test refuses that it is at the
     bound; otherwise undetermined. The test flips the signs of whole clusters; p is corrected by
-    Holm's method for all tests of the table. Not tested are effects of too few clusters, and shares
-    of what is too rare. A number of the study is compared, not tested.
+    Holm's method for all tests of the table. Strata of fewer than FEWEST clusters are left out
+    where others remain. Not tested are effects of too few clusters, and shares of what is too rare.
+    A number of the study is compared, not tested.
     resamples: flips of signs that are drawn where not all are tried; 0 computes effects alone.
     power: the probability that the claim would be supported if the effect were as large as the
     entry expects, by the t distribution, at the level that is left for each of so many tests.
@@ -167,6 +168,7 @@ def _estimate(
     parts = [table[inside], table[outside]] if claim.against else [table[inside]]
     if not all(len(part) for part in parts):
         return None
+    parts, left_out = _large(parts)
     counted = {"tasks": pd.concat(parts)["task"].nunique()}
     if claim.take:
         at = parts[0]["value"].agg([f"idx{claim.take}"]).iloc[0]
@@ -179,7 +181,10 @@ def _estimate(
                 "note": note,
             }
         )
-    return counted | _test(claim, parts, resamples)
+    found = counted | _test(claim, parts, resamples)
+    if left_out and not found["note"]:
+        found["note"] = f"without {', '.join(left_out)}: too few patients"
+    return found
 
 
 def _members(name: str, table: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.Series:
@@ -190,6 +195,21 @@ def _members(name: str, table: pd.DataFrame, groups: Mapping[str, Sequence[str]]
         return table["several"]
     names = groups.get(name, [name])
     return table["task"].isin(names) | table["task"].str.split(":").str[0].isin(names)
+
+
+def _large(parts: Sequence[pd.DataFrame]) -> tuple[Sequence[pd.DataFrame], list[str]]:
+    """Return the strata of enough clusters, where each part has one, and the others' names."""
+    enough = [
+        part[part.groupby("stratum")["cluster"].transform("nunique") >= FEWEST] for part in parts
+    ]
+    if not all(len(part) for part in enough):
+        return parts, []
+    names = {
+        name
+        for part, kept in zip(parts, enough, strict=True)
+        for name in set(part["stratum"]) - set(kept["stratum"])
+    }
+    return enough, sorted(names)
 
 
 def _test(claim: Claim, parts: Sequence[pd.DataFrame], resamples: int) -> dict:
@@ -215,15 +235,16 @@ def _test(claim: Claim, parts: Sequence[pd.DataFrame], resamples: int) -> dict:
     count = len(set(labels))
     found = {"effect": effect, "clusters": count}
     unit = "patients" if "several" in parts[0] else "datasets"
-    note = ""
+    untested = ""
     if not resamples:
-        note = "not tested"
+        untested = "not tested"
     elif min(fewest) < FEWEST or 2.0 ** (1 - count) >= ALPHA:
-        note = f"not tested: too few {unit} ({min(fewest)})"
+        untested = f"not tested: too few {unit} ({min(fewest)})"
     elif pd.concat(parts)["value"].isin([0, 1]).all() and count * _rarest(claim) < RARE:
-        note = f"not tested: too rare for {count} {unit}"
-    if note:
-        return found | {"low": np.nan, "high": np.nan, "p": np.nan, "error": np.nan, "note": note}
+        untested = f"not tested: too rare for {count} {unit}"
+    if untested:
+        unknown = dict.fromkeys(("low", "high", "p", "error"), np.nan)
+        return found | unknown | {"note": untested}
     never_below_0 = not claim.against and (claim.spread or not re.search(r"\d - ", claim.effect))
     within = (0.0, 1.0) if never_below_0 or "abs" in claim.effect else (-2.0, 2.0)
     low, high = interval(values[:, None], labels, within=within)[:, 0]
