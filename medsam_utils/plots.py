@@ -230,7 +230,7 @@ def regions(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
         reach = _reach(part["effect"], part["low"], part["high"])
         style = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 5, "linestyle": "none"}
         axes.errorbar(part["effect"], places[lines], xerr=reach, label=name, **style)
-    axes.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5), yticks=places, xlabel="effect (IoU)")
+    axes.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5), yticks=places, xlabel="effect")
     axes.set_yticklabels(table["n"])
     axes.figure.legend(loc="outside lower left", ncols=len(names), frameon=False, labelcolor=INK)
 

@@ -114,7 +114,8 @@ def judge(
     table: of `published_table` or `measured_table`. Columns: n (of the sentence), section,
     quote, says, wanted (where the effect lies if the sentence is true, with the ends wanted_low and
     wanted_high), effect, its 95 % interval low and high, tasks,
-    clusters (patients, or datasets), p, p_holm, power, verdict, note.
+    clusters (patients, or datasets), p, p_holm and below (as in `comparison.compare`), power,
+    verdict, note.
 
     A claim is **supported** if the effect lies within its bounds and the test refuses that it is at
     the nearer one or beyond; **refuted** if it lies outside and the test refuses that it is at the
@@ -136,6 +137,8 @@ def judge(
             lines[-1] |= {"n": n, "claim": claim, **wanted, **found}
     result = pd.DataFrame(lines, columns=COLUMNS)
     result["p_holm"] = holm(result["p"].to_numpy(float))
+    drawn = 2.0 ** result["clusters"].astype(float) > resamples
+    result["below"] = drawn & (result["p"] <= 2.5 / max(resamples, 1))
     tests = max(int(result["p"].notna().sum()), 1)
     result["power"] = [
         _power(line.claim, line.error, line.clusters, tests) for line in result.itertuples()

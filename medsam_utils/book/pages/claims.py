@@ -75,20 +75,21 @@ def table(verdicts: pd.DataFrame) -> Shown:
         tests = int(lines["p"].notna().sum())
         effects = [page.with_interval(*of, ".2f") for of in lines[["effect", "low", "high"]].values]
         values = lines["effect"].map("{:.4f}".format)
-        drawn = 2.0 ** lines["clusters"] > 99_999
+        notes = ("\n" + lines["note"]).where(lines["note"] != "", "")
         shown = {
             "n": lines["n"],
             "§": lines["section"],
             "the study": "“" + lines["quote"] + "”",
-            "tested": lines["says"] + ": " + lines["wanted"],
             "found": values.where(lines["wanted_low"].isna(), effects),
             "verdict": "**" + lines["verdict"] + "**",
-            "p": [p_text(p, below) for p, below in zip(lines["p_holm"], drawn, strict=True)],
+            "p": [p_text(*line) for line in lines[["p_holm", "below"]].values],
             "power": lines["power"].map("{:.0%}".format).where(lines["power"].notna(), ""),
-            "note": lines["note"],
+            "tested": lines["says"] + ": " + lines["wanted"] + notes,
         }
         text = f"**{level}.** p is corrected for the {page.plural(tests, 'test')} of this table."
-        parts.append(show.paragraphs(text) + show.table(pd.DataFrame(shown), fold=False))
+        parts.append(
+            show.paragraphs(text) + show.table(pd.DataFrame(shown), fold=False, kind="medsam-words")
+        )
     return show.joined(parts)
 
 
