@@ -1,6 +1,6 @@
 """How often the page of claims gives a wrong verdict, on drawn tables whose truth is known.
 
-    python benchmarks/claims.py [--truths 500] [--first 0] [--resamples 4999]
+    python benchmarks/claims.py [--truths 500] [--resamples 4999] [--keep results/claims.csv]
 
 Each truth is a population: means of tasks, spread between datasets, patients and objects, gains by
 clicks, and what several regions cost, all drawn anew. Its claims are true or false by the effects
@@ -11,6 +11,7 @@ false or refutes what is true. Half of the tables look like the released numbers
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -149,19 +150,19 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print the shares, and keep the verdicts where an interrupted series can go on."""
+    """Print the shares; verdicts are kept, so that an interrupted series goes on."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--truths", type=int, default=500)
-    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--resamples", type=int, default=4999)
-    parser.add_argument("--keep", help="a CSV to which verdicts are added")
+    parser.add_argument("--keep", type=Path, default=Path("results/claims.csv"))
     given = parser.parse_args()
+    given.keep.parent.mkdir(parents=True, exist_ok=True)
     claims, groups = load_claims()
-    seeds = range(given.first, given.first + given.truths)
-    table = pd.concat(verdicts(seed, given.resamples, claims, groups) for seed in seeds)
-    if given.keep:
-        table.to_csv(given.keep, mode="a", index=False, header=given.first == 0)
-    print(summary(table).to_string(index=False))
+    kept = pd.read_csv(given.keep) if given.keep.is_file() else pd.DataFrame({"seed": []})
+    for seed in sorted({*range(given.truths)} - {*kept["seed"]}):
+        table = verdicts(seed, given.resamples, claims, groups)
+        table.to_csv(given.keep, mode="a", index=False, header=not given.keep.is_file())
+    print(summary(pd.read_csv(given.keep)).to_string(index=False))
 
 
 if __name__ == "__main__":
