@@ -26,7 +26,10 @@ Result = tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]  # see `evalu
 
 def evaluate_batch(references: Sequence[CaseReference], *task: Any) -> Result:
     """Return what `evaluate_cases` yields of some cases, in one; the task of a worker."""
-    parts = evaluate_cases(references, *task, ahead=task[1].batched)
+    dataset, model, protocol, clicks, metrics = task
+    parts = evaluate_cases(
+        references, dataset, model, protocol, clicks, metrics, ahead=model.batched
+    )
     rows, exclusions, done, resources = zip(*parts, strict=True)
     return (
         pd.concat(rows, ignore_index=True),
@@ -77,7 +80,7 @@ def evaluate_cases(
             {name: getattr(target.case, name) for name in ("case_id", "patient_id", "slice_index")}
             | constant
             | target.record(n)
-            | further_scores(metrics, target.prediction, target.truth, target.case.spacing)
+            | _further(target, metrics)
             for n, target in click_objects(objects, timed, protocol, clicks)
         ]
         rows, predicted = as_rows(records, metrics), watch.seconds["predict"] - before
@@ -91,6 +94,13 @@ def evaluate_cases(
             {"seconds": until_now - noted, "peak_memory": peak_memory()},
         )
         noted = until_now
+
+
+def _further(target: Object, metrics: Sequence[str]) -> dict[str, Any]:
+    """Return the further metrics of an object's last prediction."""
+    if target.prediction is None:
+        return {}
+    return further_scores(metrics, target.prediction, target.truth, target.case.spacing)
 
 
 def _encoded(

@@ -51,13 +51,13 @@ class NpzFiles:
             except BadCaseError as error:
                 exclusions.append(dataset.exclusion(key, error, mask))
                 continue
-            ids = [(key, None)]
+            indices: list[int | None] = [None]
             if labels.ndim == 3:
-                ids = [(f"{key}_z{i:03d}", i) for i in np.flatnonzero(labels.any(axis=(1, 2)))]
+                indices = np.flatnonzero(labels.any(axis=(1, 2))).tolist()
             paths = (image,), () if image == mask else (mask,)
             references += [
-                CaseReference(dataset.name, case_id, key, None if i is None else int(i), *paths)
-                for case_id, i in ids
+                CaseReference(dataset.name, key if i is None else f"{key}_z{i:03d}", key, i, *paths)
+                for i in indices
             ]
         return Listing(references, exclusions)
 
