@@ -71,6 +71,21 @@ def test_a_sample_computed_again_is_equal_and_other_rows_are_told(run):
     assert recompute(changed, dataset, model) > 0.01
 
 
+def test_rows_are_computed_again_where_data_and_weights_are_at_hand(run, monkeypatch):
+    folder, _, dataset, model, _ = run
+    _, (table,) = read_archive(folder / "rows.zip")
+    monkeypatch.setattr(sharing, "load_datasets", lambda name, data: [dataset])
+    monkeypatch.setattr(sharing, "load_model", lambda name: model)
+    assert sharing._check_sample(table, None).startswith("2 cases computed again")
+    changed = table.assign(iou=table["iou"] * 0.9)
+    changed.attrs = table.attrs
+    with pytest.raises(BadInputError, match="these rows are not of this data"):
+        sharing._check_sample(changed, None)
+    other = table.assign(weights="0" * 64)
+    other.attrs = table.attrs
+    assert "its weights are others" in sharing._check_sample(other, None)
+
+
 def test_rows_that_were_added_stand_under_the_name_of_their_origin(run):
     folder, rows, *_ = run
     (folder / "added").mkdir()
@@ -289,5 +304,5 @@ def test_the_command_keeps_what_it_has_checked(run, tmp_path, monkeypatch, capsy
     share([run[1]], tmp_path / "rows.zip")
     assert sharing.main(["add", "rows.zip", "--origin", "hospital A"]) == 0
     said = capsys.readouterr().out
-    assert "drawn, grabcut, paper: 3 cases, 9 rows" in said and "not computed again" in said
+    assert "drawn, grabcut, paper: cases: 3, rows: 9" in said and "not computed again" in said
     assert [file.name for file in (tmp_path / sharing.ADDED).iterdir()] == ["hospital A.zip"]

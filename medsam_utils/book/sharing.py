@@ -303,7 +303,7 @@ def _describe(table: pd.DataFrame) -> str:
     record = table.attrs["record"]
     weights = (table["weights"].iloc[0] or "none")[:16]
     return (
-        f"{dataset}, {model}, {protocol}: {table['case_id'].nunique()} cases, {len(table)} rows, "
+        f"{dataset}, {model}, {protocol}: cases: {table['case_id'].nunique()}, rows: {len(table)}, "
         f"level {table['level'].iloc[0]}, weights {weights}, computed {record['started']} on "
         f"{record['device']} with code {record['settings']['code']}"
     )
@@ -317,7 +317,7 @@ def _check_sample(table: pd.DataFrame, data: str | None) -> str:
         model = load_model(model_name)
         if dataset.level != table["level"].iloc[0]:
             raise BadInputError(f"the {dataset.level} files are here, not the same")
-        if model.weights != (table["weights"].iloc[0] or None):
+        if (model.weights or "") != table["weights"].iloc[0]:
             raise BadInputError("its weights are others")
         difference = recompute(table, dataset, model)
     except BadInputError as error:
