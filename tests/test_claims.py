@@ -167,7 +167,7 @@ def test_a_claim_can_be_supported_more_often_the_more_patients_there_are():
 
 
 def test_p_is_corrected_for_all_tests_of_the_table():
-    table = judge(CLAIMS, published_table(), GROUPS)
+    table = judge(CLAIMS, published_table(), GROUPS, resamples=999)
     tested = table[table["p"].notna()]
     smallest = tested["p"].min()
     assert tested["p_holm"].min() == pytest.approx(min(1, smallest * len(tested)))
@@ -181,6 +181,7 @@ def test_at_least_twenty_sentences_are_tested_and_quoted_briefly():
     assert {task for group in GROUPS.values() for task in group} <= names
 
 
+@pytest.mark.slow
 def test_wrong_verdicts_on_drawn_truths_stay_below_the_level():
     """A share of benchmarks/claims.py, with fewer flips."""
     table = pd.concat(benchmark.verdicts(seed, 2999, CLAIMS, GROUPS) for seed in range(8))
