@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medsam_utils import BadInputError, evaluate, load_folder, load_model
 from medsam_utils.export import export_npz
@@ -99,6 +100,13 @@ def test_a_folder_without_labels_says_what_is_expected(tmp_path):
     np.savez(tmp_path / "a.npz", imgs=IMAGE)
     with pytest.raises(BadInputError, match="file has imgs and gts"):
         load_folder(tmp_path)
+
+
+def test_an_npz_file_in_a_folder_of_images_and_masks_changes_nothing(folder):
+    for part, values in (("images", IMAGE[1]), ("masks", LABELS[1])):
+        (folder / part).mkdir()
+        Image.fromarray(values).save(folder / part / "a.png")
+    assert list(read_all(load_folder(folder))[0]) == ["a"]
 
 
 def test_what_cannot_be_said_of_such_files_is_refused(folder):

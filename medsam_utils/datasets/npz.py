@@ -114,8 +114,6 @@ def load_npz(path: str | Path, name: str | None = None) -> Dataset:
 
 def is_npz_folder(root: Path) -> bool:
     """Tell whether a folder, or one directly below it, holds an .npz file with the array imgs."""
-    if not root.is_dir():
-        return False
     files = (path for pattern in ("*.npz", "*/*.npz") for path in root.glob(pattern))
     return any("imgs" in _names(path) for path in files)
 
