@@ -15,7 +15,7 @@ MASKS := $(if $(CLASSES),--classes "$(CLASSES)") $(if $(IGNORE),--ignore "$(IGNO
 # Relative paths hold: the notebook's kernel runs in this folder.
 EXPLORE_OPTIONS := $(if $(DATA),-r data "$(DATA)") $(if $(FOLDER),-r folder "$(FOLDER)") $(if $(CLASSES),-r classes "$(CLASSES)") $(if $(IGNORE),-r ignore "$(IGNORE)") $(if $(THRESHOLD),-r threshold "$(THRESHOLD)") $(if $(IMAGE),-r image "$(IMAGE)") $(if $(NAME),-r datasets "$(NAME)") $(if $(MODELS),-r models "$(MODELS)") $(if $(DEVICE),-r compute device=$(DEVICE))
 
-.PHONY: help book pdf chapter chapter-remove explore fetch doctor test test-fast browser check fuzz hooks bench phantoms lock clean
+.PHONY: help book pdf chapter chapter-remove explore fetch doctor share add archive moved test test-fast browser check fuzz hooks bench phantoms lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -52,6 +52,23 @@ doctor: $(READY)  ## what is odd about a dataset, NAME=, or your own FOLDER=; wr
 	@rm -f doctor.html
 	$(BIN)/python -m medsam_utils.book.doctor "$(or $(NAME),$(FOLDER))" $(if $(DATA),--data "$(DATA)") $(MASKS) \
 	    --page doctor.html || [ $$? -eq 1 -a -f doctor.html ]
+
+share: $(READY)  ## rows of NAME= as one file for others: MODELS=, DATA=, OUT= rows.zip
+	@test -n "$(NAME)" || { echo 'say which dataset: make share NAME=us_breast MODELS="sam_vit_b"'; exit 2; }
+	$(BIN)/python -m medsam_utils.book.sharing share "$(NAME)" $(if $(DATA),--data "$(DATA)") \
+	    $(if $(MODELS),--models "$(MODELS)") $(if $(OUT),--out "$(OUT)")
+
+add: $(READY)  ## check the rows of others, ROWS= their file, and keep them for the comparison: ID=, ORIGIN=, DATA=
+	@test -n "$(ROWS)" || { echo 'say which file: make add ROWS=rows.zip'; exit 2; }
+	$(BIN)/python -m medsam_utils.book.sharing add "$(ROWS)" $(if $(DATA),--data "$(DATA)") \
+	    $(if $(ID),--id "$(ID)") $(if $(ORIGIN),--origin "$(ORIGIN)")
+
+archive: $(READY)  ## the built book with its rows as one file to cite, OUT= book.zip
+	$(BIN)/python -m medsam_utils.book.archive keep $(if $(OUT),--out "$(OUT)")
+
+moved: $(READY)  ## which numbers of the built book moved since one that was kept: SINCE= its file
+	@test -n "$(SINCE)" || { echo 'say since which book: make moved SINCE=book.zip'; exit 2; }
+	$(BIN)/python -m medsam_utils.book.archive moved "$(SINCE)"
 
 test: $(READY)  ## all tests but those in the browser
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --ignore tests/browser

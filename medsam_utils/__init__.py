@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from .case import BadCaseError, BadInputError, Case
-from .clicks import PAPER, RELEASED_CODE, SAM_ADVICE, Click, Protocol, next_click
+from .clicks import CVPR, PAPER, RELEASED_CODE, SAM_ADVICE, Click, Protocol, next_click
 from .datasets import DATASETS, load_folder
 from .datasets.dataset import Dataset
 from .datasets.unlabelled import load_images
@@ -18,6 +18,7 @@ from .simulation import replay
 from .statistics import mean_curves, summary, worst
 
 __all__ = [
+    "CVPR",
     "DATASETS",
     "MODELS",
     "PAPER",

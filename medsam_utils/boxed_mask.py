@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -105,3 +106,21 @@ class BoxedMask:
 def _cut_box(array: np.ndarray, row: int, col: int, box: tuple[int, int, int, int]) -> np.ndarray:
     """View of a box of the image in an array whose first pixel is the image's (row, col)."""
     return array[box[0] - row : box[2] - row, box[1] - col : box[3] - col]
+
+
+def largest_regions(
+    mask: BoxedMask, count: int, equals: Literal["first", "last"] = "first"
+) -> list[BoxedMask]:
+    """Return the largest connected regions of a mask, at most `count`.
+
+    Diagonal neighbours belong together. equals: which of equally large ones
+    comes first, the first or the last in reading order.
+    """
+    found, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.inside, connectivity=8)
+    areas = statistics[1:found, cv2.CC_STAT_AREA]
+    if equals == "last":
+        order = 1 + np.argsort(areas, kind="stable")[::-1]
+    else:
+        order = 1 + np.argsort(-areas, kind="stable")
+    parts = [(labels == label).view(np.uint8) for label in order[:count]]
+    return [BoxedMask(part, mask.row, mask.col, mask.shape).trimmed() for part in parts]

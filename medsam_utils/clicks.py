@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from .boxed_mask import BoxedMask
+from .boxed_mask import BoxedMask, largest_regions
 from .case import BadInputError, unknown_name
 from .distance import farthest
 
@@ -52,6 +52,8 @@ class Protocol:
       height or width.
     - feedback: whether every further click comes with the low-resolution logits of the mask that it
       corrects.
+    - error_region: where further clicks look for the deepest pixel: in all of the error, or in the
+      largest of its connected regions, by pixels.
     """
 
     label: Literal["object", "foreground"] = "object"
@@ -70,6 +72,7 @@ class Protocol:
     ] = "clicks"
     box_noise: float = 0.0
     feedback: bool = False
+    error_region: Literal["whole", "largest"] = "whole"
 
     def __post_init__(self) -> None:
         """Raise BadInputError for a value that a field does not know."""
@@ -89,7 +92,7 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """Return `paper`, `released-code`, `sam-advice`, or what differs from `paper`.
+        """Return `paper` or another name of `PROTOCOLS`, or what differs from `paper`.
 
         >>> Protocol().name, Protocol(ties="first", seed=3).name
         ('paper', 'paper, ties=first, seed=3')
@@ -160,7 +163,16 @@ RELEASED_CODE = Protocol(
 SAM_ADVICE = Protocol(later_mask_choice="single", feedback=True)
 """As SAM's authors advise: of three masks after one click, then the single one, the last fed
 back."""
-PROTOCOLS = {"paper": PAPER, "released-code": RELEASED_CODE, "sam-advice": SAM_ADVICE}
+CVPR = Protocol(mask_choice="single", prompt="box_all", feedback=True, error_region="largest")
+"""As the CVPR challenges on interactive segmentation prompt (2025), slice by slice: a box, then
+five clicks at the deepest pixel of the largest region of the error, with the last mask. The
+challenge's own boxes and clicks are of whole volumes, and a model there chooses its mask."""
+PROTOCOLS = {
+    "paper": PAPER,
+    "released-code": RELEASED_CODE,
+    "sam-advice": SAM_ADVICE,
+    "cvpr": CVPR,
+}
 
 MASK_RULES = {
     "most confident": PAPER,
@@ -222,6 +234,8 @@ def next_click(
             "an empty object has no first click: leave it out, as Protocol.min_object_pixels does"
         )
     error = (truth if prediction is None else truth ^ BoxedMask.from_mask(prediction)).trimmed()
+    if protocol.error_region == "largest" and error.area:
+        (error,) = largest_regions(error, 1, protocol.equals)
 
     if error.area:
         distance, pixels = farthest(error.inside, exact=protocol.distance == "exact")

@@ -22,9 +22,10 @@ from .clicks import PAPER, Protocol
 from .datasets import Dataset
 from .fingerprint import case_fingerprints, check_storable, run_settings
 from .intensity import MaxScaling
+from .metrics import further_names
 from .models import Model
 from .pipeline import evaluate_batch, evaluate_cases
-from .results import ROW_TYPES, Store, as_rows
+from .results import Store, as_rows, row_types
 from .run_record import peak_memory, versions
 from .simulation import refuse_further_clicks
 from .workers import forked_processes, on_one_thread, run, run_forked
@@ -45,10 +46,11 @@ def evaluate(
     executor: Executor | Literal["auto"] | None = "auto",
     max_cases: int | None = None,
     shard: tuple[int, int] | None = None,
+    metrics: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the rows of a dataset under a model and a protocol, one per (object, click).
 
-    Their columns: `results.ROW_TYPES`.
+    Their columns: `results.ROW_TYPES`, and those of the metrics that are asked for.
 
     clicks: how many are simulated for each object. store: folder from which finished cases are read
     and to which new ones are added; without it everything is computed. executor: any
@@ -56,29 +58,33 @@ def evaluate(
     alone, "auto" for as many processes as the machine has room for (`workers.forked_processes`).
     max_cases: at most so many, spread evenly over the dataset's order. shard: (k, n) with k from 0
     to n - 1, the k-th of n parts of the cases; parts computed anywhere into one store are one run.
+    metrics: further columns, such as ("nsd@2", "hd95", "boundary_iou"), see `metrics.FURTHER`; rows
+    with them are a run of their own in the store, and all other columns are the same.
     The rows depend on data, model and protocol alone, never on order, workers or interruptions.
     `rows.attrs["excluded"]` lists the cases left out, see `case.Exclusion`,
     `rows.attrs["not_read"]` the files that are part of no case; `rows.attrs["record"]` tells when,
-    where and how long, stage by stage, summed over the workers. Raises BadInputError for an
+    where and how long, stage by stage, summed over the workers; `rows.attrs["fingerprints"]` is
+    each case's where there is a store. Raises BadInputError for an
     argument that cannot be used, for a dataset without a usable case, and for a model of your own
     that does not say what its stored rows depend on (`Model.settings`).
     """
     _check(dataset, model, protocol, clicks, max_cases)
+    metrics = further_names(metrics)
     if store:
         check_storable(model)
     started, clock = datetime.now(UTC), time.perf_counter()
     dataset = under(dataset, protocol)
     listing = dataset.list()
     references = _shard(spread(listing.references, max_cases), shard)
-    settings = run_settings(dataset, model, protocol, clicks)
-    kept = Store(store, dataset.name, model.name, protocol.name) if store else None
+    settings = run_settings(dataset, model, protocol, clicks, metrics)
+    kept = Store(store, dataset.name, model.name, protocol.name, metrics) if store else None
     fingerprints = case_fingerprints(settings, dataset, references) if kept else {}
     tables = [kept.read(fingerprints.values(), clicks)] if kept else []
     finished = set(tables[0]["fingerprint"]) if kept else set()
     missing = [r for r in references if fingerprints.get(r) not in finished]
     excluded = list(listing.exclusions)
 
-    task = dataset, model, protocol, clicks
+    task = dataset, model, protocol, clicks, metrics
     processes = forked_processes(model, len(missing)) if executor == "auto" else 1
     if processes > 1:
         model.load()  # once, for all processes
@@ -115,7 +121,8 @@ def evaluate(
             progress.update(done)
 
     tables += [pd.read_parquet(BytesIO(part), use_threads=False) for part in packed]
-    rows = _in_order(pd.concat([as_rows([]), *tables], ignore_index=True), references, dataset)
+    rows = pd.concat([as_rows([], metrics), *tables], ignore_index=True)[list(row_types(metrics))]
+    rows = _in_order(rows, references, dataset)
     if rows.empty and (references or not shard):
         reasons = "; ".join(e.reason for e in excluded[:3]) or "it is empty"
         raise BadInputError(
@@ -143,6 +150,7 @@ def evaluate(
         "excluded": sorted((asdict(e) for e in excluded), key=lambda e: e["case_id"]),
         "not_read": [asdict(e) for e in listing.not_read],
         "record": record,
+        "fingerprints": fingerprint_by_id,
     }
     return rows
 
@@ -233,6 +241,4 @@ def _in_order(
             "click": rows["click"],
         }
     )
-    return rows.loc[keys.sort_values(["case", "task", "click"]).index, list(ROW_TYPES)].reset_index(
-        drop=True
-    )
+    return rows.loc[keys.sort_values(["case", "task", "click"]).index].reset_index(drop=True)

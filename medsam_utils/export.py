@@ -10,9 +10,51 @@ from PIL import Image
 
 from .case import BadInputError
 from .datasets import Dataset
+from .datasets.npz import NpzFiles, label_file, read_labels
 from .files import atomic_path, file_name
 from .models import Model
 from .simulation import replay
+
+
+def export_npz(
+    rows: pd.DataFrame, dataset: Dataset, model: Model, folder: str | Path, click: int | None = None
+) -> list[Path]:
+    """Write predictions as the CVPR challenges want them, a file per image or volume; return paths.
+
+    dataset: of `datasets.npz.load_npz`. folder: gets a file of the same name for each, with the
+    array `segs`: the shape and numbers of `gts`; where masks overlap, the higher number is kept,
+    and slices without a row are 0. rows, click and errors: as for `export_masks`.
+    """
+    if not isinstance(dataset.reader, NpzFiles):
+        raise BadInputError(f"{dataset.name} is not of .npz files: take export_masks")
+    rows = _model_rows(rows, model)
+    last = int(rows["click"].max() if click is None else click)
+    references = {reference.case_id: reference for reference in dataset}
+    files = rows["case_id"].map(lambda case_id: references[case_id].images[0])
+    paths = []
+    for file, file_rows in rows.groupby(files, sort=False):
+        labels = read_labels(label_file(references[file_rows["case_id"].iloc[0]]))
+        found = np.zeros(labels.shape, np.min_scalar_type(int(labels.max())))
+        for (case_id, task), object_rows in file_rows.groupby(["case_id", "task"], sort=False):
+            class_name = dataset.task_classes[task]
+            (label,) = dataset.classes[class_name]
+            mask = replay(dataset.load(case_id, class_name), model, object_rows, last)
+            index = references[case_id].slice_index
+            plane = found if index is None else found[index]
+            plane[mask] = np.maximum(plane[mask], label)
+        path = Path(folder).expanduser() / file.relative_to(dataset.root).name
+        with atomic_path(path) as unfinished, unfinished.open("wb") as stream:
+            np.savez_compressed(stream, segs=found)
+        paths.append(path)
+    return paths
+
+
+def _model_rows(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
+    """Return the rows of a model; raises BadInputError if there is none."""
+    rows = rows[rows["model"] == model.name]
+    if rows.empty:
+        raise BadInputError(f"no row is of {model.name}: give the model that made the rows")
+    return rows
 
 
 def export_masks(
@@ -24,9 +66,7 @@ def export_masks(
     folder: gets a file `<case>__<class>.png` for each object. Rows hold clicks and no masks, so
     every image is encoded again, see `replay`. Raises BadInputError if no row is of this model.
     """
-    rows = rows[rows["model"] == model.name]
-    if rows.empty:
-        raise BadInputError(f"no row is of {model.name}: give the model that made the rows")
+    rows = _model_rows(rows, model)
     last = int(rows["click"].max() if click is None else click)
     paths = []
     for (case_id, task), object_rows in rows.groupby(["case_id", "task"], sort=False):

@@ -22,9 +22,12 @@ from .datasets import Dataset
 from .models import Model
 
 
-def run_settings(dataset: Dataset, model: Model, protocol: Protocol, clicks: int) -> dict[str, Any]:
+def run_settings(
+    dataset: Dataset, model: Model, protocol: Protocol, clicks: int, metrics: Sequence[str] = ()
+) -> dict[str, Any]:
     """Everything but the data files that decides the rows."""
-    return {
+    further = {"metrics": list(metrics)} if metrics else {}
+    return further | {
         "dataset": {"name": dataset.name, "level": dataset.level, **dataset.settings()},
         "model": {"name": model.name, "weights": model.weights, **model.settings()},
         "protocol": asdict(protocol),

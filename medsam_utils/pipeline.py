@@ -15,6 +15,7 @@ import pandas as pd
 from .case import BadCaseError, CaseReference, Exclusion
 from .clicks import Protocol
 from .datasets import Dataset
+from .metrics import further_scores
 from .models import BATCH_SIZE, Model
 from .results import as_rows
 from .run_record import Stopwatch, Timed, peak_memory
@@ -25,8 +26,10 @@ Result = tuple[pd.DataFrame, list[Exclusion], int, dict[str, Any]]  # see `evalu
 
 def evaluate_batch(references: Sequence[CaseReference], *task: Any) -> Result:
     """Return what `evaluate_cases` yields of some cases, in one; the task of a worker."""
-    dataset, model, protocol, clicks = task
-    parts = evaluate_cases(references, dataset, model, protocol, clicks, ahead=model.batched)
+    dataset, model, protocol, clicks, metrics = task
+    parts = evaluate_cases(
+        references, dataset, model, protocol, clicks, metrics, ahead=model.batched
+    )
     rows, exclusions, done, resources = zip(*parts, strict=True)
     return (
         pd.concat(rows, ignore_index=True),
@@ -45,13 +48,15 @@ def evaluate_cases(
     model: Model,
     protocol: Protocol,
     clicks: int,
+    metrics: Sequence[str],
     ahead: bool,
 ) -> Iterator[Result]:
     """Yield the rows of one case after the other, or of BATCH_SIZE cases for a batched model.
 
-    With them: the cases left out, the number of cases, and the resources: seconds by stage, and the
-    peak memory of the process in MiB. ahead: whether the next cases are read and encoded in other
-    threads; their stages then overlap, and their seconds do not add up to the time that has passed.
+    metrics: further ones, of `metrics.further_names`. With the rows: the cases left out, the number
+    of cases, and the resources: seconds by stage, and the peak memory of the process in MiB. ahead:
+    whether the next cases are read and encoded in other threads; their stages then overlap, and
+    their seconds do not add up to the time that has passed.
     """
     watch = Stopwatch()
     noted: Counter[str] = Counter()
@@ -75,9 +80,10 @@ def evaluate_cases(
             {name: getattr(target.case, name) for name in ("case_id", "patient_id", "slice_index")}
             | constant
             | target.record(n)
+            | _further(target, metrics)
             for n, target in click_objects(objects, timed, protocol, clicks)
         ]
-        rows, predicted = as_rows(records), watch.seconds["predict"] - before
+        rows, predicted = as_rows(records, metrics), watch.seconds["predict"] - before
         others = time.perf_counter() - start - predicted
         watch.seconds["clicks and scores"] += others  # type: ignore[assignment]
         until_now = watch.seconds.copy()
@@ -88,6 +94,13 @@ def evaluate_cases(
             {"seconds": until_now - noted, "peak_memory": peak_memory()},
         )
         noted = until_now
+
+
+def _further(target: Object, metrics: Sequence[str]) -> dict[str, Any]:
+    """Return the further metrics of an object's last prediction."""
+    if target.prediction is None:
+        return {}
+    return further_scores(metrics, target.prediction, target.truth, target.case.spacing)
 
 
 def _encoded(

@@ -212,6 +212,29 @@ def differences(
     axes.figure.legend(loc="outside lower left", ncols=len(models), frameon=False, labelcolor=INK)
 
 
+def regions(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
+    """Draw effects with their 95 % interval on grey bars of where they should lie, a line each.
+
+    table: columns n (what stands beside the line), line (which of `names`), effect, low, high,
+    wanted_low and wanted_high, either of which may be infinite.
+    """
+    places = np.arange(len(table))
+    values = table[["effect", "low", "high"]].stack()
+    ends = table[["wanted_low", "wanted_high"]].replace([np.inf, -np.inf], np.nan).stack()
+    low, high = min(values.min(), ends.min()) - 0.1, max(values.max(), ends.max()) + 0.1
+    left, right = (table[f"wanted_{end}"].clip(low, high) for end in ("low", "high"))
+    axes.barh(places, right - left, left=left, height=0.8, color="#8a8a8a", alpha=0.3)
+    for i, name in enumerate(names):
+        lines = (table["line"] == name).to_numpy()
+        part = table[lines]
+        reach = _reach(part["effect"], part["low"], part["high"])
+        style = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 5, "linestyle": "none"}
+        axes.errorbar(part["effect"], places[lines], xerr=reach, label=name, **style)
+    axes.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5), yticks=places, xlabel="effect")
+    axes.set_yticklabels(table["n"])
+    axes.figure.legend(loc="outside lower left", ncols=len(names), frameon=False, labelcolor=INK)
+
+
 def _clicks_and_iou(axes: Axes, clicks: int) -> None:
     """Same axes on every curve of the book, so that panels can be compared by eye."""
     axes.set(

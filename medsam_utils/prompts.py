@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
-import cv2
 import numpy as np
 
-from .boxed_mask import BoxedMask
+from .boxed_mask import BoxedMask, largest_regions
 from .clicks import Click, Protocol, next_click
 from .models import Model, Prediction
 
@@ -143,23 +142,6 @@ def predict_prompts(
         for owner, part in zip(owners, found, strict=True):
             parts[owner].append(part)
     return [Candidates(predictions) for predictions in parts]
-
-
-def largest_regions(
-    mask: BoxedMask, count: int, equals: Literal["first", "last"] = "first"
-) -> list[BoxedMask]:
-    """Return the largest connected regions of a mask, at most `count`.
-
-    Diagonal neighbours belong together. equals: as in `Protocol`.
-    """
-    found, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.inside, connectivity=8)
-    areas = statistics[1:found, cv2.CC_STAT_AREA]
-    if equals == "last":
-        order = 1 + np.argsort(areas, kind="stable")[::-1]
-    else:
-        order = 1 + np.argsort(-areas, kind="stable")
-    parts = [(labels == label).view(np.uint8) for label in order[:count]]
-    return [BoxedMask(part, mask.row, mask.col, mask.shape).trimmed() for part in parts]
 
 
 def bounding_box(mask: BoxedMask) -> np.ndarray:

@@ -8,7 +8,7 @@ import json
 import re
 import time
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,19 @@ PART_TYPES = {**ROW_TYPES, "fingerprint": "string", "case_rows": "int64"}
 """Columns of a stored part: also the case's fingerprint, and how many rows the case has."""
 
 
-def as_rows(records: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows in the column order and types of ROW_TYPES, also when there is none."""
-    return pd.DataFrame(records, columns=list(ROW_TYPES)).astype(ROW_TYPES)
+def row_types(metrics: Sequence[str] = ()) -> dict[str, str]:
+    """Return the columns of rows and their types: ROW_TYPES, and those of further metrics.
+
+    metrics: of `metrics.further_names`; with them comes `unit`, what their lengths are in.
+    """
+    further = {"unit": "string", **dict.fromkeys(metrics, "float64")} if metrics else {}
+    return {**ROW_TYPES, **further}
+
+
+def as_rows(records: list[dict[str, Any]], metrics: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows in the column order and types of `row_types`, also when there is none."""
+    types = row_types(metrics)
+    return pd.DataFrame(records, columns=list(types)).astype(types)
 
 
 class Store:
@@ -80,11 +90,21 @@ class Store:
     set_aside: names of the parts that `read` could not use.
     """
 
-    def __init__(self, folder: str | Path, dataset: str, model: str, protocol: str) -> None:
-        """folder: the store of all runs; this run is in folder/dataset/model/protocol."""
-        self.folder = Path(
-            folder, *(quote(part, safe=" ,=()") for part in (dataset, model, protocol))
-        )
+    def __init__(
+        self,
+        folder: str | Path,
+        dataset: str,
+        model: str,
+        protocol: str,
+        metrics: Sequence[str] = (),
+    ) -> None:
+        """folder: the store of all runs; this run is in folder/dataset/model/protocol.
+
+        metrics: further ones that its rows have; such a run is beside those without.
+        """
+        run = " with ".join(filter(None, [protocol, " ".join(metrics)]))
+        self.folder = Path(folder, *(quote(part, safe=" ,=()@") for part in (dataset, model, run)))
+        self._types = {**row_types(metrics), **PART_TYPES}
         self.set_aside: list[str] = []
         self._pending: list[pd.DataFrame] = []
         self._flushed = time.monotonic()
@@ -100,12 +120,16 @@ class Store:
         """Return the stored rows of some fingerprints, with their column `fingerprint`.
 
         clicks: how many rows each object has. A part that is damaged, has other columns than
-        `PART_TYPES`, or holds a case without some of its rows is set aside: it gets the ending
-        ".aside" where the folder can be written, and its cases are missing from what is returned.
+        `PART_TYPES` and those of the metrics, or holds a case without some of its rows is set
+        aside: it gets the ending ".aside" where the folder can be written, and its cases are
+        missing from what is returned.
         """
-        parts = {path: _read_part(path) for path in sorted(self.folder.glob("part-*.parquet"))}
+        schema = _schema(tuple(self._types.items()))
+        parts = {
+            path: _read_part(path, schema) for path in sorted(self.folder.glob("part-*.parquet"))
+        }
         readable = {path: part for path, part in parts.items() if part is not None}
-        rows = pa.concat_tables([_schema().empty_table(), *readable.values()]).to_pandas()
+        rows = pa.concat_tables([schema.empty_table(), *readable.values()]).to_pandas()
         rows["part"] = np.repeat(np.arange(len(readable)), [len(p) for p in readable.values()])
         rows = rows[rows["fingerprint"].isin(fingerprints)]
         incomplete = _incomplete_parts(rows, clicks)
@@ -147,7 +171,7 @@ class Store:
         rows = pd.concat(self._pending, ignore_index=True) if self._pending else as_rows([])
         if len(rows):
             case_rows = rows.groupby("fingerprint")["click"].transform("size").astype("int64")
-            content = rows.assign(case_rows=case_rows)[list(PART_TYPES)].to_parquet(index=False)
+            content = rows.assign(case_rows=case_rows)[list(self._types)].to_parquet(index=False)
             try:
                 with atomic_path(self.folder / _part_name(content)) as unfinished:
                     unfinished.write_bytes(content)
@@ -180,20 +204,21 @@ def _part_name(content: bytes) -> str:
 
 
 @functools.cache
-def _schema() -> pa.Schema:
+def _schema(types: tuple[tuple[str, str], ...] = tuple(PART_TYPES.items())) -> pa.Schema:
     """Return the columns of a part as Arrow has them, with what pandas needs to know of them."""
-    return pa.Schema.from_pandas(pd.DataFrame(columns=list(PART_TYPES)).astype(PART_TYPES))
+    return pa.Schema.from_pandas(pd.DataFrame(columns=list(dict(types))).astype(dict(types)))
 
 
-def _read_part(path: Path) -> pa.Table | None:
+def _read_part(path: Path, schema: pa.Schema | None = None) -> pa.Table | None:
     """Return the rows of a part; None if its content is not that of its name, or has other columns.
 
     A part that another process has taken away meanwhile has no rows.
     """
+    schema = schema or _schema()
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return _schema().empty_table()
+        return schema.empty_table()
     except OSError:
         return None
     if path.name != _part_name(content):
@@ -204,7 +229,7 @@ def _read_part(path: Path) -> pa.Table | None:
         raise
     except Exception:  # pyarrow's own, of what was no Parquet when it was written
         return None
-    return part if part.schema.equals(_schema()) else None
+    return part if part.schema.equals(schema) else None
 
 
 def _incomplete_parts(rows: pd.DataFrame, clicks: int) -> set[int]:

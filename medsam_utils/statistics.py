@@ -8,15 +8,20 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from .case import BadInputError
+
 GROUP = ["task", "model", "level"]
+LENGTHS = ("nsd", "hd95")  # metrics that depend on the unit of lengths
 FEWEST = 5  # patients; with fewer, no interval covers what it says
 
 
-def iou_by_click(rows: pd.DataFrame) -> pd.DataFrame:
+def iou_by_click(rows: pd.DataFrame, value: str = "iou") -> pd.DataFrame:
     """IoU of every object after every click: one row per object, one column per click (1, 2, ...).
 
-    The index holds task, model, level, case_id and patient_id. An object whose prediction became
-    perfect has no error left to click on; its IoU is carried forward to the remaining clicks.
+    value: another column of the rows instead of the IoU, such as "nsd@2". The index holds task,
+    model, level, case_id and patient_id. An object whose prediction became perfect has no error
+    left to click on; its IoU is carried forward to the remaining clicks. Raises BadInputError where
+    a task's lengths are in mm for some cases and in pixels for others.
 
     >>> same = {"task": "T", "model": "m", "level": "demo", "case_id": "a", "patient_id": "p"}
     >>> rows = pd.DataFrame({**same, "click": [1, 2], "iou": [0.5, 1.0]})
@@ -24,11 +29,59 @@ def iou_by_click(rows: pd.DataFrame) -> pd.DataFrame:
     >>> iou_by_click(pd.concat([rows, other])).values.tolist()
     [[0.5, 1.0, 1.0], [0.2, 0.2, 0.4]]
     """
-    ious = rows.set_index([*GROUP, "case_id", "patient_id", "click"])["iou"]
+    if value.startswith(LENGTHS) and (rows.groupby("task")["unit"].nunique() > 1).any():
+        raise BadInputError(
+            f"{value} is in mm for some cases and in pixels for others, which have no spacing: "
+            "take the rows of one `unit`"
+        )
+    ious = rows.set_index([*GROUP, "case_id", "patient_id", "click"])[value]
     table = ious.unstack(
         "click", sort=False
     )  # tasks and models keep the order in which they were given
     return table[sorted(table.columns)].ffill(axis="columns")
+
+
+def area_and_end(rows: pd.DataFrame, value: str = "iou", first: int = 1) -> pd.DataFrame:
+    """Return the area under each object's curve over clicks, and its last value.
+
+    Columns: task, model, level, case_id, patient_id, auc and final. value: a column of the rows.
+    first: the click with which the area begins. auc is by trapezoids and divided by the number of
+    steps, so it is a mean height of the curve; with one click it is the value itself. That of
+    CVPR's challenge is not divided: four times as much, for a box and five clicks from first=2 on.
+    A value that is undefined after some click has no area: NaN.
+
+    >>> same = {"task": "T", "model": "m", "level": "demo", "case_id": "a", "patient_id": "p"}
+    >>> rows = pd.DataFrame({**same, "click": [1, 2, 3], "iou": [0.0, 0.5, 0.8]})
+    >>> area_and_end(rows)[["auc", "final"]].round(3).values.tolist()
+    [[0.45, 0.8]]
+    """
+    table = iou_by_click(rows, value)
+    heights = table[[click for click in table.columns if click >= first]].to_numpy(float)
+    steps = (heights[:, 1:] + heights[:, :-1]) / 2 if heights.shape[1] > 1 else heights
+    ends = {"auc": steps.mean(axis=1), "final": heights[:, -1]}
+    return table.index.to_frame(index=False).assign(**ends)
+
+
+def challenge_scores(rows: pd.DataFrame, tolerance: float = 2) -> pd.DataFrame:
+    """Return the four scores of CVPR's interactive challenge for each image and model.
+
+    rows: under `clicks.CVPR` with six prompts and the metric nsd of the tolerance, so of images or
+    single slices, while the challenge scores volumes whole. Columns: model,
+    level, case_id, patient_id, dsc_auc, dsc_final, nsd_auc, nsd_final. After each prompt Dice and
+    NSD are means over the image's classes, and NSD counts as 0 where that Dice is not above 0.2;
+    areas are over the five clicks, by trapezoids of width 1: at most 4.
+    """
+    image = ["model", "level", "case_id", "patient_id"]
+    names = {"dice": "dsc", f"nsd@{tolerance:g}": "nsd"}
+    means = rows.groupby([*image, "click"], sort=False)[list(names)].mean().rename(columns=names)
+    means["nsd"] = means["nsd"].where(means["dsc"] > 0.2, 0.0)
+    curves = means.unstack("click", sort=False).sort_index(axis="columns", level="click")
+    scores = {}
+    for name in ("dsc", "nsd"):
+        heights = curves[name].iloc[:, -5:]
+        scores[f"{name}_auc"] = heights.T.rolling(2).mean().sum()
+        scores[f"{name}_final"] = heights.iloc[:, -1]
+    return pd.DataFrame(scores).reset_index()
 
 
 def by_object(rows: pd.DataFrame, clicks: Sequence[int] | None = None) -> pd.DataFrame:
@@ -186,19 +239,21 @@ def mean_over_tasks(
     return pd.Series(numbers)
 
 
-def mean_curves(rows: pd.DataFrame) -> pd.DataFrame:
+def mean_curves(rows: pd.DataFrame, value: str = "iou") -> pd.DataFrame:
     """Mean IoU over the images of each task after each click, with its 95 % interval.
 
-    Columns: task, model, level, click, iou, low, high, objects, patients. A mean never crosses
-    tasks, models or levels. An undefined IoU (both masks empty) is left out.
+    value: another column of the rows instead, such as "nsd@2". Columns: task, model, level, click,
+    iou (or the other), low, high, objects, patients. A mean never crosses tasks, models or levels.
+    An undefined value (both masks empty) is left out.
     """
     curves = []
-    for key, table in iou_by_click(rows).groupby(GROUP, sort=False):
-        low, high = interval(table.to_numpy(), patient_ids(table))
-        curve = {"click": table.columns, "iou": table.mean().to_numpy(), "low": low, "high": high}
+    most = float("inf") if value == "hd95" else 1.0
+    for key, table in iou_by_click(rows, value).groupby(GROUP, sort=False):
+        low, high = interval(table.to_numpy(), patient_ids(table), within=(0.0, most))
+        curve = {"click": table.columns, value: table.mean().to_numpy(), "low": low, "high": high}
         curve |= {"objects": table.count().to_numpy(), "patients": len(set(patient_ids(table)))}
         curves.append(pd.DataFrame(curve).assign(**dict(zip(GROUP, key, strict=True))))
-    columns = [*GROUP, "click", "iou", "low", "high", "objects", "patients"]
+    columns = [*GROUP, "click", value, "low", "high", "objects", "patients"]
     if not curves:
         return pd.DataFrame(columns=columns)
     return pd.concat(curves, ignore_index=True)[columns]

@@ -23,6 +23,7 @@ models = "mobile_sam grabcut"  # of medsam_utils.MODELS; the first is compared w
 protocol = "paper"  # how clicks are simulated: paper or released-code
 clicks = 9  # clicks simulated for each object
 max_cases = 0  # at most so many cases of each dataset, spread evenly; 0: all
+added = "results/added"  # folder of rows that others have shared, see `make add`; empty: none
 compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
 # %% tags=["hide-input"]
@@ -39,6 +40,7 @@ from medsam_utils.statistics import mean_curves
 # %%
 subjects = load_datasets(datasets, data=data)
 runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
+origins = comparison.add_origins(runs, added)  # rows of others, under the name of their origin
 rows = runs.rows  # one row per object, model and click
 
 # %%
@@ -47,7 +49,7 @@ curves = mean_curves(rows)  # the same of this run, with its 95 % interval
 means = pd.concat([study, figures.apart(curves)])  # masks that a model made: a level of their own
 
 # %% tags=["hide-input"]
-display(page.banner(subjects, runs.models, runs.notes), comparison.answer(means))
+display(page.banner(subjects, runs.models, runs.notes), origins, comparison.answer(means))
 
 # %% [markdown]
 # ## One click
@@ -115,5 +117,5 @@ comparison.tests_table(tests)
 
 # %% tags=["hide-input"]
 parameters = {"datasets": datasets, "data": data, "models": models, "protocol": protocol}
-parameters |= {"clicks": clicks, "max_cases": max_cases, "compute": compute}
+parameters |= {"clicks": clicks, "max_cases": max_cases, "added": added, "compute": compute}
 made_by("comparison", parameters, runs.tables, runs.protocol)

@@ -19,6 +19,7 @@ import yaml
 from medsam_utils import published
 from medsam_utils.book.pages import (
     annotation_effort,
+    claims,
     comparison,
     confidence,
     everything,
@@ -140,6 +141,16 @@ def tasks_page(rows):
     text = re.sub("<.*?>", "", shown.html)
     once, thrice, nine = ((table["SAM", k] > table["RITM", k]).sum() for k in (1, 3, 9))
     assert f"on {once} of 28 tasks with one click, on {thrice} with three and on {nine}" in text
+    return shown, []
+
+
+def claims_page(rows):
+    verdicts = pd.DataFrame(
+        {"level": ["published"] * 4, "verdict": ["supported"] * 3 + ["undetermined"]}
+    )
+    shown = claims.answer(verdicts)
+    text = re.sub("<.*?>", "", shown.html)
+    assert text.startswith("Of 4 sentences of the study 3 are supported, 0 are refuted and 1 are")
     return shown, []
 
 
@@ -311,6 +322,7 @@ def costs(rows):
 ANSWERS: dict[str, Callable] = {
     "tasks": tasks_page,
     "comparison": comparison_page,
+    "claims": claims_page,
     "dataset": dataset,
     "modality": modality,
     "multi_region": multi_region,

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 from scipy.ndimage import distance_transform_edt
 
-from medsam_utils import PAPER, RELEASED_CODE, Click, Protocol, load_dataset, next_click
+from medsam_utils import CVPR, PAPER, RELEASED_CODE, Click, Protocol, load_dataset, next_click
 from medsam_utils.clicks import click_rng
 
 
@@ -184,6 +184,25 @@ def test_classes_that_overlap_have_no_common_foreground_in_prepared_pictures_eit
         case.masks["GM"], case.masks["SC"], RELEASED_CODE, np.random.default_rng(0), case.labelled
     )
     assert case.labelled is None and not click.positive
+
+
+def test_a_click_on_the_largest_region_of_the_error_is_not_the_deepest_of_all():
+    truth = np.zeros((20, 40), bool)
+    truth[2:9, 2:9] = True  # 49 pixels, depth 4
+    truth[12:15, 2:38] = True  # 108 pixels, depth 2
+    nothing = np.zeros_like(truth)
+    clicks = [
+        next_click(truth, nothing, protocol, np.random.default_rng(0))
+        for protocol in (PAPER, replace(PAPER, error_region="largest"))
+    ]
+    assert [(click.row, click.distance) for click in clicks] == [(5, 4.0), (13, 2.0)]
+
+
+def test_a_missed_and_an_extra_part_that_touch_are_one_region_of_the_error():
+    truth, prediction = np.zeros((2, 12, 30), bool)
+    truth[2:10, 2:12] = prediction[2:10, 12:22] = True  # side by side
+    click = next_click(truth, prediction, CVPR, np.random.default_rng(0))
+    assert click.row in (5, 6) and click.ties == 28  # columns 5 to 18
 
 
 def test_help_explains_every_field_of_a_protocol():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from bs4 import BeautifulSoup
 
 from medsam_utils import published
 from medsam_utils.book.pages import comparison, figures
+from medsam_utils.book.runs import Runs
 from medsam_utils.statistics import mean_curves
 from tests.test_page import read_table
 from tests.test_statistics import rows_of
@@ -125,3 +127,22 @@ def test_a_p_that_no_drawn_flip_reaches_is_a_bound():
     worse = rows_of({p: [0.1] for p in patients}, model="one", task="T", level="demo")
     line = comparison.paired_tests(pd.concat([worse, better])).iloc[0]
     assert line["below"] and comparison.p_text(line["p_holm"], line["below"]) == "<0.001"
+
+
+def test_rows_of_another_origin_stand_beside_those_of_this_run_and_are_said_to(monkeypatch, rows):
+    elsewhere = rows[rows["task"] == "US-Breast"].assign(dataset="us_breast", protocol="paper")
+    elsewhere.attrs = {"record": {"started": "2026-11-28"}}
+    other = elsewhere.assign(protocol="released-code")
+    other.attrs = elsewhere.attrs
+    tables = {("us_breast", "m (A)"): elsewhere, ("us_breast", "n (A)"): other}
+    tables["ct_liver", "m (A)"] = elsewhere
+    monkeypatch.setattr(comparison, "added_tables", lambda folder: dict(tables))
+    dataset = SimpleNamespace(level="measured")
+    runs = Runs({"us_breast": dataset}, {}, {}, [])
+    shown = comparison.add_origins(runs, "results/added")
+    assert list(runs.tables) == [("us_breast", "m (A)")]
+    assert "when they were added: m (A) on us_breast, 2026-11-28." in plain(shown.html)
+    assert runs.notes == [
+        "n (A) on us_breast is not on this page: its rows are released-code, measured."
+    ]
+    assert comparison.add_origins(runs, "").html == ""

@@ -44,6 +44,18 @@ def test_published_lines_are_dashed_and_ours_are_not(means):
     assert [line.get_label() for line in theirs.lines] == ["SAM", "RITM"]
 
 
+def test_an_effect_lies_on_the_grey_bar_of_where_it_should_if_its_claim_is_supported():
+    lines = {"n": [1, 2], "line": ["supported", "refuted"], "effect": [0.3, 0.2]}
+    ends = {"low": [0.2, 0.1], "high": [0.4, 0.3], "wanted_low": [0.1, -np.inf]}
+    table = pd.DataFrame({**lines, **ends, "wanted_high": [np.inf, 0.05]})
+    _, axes = plots.new_figure(3, 2)
+    plots.regions(axes, table, ["supported", "refuted", "undetermined"])
+    first, second = axes.patches
+    assert first.get_x() == pytest.approx(0.1) and first.get_width() > 0.2
+    assert second.get_x() + second.get_width() == pytest.approx(0.05)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["1", "2"]
+
+
 def test_an_example_has_both_contours_and_the_click():
     image = np.zeros((20, 30, 3), np.uint8)
     truth, prediction = np.zeros((2, 20, 30), bool)

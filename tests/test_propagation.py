@@ -12,12 +12,12 @@ from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import PAPER
+from medsam_utils.metrics import surface_distances
 from medsam_utils.models import Model, Prediction
 from medsam_utils.workflows.propagation import (
     Propagation,
     click_slices,
     propagate,
-    surface_distances,
     volume_objects,
 )
 

@@ -11,6 +11,7 @@ from medsam_utils.statistics import (
     by_components,
     by_object,
     by_size,
+    challenge_scores,
     clicks_to_targets,
     clustered_means,
     interval,
@@ -200,3 +201,25 @@ def test_curves_by_size_and_by_number_of_regions():
         ["2", 0.5, 1],
         ["4 or more", pytest.approx(0.8), 2],
     ]
+
+
+def challenge_rows(dice: list[float], nsd: list[float], task: str = "T: a") -> pd.DataFrame:
+    """Rows of an object under six prompts."""
+    same = {"task": task, "model": "m", "level": "measured", "case_id": "c", "patient_id": "p"}
+    return pd.DataFrame({**same, "click": range(1, 7), "dice": dice, "nsd@2": nsd})
+
+
+def test_the_challenge_s_area_is_over_the_five_clicks_and_not_divided():
+    line = challenge_scores(challenge_rows([0.1, 0.4, 0.5, 0.6, 0.7, 0.8], [0.5] * 6)).iloc[0]
+    assert line["dsc_auc"] == pytest.approx(0.45 + 0.55 + 0.65 + 0.75)
+    assert line["dsc_final"] == 0.8 and line["nsd_auc"] == 2.0 and line["nsd_final"] == 0.5
+
+
+def test_the_challenge_takes_classes_together_and_no_nsd_where_dice_is_low():
+    rows = pd.concat(
+        [challenge_rows([0.3] * 6, [0.9] * 6), challenge_rows([0.1] * 6, [0.7] * 6, "T: b")]
+    )
+    low = challenge_scores(rows).iloc[0]
+    assert low["dsc_final"] == pytest.approx(0.2) and low["nsd_final"] == 0  # 0.2 is not above 0.2
+    more = challenge_scores(rows.assign(dice=rows["dice"] + 0.01)).iloc[0]
+    assert more["nsd_final"] == pytest.approx(0.8)

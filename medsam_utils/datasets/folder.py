@@ -16,10 +16,11 @@ from ..intensity import EightBit, Percentile
 from . import images, volumes
 from .by_name import HOW, ByName
 from .dataset import Dataset, Intensity, Passport
-from .formats import stem
+from .formats import find_format, stem
 from .masks import ANY_VALUE, SMALL_LABEL, Label, Meaning
+from .npz import is_npz_folder, load_npz
 from .own_scans import OwnScans
-from .pairs import Pair
+from .pairs import Pair, walk
 
 LAYOUT = """\
 your folder/
@@ -59,7 +60,8 @@ def load_folder(
 
     What is read, how it is paired and what masks may hold is one table, in book/own.md. Files may
     lie in subfolders, the same ones on both sides; the first subfolder then counts as the patient,
-    else each image is a patient of its own.
+    else each image is a patient of its own. A folder of the CVPR challenges' .npz files is read by
+    `datasets.npz.load_npz`; classes, ignore, threshold and plane cannot be said of it.
 
     name: how the dataset is called, by default as the folder. classes: class name -> label value or
     values, or name of a segment; `ANY_VALUE`: whatever is marked; "each": every number is an object
@@ -80,6 +82,14 @@ def load_folder(
     # Papermill reads `-p title 2024` as a number.
     path, name = str(path), None if name is None else str(name)
     root = Path(path).expanduser().resolve()
+    if is_npz_folder(root) and not _has_other_images(root):
+        if classes or threshold or plane != "axial" or ignore not in (None, ""):
+            raise BadInputError(
+                f"{root}: .npz files say themselves what they hold: leave out classes, ignore, "
+                "threshold and plane"
+            )
+        dataset = replace(load_npz(root, name), modality=modality)
+        return replace(dataset, intensity=intensity) if intensity else dataset
     reader, found = _find(root, plane)
     is_flat = isinstance(reader, images.ImagePairs)
     given = parse_classes(classes) if isinstance(classes, str) else dict(classes or {})
@@ -132,6 +142,11 @@ def load_folder(
         said = {name: getattr(dataset, name) for name in ("mask_kind", "ignore", "threshold")}
         dataset = replace(dataset, reader=replace(reader, **said))
     return dataset
+
+
+def _has_other_images(root: Path) -> bool:
+    """Tell whether a folder has images and masks that are no .npz files."""
+    return has_masks(root) and any(find_format(root / name) for name in walk(root, ()))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ _DICOM = re.compile(r"(.+?)\.(?:dcm|ima|dicom)", re.I)
 
 _REMEDIES = {
     r"\.(?:zip|tar|tgz|tar\.gz|7z|rar|gz|bz2)": "an archive: unpack it",
-    r"\.(?:npz|mat|h5|hdf5|pkl|pt)": "a container of arrays: save each as npy",
+    r"\.npz": "a container of arrays without imgs or gts, or cut off: save each array as npy",
+    r"\.(?:mat|h5|hdf5|pkl|pt)": "a container of arrays: save each as npy",
     r"\.(?:jp2|j2k|svs|ndpi|czi|lif|vsi|jxl|heic|avif)": "its format is not read: save it as PNG",
     r"\.(?:json|csv|txt|xml|xlsx?|md|pdf|html?|ya?ml|tsv|geojson)": "text or a table, no image",
     r"\.(?:stl|obj|vtk|vtp|ply)": "a surface, no mask: save it as a label map",

@@ -9,14 +9,12 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import binary_erosion
-from scipy.spatial import KDTree
 
 from ..boxed_mask import BoxedMask
 from ..case import BadInputError, Case
 from ..clicks import Protocol, next_click
 from ..datasets import Dataset
-from ..metrics import dice
+from ..metrics import dice, surface_distances
 from ..models import Model
 from ..prompts import bounding_box
 from ..simulation import simulate_clicks
@@ -90,27 +88,6 @@ class VolumeObject:
             hd95, surface = surface_distances(prediction, truth, self.voxel)
         flat = prediction.reshape(len(masks), -1), truth.reshape(len(masks), -1)
         return {"dice": dice(*flat), "hd95": hd95, "surface": surface}
-
-
-def surface_distances(
-    prediction: np.ndarray, truth: np.ndarray, voxel: tuple[float, float, float]
-) -> tuple[float, float]:
-    """Return the 95th percentile Hausdorff distance and the mean surface distance, in mm.
-
-    prediction, truth: bool, slices x rows x cols. voxel: mm along these axes. Surface is every
-    voxel of a mask with one outside among its six neighbours; beyond the volume is outside. From
-    each voxel of one surface the distance to the nearest of the other is taken, both ways:
-    HD95 is the larger of the two 95th percentiles, the other number the mean of all (Taha and
-    Hanbury, BMC Medical Imaging 15 (2015) 29). NaN if a mask is empty: nothing is then near or far.
-    """
-    first, second = (
-        KDTree(np.argwhere(mask & ~binary_erosion(mask)) * voxel) for mask in (prediction, truth)
-    )
-    if not first.n or not second.n:
-        return float("nan"), float("nan")
-    distances = [second.query(first.data)[0], first.query(second.data)[0]]
-    hd95 = max(np.percentile(one_way, 95) for one_way in distances)
-    return float(hd95), float(np.concatenate(distances).mean())
 
 
 def volume_objects(

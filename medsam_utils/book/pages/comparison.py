@@ -12,12 +12,37 @@ from matplotlib.axes import Axes
 from ... import plots, published
 from ...comparison import compare, crossings
 from .. import show
+from ..runs import Runs
+from ..sharing import added_tables
 from ..show import Shown
 from . import figures, page
 from .figures import LEVELS
 from .page import signed
 
 STUDY = ["SAM", "RITM"]
+
+
+def add_origins(runs: Runs, folder: str) -> Shown:
+    """Add the rows that others have shared of a page's datasets, and return what they are.
+
+    folder: of `sharing.added_tables`; empty: none. Rows of another protocol or level are left out,
+    which becomes a note of the run.
+    """
+    said = []
+    for (dataset, model), rows in (added_tables(folder) if folder else {}).items():
+        if dataset not in runs.datasets:
+            continue
+        here = runs.protocol.name, runs.datasets[dataset].level
+        there = tuple(rows[["protocol", "level"]].iloc[0])
+        if here == there:
+            runs.tables[dataset, model] = rows
+            said.append(f"{model} on {dataset}, {rows.attrs['record']['started'][:10]}")
+        else:
+            runs.notes.append(
+                f"{model} on {dataset} is not on this page: its rows are {', '.join(there)}."
+            )
+    text = f"These were computed elsewhere and checked when they were added: {'; '.join(said)}."
+    return show.box("note", "Rows of others", text) if said else show.NOTHING
 
 
 def answer(means: pd.DataFrame) -> Shown:
