@@ -38,7 +38,7 @@ sentences, groups = load_claims()  # book/claims.yml
 study = judge(sentences, published_table(), groups)  # a verdict on each by the released numbers
 
 # %%
-subjects = load_datasets(datasets, data=data)
+subjects = claims.real(load_datasets(datasets, data=data))  # without phantoms
 runs = evaluate_models(subjects, models, "", protocol, clicks, max_cases, compute)
 rows = runs.rows  # one row per object, model and click
 measured = judge(sentences, measured_table(rows, claims.stand_ins(runs)), groups)

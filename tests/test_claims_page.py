@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from medsam_utils import load_model
+from medsam_utils import BadInputError, load_model
 from medsam_utils.book.claims import judge, load_claims, measured_table, published_table
 from medsam_utils.book.pages import claims
 from medsam_utils.book.runs import Runs
@@ -58,3 +59,10 @@ def test_the_first_sam_and_the_first_ritm_stand_for_the_study_s():
     runs = Runs({}, {name: load_model(name) for name in names}, {}, [])
     assert claims.stand_ins(runs) == {"SAM": "sam_small", "RITM": "ritm_small"}
     assert claims.stand_ins(Runs({}, {}, {}, [])) == {}
+
+
+def test_phantoms_are_left_out_and_alone_they_are_refused():
+    drawn, real = (SimpleNamespace(name=level, level=level) for level in ("demo", "measured"))
+    assert claims.real([drawn, real]) == [real]
+    with pytest.raises(BadInputError, match="demo: phantoms alone"):
+        claims.real([drawn])

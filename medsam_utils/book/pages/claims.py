@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 
 from ... import plots
+from ...case import BadInputError
 from ...comparison import ALPHA
+from ...datasets import Dataset
 from ...models import Model
 from ...models.ritm import Ritm
 from ...models.sam import Sam
@@ -18,6 +22,18 @@ from .comparison import p_text
 from .figures import level_text
 
 VERDICTS = ("supported", "refuted", "undetermined")
+
+
+def real(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Return the datasets of real images; raises BadInputError if there is none."""
+    found = [dataset for dataset in datasets if dataset.level == "measured"]
+    if not found:
+        names = ", ".join(dataset.name for dataset in datasets)
+        raise BadInputError(
+            f"{names}: phantoms alone, and nothing follows from them: say in `data` where real "
+            "images are, or add ct_torso"
+        )
+    return found
 
 
 def stand_ins(runs: Runs) -> dict[str, str]:
