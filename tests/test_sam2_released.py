@@ -132,9 +132,21 @@ def test_all_tensors_of_a_released_size_have_their_place(name):
     assert {name: t.shape for name, t in found.items()} == {n: t.shape for n, t in expected.items()}
 
 
-def test_masks_and_predicted_iou_are_those_of_the_authors_code(file):
-    model = load_model("transformers", checkpoint=file, device="cpu")
-    embedding = model.encode(picture())
+@pytest.fixture(scope="module")
+def released(tmp_path_factory, state):
+    """The model of a released file, and three slices as it has encoded them."""
+    path = tmp_path_factory.mktemp("released") / "sam2_small.pt"
+    torch.save({"model": state}, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "test", SMALL)
+        model = load_model("transformers", checkpoint=path, device="cpu")
+        embeddings = [model.encode(picture(20 * i)) for i in range(3)]
+        _ = model._video  # reads the file again
+    return model, embeddings
+
+
+def test_masks_and_predicted_iou_are_those_of_the_authors_code(released):
+    model, (embedding, *_) = released
     for kind, (points, box) in prompts().items():
         clicks = [[Click(*point, 1.0, 1) for point in points]]
         boxes = None if box is None else np.array([box])
@@ -156,13 +168,18 @@ def check(prediction, expected):
 
 
 @pytest.mark.parametrize("direction", ["onwards", "back"])
-def test_what_the_memory_carries_on_is_that_of_the_authors_code(file, direction):
-    model = load_model("transformers", checkpoint=file, device="cpu")
-    embeddings = [model.encode(picture(20 * i)) for i in range(3)]
+def test_what_the_memory_carries_on_is_that_of_the_authors_code(released, direction):
+    """By pixels of the mask in 4 x 4 parts of each slice: what is remembered is in bfloat16."""
+    model, embeddings = released
     known = {PROMPTED: BoxedMask.from_mask(known_mask())}
     masks = model.track(embeddings, known, reverse=direction == "back")
-    for mask, expected in zip(masks, EXPECTED["memory"][direction], strict=True):
-        assert abs(mask.area - expected) <= 1e-4 * SIDE**2
+    found = [in_parts(mask.mask()) for mask in masks]
+    np.testing.assert_allclose(found, EXPECTED["memory"][direction], atol=2e-3 * SIDE**2 / 16)
+
+
+def in_parts(mask):
+    """Return the pixels of a mask in 4 x 4 parts of its image, row by row."""
+    return mask.reshape(4, SIDE // 4, 4, SIDE // 4).sum(axis=(1, 3)).ravel().tolist()
 
 
 def test_a_file_is_read_in_whatever_a_training_script_puts_round_it(tmp_path, state, small):
