@@ -87,9 +87,10 @@ def weights(tmp_path, monkeypatch):
     return shutil.copy(MODELS["sam_small"].checkpoint.location, tmp_path / "medsam_vit_b.pth")
 
 
+@pytest.mark.slow
 def test_the_part_measures_both_preparations_object_by_object(weights):
     dataset = load_dataset("us_breast")
-    runs = medsam.evaluate_both([dataset], str(weights), max_cases=3, compute=COMPUTE)
+    runs = medsam.evaluate_both([dataset], str(weights), max_cases=2, compute=COMPUTE)
     table = medsam.differences(runs).set_index(["prompt", "preparation"])
     assert len(table) == 4
     for prompt, mode in (("one click", "clicks"), ("a box", "box_all")):
@@ -97,7 +98,7 @@ def test_the_part_measures_both_preparations_object_by_object(weights):
         ious = {}
         for way, name in (("as SAM", "medsam_vit_b"), ("as trained", "medsam_as_trained")):
             model = load_model(name, checkpoint=weights, device="cpu")
-            rows = evaluate(dataset, model, protocol, clicks=1, max_cases=3, executor=None)
+            rows = evaluate(dataset, model, protocol, clicks=1, max_cases=2, executor=None)
             ious[way] = rows.set_index("case_id")["iou"]
             assert table.loc[(prompt, way), "iou"] == pytest.approx(ious[way].mean())
         change = (ious["as trained"] - ious["as SAM"]).mean()

@@ -70,17 +70,23 @@ def _decoder(**more: int) -> dict[str, int]:
 
 
 def _of_sam2(
-    prefix: str, backbone: dict, channels: list[int], kind: str = "Model", **memory: Any
+    prefix: str,
+    backbone: dict,
+    channels: list[int],
+    kind: str = "Model",
+    hidden: int = 32,
+    **memory: Any,
 ) -> SimpleNamespace:
     config = getattr(transformers, prefix + kind.replace("Model", "Config"))(
         vision_config={
+            "model_type": f"{prefix.lower()}_vision_model",
             "backbone_config": backbone,
             "backbone_channel_list": channels,
             "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
-            "fpn_hidden_size": 32,
+            "fpn_hidden_size": hidden,
         },
-        prompt_encoder_config={"hidden_size": 32, "image_size": SIDE, "patch_size": 16},
-        mask_decoder_config=_decoder(),
+        prompt_encoder_config={"hidden_size": hidden, "image_size": SIDE, "patch_size": 16},
+        mask_decoder_config=_decoder(hidden_size=hidden),
         **memory,
     )
     resize = transformers.Sam2ImageProcessor(size={"height": SIDE, "width": SIDE})
@@ -113,7 +119,7 @@ def _edgetam(**kind: Any) -> SimpleNamespace:
     return _of_sam2("EdgeTam", REPVIT, [384, 192, 96, 48], **kind)
 
 
-def _sam3(kind: str = "Model", **memory: Any) -> SimpleNamespace:
+def _sam3(kind: str = "Model", hidden: int = 32, **memory: Any) -> SimpleNamespace:
     side = 8 * 14
     memory |= {"image_size": side} if memory else {}
     config = getattr(transformers, "Sam3Tracker" + kind.replace("Model", "Config"))(
@@ -130,10 +136,10 @@ def _sam3(kind: str = "Model", **memory: Any) -> SimpleNamespace:
                 "global_attn_indexes": [1],
             },
             "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
-            "fpn_hidden_size": 32,
+            "fpn_hidden_size": hidden,
         },
-        prompt_encoder_config={"hidden_size": 32, "image_size": side},
-        mask_decoder_config=_decoder(),
+        prompt_encoder_config={"hidden_size": hidden, "image_size": side},
+        mask_decoder_config=_decoder(hidden_size=hidden),
         **memory,
     )
     resize = transformers.Sam3ImageProcessor(size={"height": side, "width": side})
@@ -333,19 +339,23 @@ def test_a_model_for_videos_gives_the_one_for_images_that_is_in_it(tmp_path, sav
 def video_of(family: str) -> SimpleNamespace:
     """The package's own model for videos and its processor, small, with weights that make masks."""
     torch.manual_seed(0)
+    hidden = 128  # the package knows no memory of fewer than 64 channels, half of these
     memory = {
         "image_size": SIDE,
-        "memory_attention_hidden_size": 32,
+        "memory_attention_hidden_size": hidden,
         "memory_attention_num_layers": 1,
         "memory_attention_feed_forward_hidden_size": 32,
         "memory_attention_rope_feat_sizes": [8, 8],
-        "memory_encoder_hidden_size": 32,
-        "memory_encoder_output_channels": 16,
-        "mask_downsampler_embed_dim": 32,
-        "memory_fuser_embed_dim": 32,
+        "memory_encoder_hidden_size": hidden,
+        "mask_downsampler_embed_dim": hidden,
+        "memory_fuser_embed_dim": hidden,
         "memory_fuser_intermediate_dim": 32,
     }
-    own = BUILD[family](kind="VideoModel", **memory)
+    if family == "EdgeTAM":
+        latents = ("num_latents", "num_latents_2d")
+        memory |= {f"perceiver_resampler_{name}": 16 for name in latents}
+        memory["memory_attention_rope_k_sizes"] = [4, 4]
+    own = BUILD[family](kind="VideoModel", hidden=hidden, **memory)
     with torch.no_grad():
         for name, weight in own.model.named_parameters():
             if weight.ndim > 1 and "embed" not in name:

@@ -176,9 +176,10 @@ class TransformersSam(Model):
         """
         import transformers as package
 
-        path = self.checkpoint.path()
-        bars = package.utils.logging.is_progress_bar_enabled()
-        package.utils.logging.disable_progress_bar()
+        path, said = self.checkpoint.path(), package.utils.logging
+        bars, level = said.is_progress_bar_enabled(), said.get_verbosity()
+        said.disable_progress_bar()
+        said.set_verbosity_error()  # it warns of a model for images in the files of one for videos
         try:
             folder = None if path.is_file() else path  # whose tensors are among the options
             return getattr(package, owner).from_pretrained(folder, local_files_only=True, **options)
@@ -189,8 +190,9 @@ class TransformersSam(Model):
                 "again, or save it with `save_pretrained` of the model and of its processor"
             ) from error
         finally:
+            said.set_verbosity(level)
             if bars:
-                package.utils.logging.enable_progress_bar()
+                said.enable_progress_bar()
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> TransformersEmbedding:
