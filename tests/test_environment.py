@@ -109,6 +109,7 @@ def only_in(extra: str) -> set[str]:
     return {one.replace("-", "_") for one in own - rest}
 
 
+@pytest.mark.slow
 def test_the_package_and_its_table_of_models_need_no_extra_models(tmp_path):
     code = "import absent, medsam_utils; from medsam_utils.book.pages import catalogue; "
     code += "catalogue.models_table(); medsam_utils.load_model('sam_small').load(); "

@@ -252,7 +252,7 @@ MODELS: dict[str, ModelEntry] = {
                 38.5,
                 "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
                 184_416_285,
-                _RANDOM_SMALL,
+                _RANDOM,
             ),
             (
                 "base_plus",
