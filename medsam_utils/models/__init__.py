@@ -108,13 +108,13 @@ class Model:
     out the prompts that it does not take; `as_prediction` makes its answer of masks or logits. It
     also defines `settings` where its rows are stored. All else has a default.
 
-    name: what the rows say (see `name_in_rows`), else the class's. weights: the checkpoint's sha256, or empty for a
-    model without weights. prompts: what it takes of "clicks", "boxes" and "logits" (a mask of its
-    own, fed back). candidates: masks of one answer to an ambiguous prompt. tracks: whether it has
-    `track`. batched: whether several images at a time pay, as on a GPU. device: what it computes
-    on. forks: whether copies of this process can go on with it, each on one thread, as a network on
-    a CPU can. memory: MiB that encoding an image and answering take, beside the weights. advice:
-    what would be faster here.
+    name: what the rows say (see `name_in_rows`), else the class's. weights: the checkpoint's
+    sha256, or empty for a model without weights. prompts: what it takes of "clicks", "boxes" and
+    "logits" (a mask of its own, fed back). candidates: masks of one answer to an ambiguous prompt.
+    tracks: whether it has `track`. batched: whether several images at a time pay, as on a GPU.
+    device: what it computes on. forks: whether copies of this process can go on with it, each on
+    one thread, as a network on a CPU can. memory: MiB that encoding an image and answering take,
+    beside the weights. advice: what would be faster here.
     """
 
     name: str
