@@ -41,20 +41,27 @@ catalogue.weights_table()
 # ## SAM 2.1, SAM 3, HQ-SAM, EdgeTAM
 #
 # They run through the package `transformers`, which `pip install "medsam-utils[models]"` brings.
-# Weights come from huggingface.co, into its own cache folder. Where it cannot be reached, or a
-# model is given only to who has agreed to its terms, as SAM 3 is, put `config.json`,
-# `preprocessor_config.json` and `model.safetensors` into a folder; in `models/facebook/sam3` of the
-# cache folder, say, they are found by the model's name.
+# SAM 2.1 comes as its authors released it, from one of two addresses. The others come from
+# huggingface.co, into its own cache folder. Where it cannot be reached, or a model is given only to
+# who has agreed to its terms, as SAM 3 is, put `config.json`, `preprocessor_config.json` and
+# `model.safetensors` into a folder; in `models/facebook/sam3` of the cache folder, say, they are
+# found by the model's name.
 #
 # ```python
 # load_model("sam2.1_tiny")
+# load_model("sam2.1_tiny", checkpoint="/data/sam2.1_hiera_tiny.pt")    # the released file
 # load_model("sam3_tracker", checkpoint="/data/sam3")                   # a folder
 # load_model("transformers", checkpoint="wanglab/medsam-vit-base")      # any repository of the kind
+# load_model("transformers", checkpoint="/data/sam2_fine_tuned.pt")     # SAM 2 of any size
 # ```
 #
 # SAM 2 and SAM 3 squash an image to a square, where SAM pads it. Asked for one mask, they can
 # replace one that is unstable by the best of three; that is off here, so that rows of all models
-# compare.
+# compare. A file of SAM 2 does not say for which image size it was trained: it runs at 1024 pixels.
+#
+# SAM 2, SAM 3 and EdgeTAM have a memory that carries masks [through a volume](#through-the-volume).
+# A folder has it where `config.json` says that the model is for videos, as those that the authors
+# give do; a released file of SAM 2 always has it.
 #
 # ## SimpleClick and FocalClick
 #
@@ -93,7 +100,8 @@ catalogue.weights_table()
 # MedSAM learned from boxes, so its figures with clicks are not those of its paper; and from images
 # that were squashed to a square and stretched from the darkest to the brightest value.
 # `medsam_vit_b` prepares them as SAM does, `medsam_as_trained` as MedSAM's own script does; rows of
-# the two tell what the difference is worth. With a box and one mask
+# the two tell what the difference is worth, and with `medsam = "/data/medsam_vit_b.pth"` the page
+# on [points and boxes](#prompt-modes) does. With a box and one mask
 # (`Protocol(prompt="box_all", mask_choice="single")`) the second is MedSAM as it was trained, but
 # for the mask, which is enlarged as SAM's.
 #

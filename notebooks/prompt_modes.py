@@ -28,6 +28,7 @@ models = "mobile_sam grabcut"  # names of medsam_utils.MODELS that take boxes, w
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
 clicks = 3  # prompts given in turn, where clicks follow the first one
 noise = "0.05 0.1 0.2 0.3 0.5"  # standard deviations of a box's sides, as shares of its size
+medsam = ""  # weights file of MedSAM: adds a part on its own preprocessing; empty: none
 max_cases = 6  # at most so many cases of each dataset, spread evenly; 0: all
 compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
@@ -40,6 +41,7 @@ from IPython.display import display
 from medsam_utils import PAPER, plots
 from medsam_utils.book import show
 from medsam_utils.book.pages import figures, page, prompt_modes
+from medsam_utils.book.pages import medsam as medsam_page
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.runs import evaluate_models, load_datasets
 from medsam_utils.comparison import run_differences
@@ -178,6 +180,11 @@ show.panels(noise_means, ["level"], kind, draw_noise, (4.2, 3.2), 380)
 # %%
 page.differences_table(run_differences(box_rows, "noise 0", way="mode"), "mode")
 
+# %%
+# nothing without weights of MedSAM
+prepared = medsam_page.evaluate_both(subjects, medsam, max_cases, compute)
+medsam_page.section(prepared)
+
 # %% [markdown]
 # ## How
 #
@@ -206,7 +213,7 @@ page.differences_table(run_differences(box_rows, "noise 0", way="mode"), "mode")
 # %% tags=["hide-input"]
 parameters = {"datasets": datasets, "folder": folder, "data": data, "models": models}
 parameters |= {"checkpoint": checkpoint, "clicks": clicks, "noise": noise}
-parameters |= {"max_cases": max_cases, "compute": compute}
-all_runs = {**modes, **ways, **noisy}
+parameters |= {"medsam": medsam, "max_cases": max_cases, "compute": compute}
+all_runs = {**modes, **ways, **noisy, **prepared}
 tables = {(*key, name): rows for name, one in all_runs.items() for key, rows in one.tables.items()}
 made_by("prompt_modes", parameters, tables, first.protocol)

@@ -44,9 +44,15 @@ from IPython.display import display
 
 from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.record import made_by
-from medsam_utils.book.pages.through_volume import answer, dice_curves, slices, ways_table
+from medsam_utils.book.pages.through_volume import (
+    answer,
+    dice_curves,
+    how,
+    slices,
+    ways_table,
+)
 from medsam_utils.book.runs import load_datasets, run_models
-from medsam_utils.workflows.propagation import click_slices, prompted_slices, propagate
+from medsam_utils.workflows.propagation import click_slices, prompted_slices
 from medsam_utils.workflows.propagation_evaluation import (
     Plan,
     evaluate_volumes,
@@ -92,9 +98,10 @@ dice_curves(table, stop)
 #
 # *Mask* gives the next slice the last one's low-resolution logits, *box* the box round its mask,
 # *click* the pixel that is deepest inside. The object ends where the predicted IoU is low, where
-# the area jumps, where either happens, or only where the mask is empty (never). HD95 and the mean
-# surface distance are in mm. Brackets hold 95 % intervals, patients resampled; differences are
-# paired, volume by volume.
+# the area jumps, where either happens, or only where the mask is empty (never). A model with a
+# memory, such as SAM 2, also goes on by that (*memory*), and says by itself where the object ends.
+# HD95 and the mean surface distance are in mm. Brackets hold 95 % intervals, patients resampled;
+# differences are paired, volume by volume.
 
 # %%
 ways_table(table)
@@ -114,12 +121,12 @@ volume = find_volume(subject, median["volume"], median["task"], beyond)
 embeddings = [model.encode(case.image) for case in volume.cases]
 (prompted,) = prompted_slices([truth.area for truth in volume.truths], rounds=0)
 answers = click_slices(volume, model, embeddings, runs.protocol, clicks)
-propagation = plan.propagation(best["way"], best["stop"])
-masks = propagate(model, embeddings, {prompted: answers[prompted][-1]}, propagation)
+prompts = {prompted: answers[prompted][-1]}
+masks = plan.masks(model, embeddings, prompts, best["way"], best["stop"])
 
 # %%
 level = figures.LEVELS[subject.level]
-title = f"{volume.task}, {volume.volume}, {model.name}, carried as {propagation.way}, {level}"
+title = f"{volume.task}, {volume.volume}, {model.name}, {how(best['way'])}, {level}"
 slices(volume, masks, prompted, title, median["dice"])
 
 # %% [markdown]
@@ -129,13 +136,17 @@ slices(volume, masks, prompted, title, median["dice"])
 # prompts the slices on both sides, whose masks prompt the next, up to the stop rule; between two
 # prompted slices each goes half of the way. Slices past the ends take part, so a mask that runs on
 # costs Dice.
+#
+# A model with a memory, as `models = "sam2.1_tiny"` names one, takes the same masks of the same
+# clicked slices. It remembers them and the last slices that it has answered, once from the first
+# clicked slice to the last slice of the volume, once the other way.
 
 # %% [markdown]
 # ## Limits
 #
 # - The simulated user knows where the object is largest and where it ends.
 # - The way that is told is the best of those that were tried, on the same volumes.
-# - Models that were trained on videos, such as SAM 2, are not here.
+# - The memory of SAM 2 was trained on videos, where time goes one way; slices have no direction.
 
 # %% [markdown]
 # ## Take-aways

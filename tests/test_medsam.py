@@ -1,14 +1,19 @@
 """MedSAM's preprocessing: the pixels of its script, and prompts and masks on the squashed grid."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from skimage.transform import resize
 
-from medsam_utils import Click, load_model
-from medsam_utils.models import MODELS
+from medsam_utils import Click, Protocol, evaluate, load_dataset, load_model
+from medsam_utils.book.pages import medsam
+from medsam_utils.models import MODELS, sam
 from medsam_utils.models.medsam_pixels import squashed
 from medsam_utils.models.sam import Sam
+from medsam_utils.models.sam_small import build_sam_small
 
 
 @pytest.mark.parametrize("shape", [(3, 200), (90, 41), (64, 64), (1, 1)])
@@ -67,3 +72,51 @@ def test_both_ways_are_models_of_one_file_whose_rows_differ(tmp_path):
     assert as_sam.weights == as_trained.weights and as_sam.name == "medsam_vit_b"
     assert as_sam.name != as_trained.name
     assert as_sam.settings() != as_trained.settings()
+
+
+# The part of a page
+
+
+COMPUTE = "device=cpu workers=0 store="
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """The small SAM's weights, which stand for MedSAM's."""
+    monkeypatch.setitem(sam.ARCHITECTURES, "vit_b", build_sam_small)
+    return shutil.copy(MODELS["sam_small"].checkpoint.location, tmp_path / "medsam_vit_b.pth")
+
+
+@pytest.mark.slow
+def test_the_part_measures_both_preparations_object_by_object(weights):
+    dataset = load_dataset("us_breast")
+    runs = medsam.evaluate_both([dataset], str(weights), max_cases=2, compute=COMPUTE)
+    table = medsam.differences(runs).set_index(["prompt", "preparation"])
+    assert len(table) == 4
+    for prompt, mode in (("one click", "clicks"), ("a box", "box_all")):
+        protocol = Protocol(prompt=mode, mask_choice="single")
+        ious = {}
+        for way, name in (("as SAM", "medsam_vit_b"), ("as trained", "medsam_as_trained")):
+            model = load_model(name, checkpoint=weights, device="cpu")
+            rows = evaluate(dataset, model, protocol, clicks=1, max_cases=2, executor=None)
+            ious[way] = rows.set_index("case_id")["iou"]
+            assert table.loc[(prompt, way), "iou"] == pytest.approx(ious[way].mean())
+        change = (ious["as trained"] - ious["as SAM"]).mean()
+        assert table.loc[(prompt, "as trained"), "difference"] == pytest.approx(change)
+        assert change != 0 and table.loc[(prompt, "as SAM"), "difference"] == 0
+        shown = re.sub("<.*?>", "", medsam.section(runs).html)
+        ends = f"from {ious['as SAM'].mean():.2f} to {ious['as trained'].mean():.2f}"
+        assert f"With {prompt} MedSAM as trained changes" in shown and ends in shown
+    assert shown.startswith("MedSAM, as it was trained and as SAM")
+
+
+def test_without_weights_of_medsam_a_page_has_no_such_part():
+    assert medsam.section(medsam.evaluate_both([load_dataset("us_breast")], "")).html == ""
+
+
+def test_weights_that_cannot_be_read_are_named_and_nothing_stands_in_for_them(tmp_path):
+    path = tmp_path / "nowhere.pth"
+    runs = medsam.evaluate_both([load_dataset("us_breast")], str(path), 1, COMPUTE)
+    shown = re.sub("<.*?>", "", medsam.section(runs).html)
+    assert "It could not be measured." in shown and "nowhere.pth is missing" in shown
+    assert "sam_small" not in shown

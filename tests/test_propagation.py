@@ -18,6 +18,7 @@ from medsam_utils.workflows.propagation import (
     Propagation,
     click_slices,
     propagate,
+    propagate_by_memory,
     volume_objects,
 )
 
@@ -84,6 +85,34 @@ def test_the_stop_rules_end_at_doubt_and_at_a_jump_of_the_area():
         9,
         1,
     ]
+
+
+class Remembering(Knowing):
+    """A model with a memory: a small square wherever it goes on, a large one on the way back."""
+
+    tracks = True
+
+    def track(self, embeddings, masks, reverse=False):
+        self.asked.append((sorted(masks), reverse))
+        return [BoxedMask.from_mask(block(6 if reverse else 1))] * len(embeddings)
+
+
+def test_a_memory_knows_all_prompted_slices_and_each_way_reaches_half_way():
+    model, given = Remembering(), {1: answer(block(2)), 4: answer(block(5))}
+    masks = propagate_by_memory(model, [block(3)] * 6, given)
+    assert areas(masks) == [36, 4, 1, 36, 25, 1]  # the prompted slices keep their masks
+    assert model.asked == [([1, 4], False), ([1, 4], True)]
+
+
+def test_a_memory_is_told_no_empty_mask():
+    model, empty = Remembering(), answer(block(0))
+    assert areas(propagate_by_memory(model, [block(3)] * 2, {0: empty})) == [0, 0]
+    assert areas(propagate_by_memory(model, [block(3)] * 3, {0: empty, 2: answer(block(2))})) == [
+        0,
+        36,
+        4,
+    ]
+    assert model.asked == [([2], False), ([2], True)]
 
 
 @pytest.mark.parametrize("way", ["mask", "box", "click", "box and click", "click and mask"])

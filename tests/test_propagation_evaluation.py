@@ -17,6 +17,7 @@ from medsam_utils.case import BadInputError
 from medsam_utils.clicks import PAPER
 from medsam_utils.workflows.propagation_evaluation import (
     EVERY_SLICE,
+    MEMORY,
     Plan,
     evaluate_volumes,
     find_volume,
@@ -59,6 +60,36 @@ def test_all_stop_rules_are_tried_with_one_slice_and_the_rounds_under_one(rows):
         ["area", 0],
         ["both", 0],
     ]
+
+
+def test_a_model_with_a_memory_is_also_tried_with_it_on_the_same_clicks(rows):
+    model = load_model("sam_small", device="cpu")
+    model.tracks = True
+
+    def track(embeddings, masks, reverse):
+        return [masks[min(masks)]] * len(embeddings)  # as if nothing changed
+
+    model.track = track
+    found = evaluate_volumes(load_dataset("mri_prostate"), model, PAPER, TINY)
+    memory = found["way"] == MEMORY
+    assert found[~memory].reset_index(drop=True).equals(rows)
+    of_task = found[found["task"] == found["task"].iloc[0]]
+    columns = ["stop", "round", "prompted", "spent"]
+    assert of_task.loc[of_task["way"] == MEMORY, columns].values.tolist() == [
+        ["", 0, 1, 2],
+        ["", 1, 3, 6],
+    ]
+    assert (found.loc[memory, "dice"] > 0).all() and MEMORY not in set(rows["way"])
+
+
+def test_the_page_tells_a_memory_as_one():
+    rows = volumes()
+    rows.loc[rows["way"] == "click", ["way", "stop"]] = MEMORY, ""
+    table = summary(rows)
+    shown = re.sub("<.*?>", "", answer(table).html)
+    assert "m with its memory reaches Dice 0.95" in shown
+    assert "memory 0.60 with 2.0, 0.95 with 6.0 clicks" in dice_curves(table, "never").html
+    assert ways_table(table).frame["way"].tolist() == [*["every slice"] * 2, "box", "memory"]
 
 
 def test_the_record_says_what_was_done(rows):

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from PIL import Image
 
 from medsam_utils import MODELS, BadInputError, Click, Protocol, evaluate, load_folder, load_model
 from medsam_utils.book.explorer.live import Explorer
+from medsam_utils.boxed_mask import BoxedMask
 from medsam_utils.models.hub import HubCheckpoint
 from medsam_utils.models.transformers_sam import TransformersSam
+from tests.notebook_cells import run_cells
 
 transformers = pytest.importorskip("transformers", reason='needs "medsam-utils[models]"')
 save_file = pytest.importorskip("safetensors.torch").save_file
@@ -66,21 +69,31 @@ def _decoder(**more: int) -> dict[str, int]:
     }
 
 
-def _of_sam2(prefix: str, backbone: dict, channels: list[int], kind: str = "Model"):
+def _of_sam2(
+    prefix: str,
+    backbone: dict,
+    channels: list[int],
+    kind: str = "Model",
+    hidden: int = 32,
+    **memory: Any,
+) -> SimpleNamespace:
     config = getattr(transformers, prefix + kind.replace("Model", "Config"))(
         vision_config={
+            "model_type": f"{prefix.lower()}_vision_model",
             "backbone_config": backbone,
             "backbone_channel_list": channels,
             "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
-            "fpn_hidden_size": 32,
+            "fpn_hidden_size": hidden,
         },
-        prompt_encoder_config={"hidden_size": 32, "image_size": SIDE, "patch_size": 16},
-        mask_decoder_config=_decoder(),
+        prompt_encoder_config={"hidden_size": hidden, "image_size": SIDE, "patch_size": 16},
+        mask_decoder_config=_decoder(hidden_size=hidden),
+        **memory,
     )
     resize = transformers.Sam2ImageProcessor(size={"height": SIDE, "width": SIDE})
     return SimpleNamespace(
         model=getattr(transformers, prefix + kind)(config),
         processor=transformers.Sam2Processor(resize),
+        sessions=transformers.Sam2VideoProcessor(resize, transformers.Sam2VideoVideoProcessor()),
     )
 
 
@@ -101,14 +114,15 @@ REPVIT = {
 }
 
 
-def _edgetam():
+def _edgetam(**kind: Any) -> SimpleNamespace:
     pytest.importorskip("timm", reason='needs "medsam-utils[models]"')
-    return _of_sam2("EdgeTam", REPVIT, [384, 192, 96, 48])
+    return _of_sam2("EdgeTam", REPVIT, [384, 192, 96, 48], **kind)
 
 
-def _sam3():
+def _sam3(kind: str = "Model", hidden: int = 32, **memory: Any) -> SimpleNamespace:
     side = 8 * 14
-    config = transformers.Sam3TrackerConfig(
+    memory |= {"image_size": side} if memory else {}
+    config = getattr(transformers, "Sam3Tracker" + kind.replace("Model", "Config"))(
         vision_config={
             "backbone_config": {
                 "model_type": "sam3_vit_model",
@@ -122,15 +136,18 @@ def _sam3():
                 "global_attn_indexes": [1],
             },
             "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
-            "fpn_hidden_size": 32,
+            "fpn_hidden_size": hidden,
         },
-        prompt_encoder_config={"hidden_size": 32, "image_size": side},
-        mask_decoder_config=_decoder(),
+        prompt_encoder_config={"hidden_size": hidden, "image_size": side},
+        mask_decoder_config=_decoder(hidden_size=hidden),
+        **memory,
     )
     resize = transformers.Sam3ImageProcessor(size={"height": side, "width": side})
+    video = transformers.Sam2VideoVideoProcessor()
     return SimpleNamespace(
-        model=transformers.Sam3TrackerModel(config),
+        model=getattr(transformers, "Sam3Tracker" + kind)(config),
         processor=transformers.Sam3TrackerProcessor(resize),
+        sessions=transformers.Sam3TrackerVideoProcessor(resize, video),
     )
 
 
@@ -226,11 +243,7 @@ def reference(own, image, clicks, box, logits, multimask=True):
         inputs["input_masks"] = torch.as_tensor(logits)[None, None]
     with torch.no_grad():
         answer = own.model(**inputs, multimask_output=multimask)
-    (masks,) = (
-        own.processor.post_process_masks(answer.pred_masks[0], **sizes)
-        if False
-        else (own.processor.post_process_masks(answer.pred_masks, **sizes))
-    )
+    (masks,) = own.processor.post_process_masks(answer.pred_masks, **sizes)
     return masks[0].numpy(), answer.iou_scores[0, 0].numpy(), answer.pred_masks[0, 0].numpy()
 
 
@@ -320,6 +333,111 @@ def test_a_model_for_videos_gives_the_one_for_images_that_is_in_it(tmp_path, sav
     assert all(torch.equal(expected[k], v) for k, v in model.network.state_dict().items())
 
 
+# Memory
+
+
+def video_of(family: str) -> SimpleNamespace:
+    """The package's own model for videos and its processor, small, with weights that make masks."""
+    torch.manual_seed(0)
+    hidden = 128  # the package knows no memory of fewer than 64 channels, half of these
+    memory = {
+        "image_size": SIDE,
+        "memory_attention_hidden_size": hidden,
+        "memory_attention_num_layers": 1,
+        "memory_attention_feed_forward_hidden_size": 32,
+        "memory_attention_rope_feat_sizes": [8, 8],
+        "memory_encoder_hidden_size": hidden,
+        "mask_downsampler_embed_dim": hidden,
+        "memory_fuser_embed_dim": hidden,
+        "memory_fuser_intermediate_dim": 32,
+    }
+    if family == "EdgeTAM":
+        latents = ("num_latents", "num_latents_2d")
+        memory |= {f"perceiver_resampler_{name}": 16 for name in latents}
+        memory["memory_attention_rope_k_sizes"] = [4, 4]
+    own = BUILD[family](kind="VideoModel", hidden=hidden, **memory)
+    with torch.no_grad():
+        for name, weight in own.model.named_parameters():
+            if weight.ndim > 1 and "embed" not in name:
+                torch.nn.init.normal_(weight, std=1.5 / np.sqrt(weight[0].numel()))
+        own.model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(9.0)  # the object is there
+    own.model.eval()
+    return own
+
+
+WITH_MEMORY = ["SAM 2.1", "SAM 3", "EdgeTAM"]
+
+
+@pytest.fixture(scope="module", params=WITH_MEMORY)
+def with_memory(request, tmp_path_factory):
+    """The package's own model for videos, and ours of the same files."""
+    own = video_of(request.param)
+    folder = tmp_path_factory.mktemp("video")
+    own.model.save_pretrained(folder)
+    own.processor.save_pretrained(folder)
+    return own, load_model("transformers", checkpoint=folder, device="cpu")
+
+
+def discs(*radii: int) -> dict[int, BoxedMask]:
+    """A disc in the slices whose radius is above 0."""
+    row, col = np.mgrid[:60, :90]
+    return {
+        i: BoxedMask.from_mask((row - 30) ** 2 + (col - 40) ** 2 < radius**2)
+        for i, radius in enumerate(radii)
+        if radius
+    }
+
+
+@pytest.mark.parametrize("known", [discs(0, 0, 12, 0, 0), discs(0, 9, 0, 12, 0)])
+def test_what_the_memory_carries_on_is_that_of_the_packages_own_session(with_memory, known):
+    own, model = with_memory
+    assert model.tracks
+    images = [np.random.default_rng(i).integers(0, 256, (60, 90, 3), np.uint8) for i in range(5)]
+    sizes = own.processor(images=images[0], return_tensors="pt")["original_sizes"]
+    pixels = [own.processor(images=image, return_tensors="pt")["pixel_values"] for image in images]
+    embeddings, areas = [model.encode(image) for image in images], []
+    for reverse in (False, True):
+        session = own.sessions.init_video_session()
+        session.processed_frames = dict(enumerate(torch.cat(pixels)))
+        for i, mask in known.items():
+            own.sessions.add_inputs_to_inference_session(session, i, 7, input_masks=mask.mask())
+            own.model(session, frame_idx=i)
+        start = max(known) if reverse else min(known)
+        expected = [np.zeros((60, 90), bool) for _ in images]
+        for answer in own.model.propagate_in_video_iterator(session, start, reverse=reverse):
+            (mask,) = own.processor.post_process_masks([answer.pred_masks], sizes)
+            expected[answer.frame_idx] = mask.numpy().squeeze()
+        found = model.track(embeddings, known, reverse)
+        for mask, there in zip(found, expected, strict=True):
+            assert (mask.mask() != there).sum() <= 5  # of 5,400: logits nearly 0
+        areas += [mask.area for mask in found]
+    assert len({area for area in areas if area}) > 3  # masks differ from slice to slice
+
+
+@pytest.mark.slow
+def test_one_parameter_shows_the_memory_through_the_volume(with_memory):
+    _, model = with_memory
+    tiny = {"max_volumes": 1, "beyond": 1, "clicks": 1, "rounds": 1, "ways": "box"}
+    names, text = run_cells(
+        "through_volume",
+        datasets="mri_prostate",
+        models="transformers",
+        checkpoint=str(model.checkpoint.location),
+        compute="device=cpu",
+        **tiny,
+    )
+    lines = names["table"].set_index(["way", "stop", "round"])
+    assert {("memory", "", 0), ("memory", "", 1), ("box", "area", 1)} <= set(lines.index)
+    spent = lines["spent"]
+    assert [spent["memory", "", n] for n in (0, 1)] == [spent["box", "area", n] for n in (0, 1)]
+    assert "memory" in text
+
+
+def test_a_folder_of_a_model_for_images_has_no_memory(saved):
+    model = loaded(saved(build("SAM 2.1")))
+    assert not model.tracks and not load_model("sam_small", device="cpu").tracks
+
+
 def test_rows_hold_the_hash_of_all_files_and_a_worker_gets_the_same_model(tmp_path, saved):
     folder = Path(shutil.copytree(saved(build("SAM")), tmp_path / "fine_tuned"))
     model = load_model("transformers", checkpoint=folder, device="cpu")
@@ -345,31 +463,45 @@ def test_rows_are_computed_from_clicks_and_from_boxes(tmp_path, saved):
         assert set(rows["weights"]) == {model.weights}
 
 
-def test_six_models_by_name_share_one_store_and_four_answer_in_the_explorer_at_once(
-    tmp_path, saved, monkeypatch
-):
-    study = tmp_path / "study"
-    for name, picture in (("images", image_of((40, 48))), ("masks", np.eye(40, 48) > 0)):
-        (study / name).mkdir(parents=True)
-        Image.fromarray(picture.astype(np.uint8)).save(study / name / "1.png")
+@pytest.fixture
+def by_name(tmp_path, saved, monkeypatch):
+    """Small networks where the names of three of the registry's models look for them."""
     monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path / "cache"))
-    families = {"sam2.1_tiny": "SAM 2.1", "sam_hq_vit_b": "HQ-SAM", "slimsam_50": "SAM"}
+    families = {"sam3_tracker": "SAM 3", "sam_hq_vit_b": "HQ-SAM", "slimsam_50": "SAM"}
     for name, family in families.items():
         place = tmp_path / "cache" / "models" / MODELS[name].checkpoint.location
         shutil.copytree(saved(build(family)), place)
-    dataset = load_folder(study)
-    models = {name: load_model(name, device="cpu") for name in (*families, *MORE)}
-    assert [model.name for model in models.values()] == list(models)
-    for _ in range(2):
-        rows = [
-            evaluate(dataset, model, clicks=2, store=tmp_path / "store", executor=None)
-            for model in models.values()
-        ]
-    assert all(len(one) == 2 and one.attrs["record"]["computed"] == 0 for one in rows)
-    assert {name for one in rows for name in one["model"]} == set(models)
-    explorer = Explorer(dataset, dict(list(models.items())[:4]))
+    return [*families, *MORE]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A folder with one image and its mask."""
+    for name, picture in (("images", image_of((40, 48))), ("masks", np.eye(40, 48) > 0)):
+        (tmp_path / "study" / name).mkdir(parents=True)
+        Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "study" / name / "1.png")
+    return tmp_path / "study"
+
+
+def test_one_notebook_shows_six_models_side_by_side_from_rows_of_one_store(
+    by_name, study, tmp_path
+):
+    compute = f"device=cpu workers=0 store={tmp_path / 'store'}"
+    for computed in (1, 0):
+        parameters = {"folder": str(study), "models": " ".join(by_name), "compute": compute}
+        names, text = run_cells("dataset", clicks=2, **parameters)
+        assert names["runs"].notes == [] and list(names["runs"].models) == by_name
+        tables = names["runs"].tables.values()
+        assert [rows.attrs["record"]["computed"] for rows in tables] == [computed] * 6
+        assert [set(rows["model"]) for rows in tables] == [{name} for name in by_name]
+        assert all(f"{name} reaches a mean IoU of" in " ".join(text.split()) for name in by_name)
+
+
+def test_four_models_answer_in_the_explorer_at_once(by_name, study):
+    models = {name: load_model(name, device="cpu") for name in by_name[:4]}
+    explorer = Explorer(load_folder(study), models)
     explorer.state = {**explorer.state, "clicks": [[12, 18, 1], [2, 2, 0]]}
-    assert len(explorer.answers) == 4
+    assert [answer["model"] for answer in explorer.answers] == by_name[:4]
     assert all(answer["iou"] is not None for answer in explorer.answers)
 
 

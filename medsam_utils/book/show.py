@@ -106,6 +106,11 @@ def paragraphs(*texts: str) -> Shown:
     return Shown("".join(f"<p>{marked(text)}</p>" for text in texts))
 
 
+def heading(text: str) -> Shown:
+    """Return the title of a part that not every page has; the page's own ones are Markdown."""
+    return Shown(f"<h2>{marked(text)}</h2>")
+
+
 def bullets(texts: Iterable[str]) -> Shown:
     """Return the texts as a list."""
     return Shown("<ul>" + "".join(f"<li>{marked(text)}</li>" for text in texts) + "</ul>")

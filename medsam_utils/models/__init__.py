@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,16 +111,17 @@ class Model:
     name: what the rows say (see `name_in_rows`), else the class's. weights: the checkpoint's
     sha256, or empty for a model without weights. prompts: what it takes of "clicks", "boxes" and
     "logits" (a mask of its own, fed back). candidates: masks of one answer to an ambiguous prompt.
-    batched: whether several images at a time pay, as on a GPU. device: what it computes on. forks:
-    whether copies of this process can go on with it, each on one thread, as a network on a CPU can.
-    memory: MiB that encoding an image and answering take, beside the weights. advice: what would be
-    faster here.
+    tracks: whether it has `track`. batched: whether several images at a time pay, as on a GPU.
+    device: what it computes on. forks: whether copies of this process can go on with it, each on
+    one thread, as a network on a CPU can. memory: MiB that encoding an image and answering take,
+    beside the weights. advice: what would be faster here.
     """
 
     name: str
     weights: str = ""
     prompts: tuple[str, ...] = ("clicks",)
     candidates: int = 1
+    tracks: bool = False
     batched: bool = False
     device: Any = "cpu"
     forks: bool = False
@@ -161,6 +162,18 @@ class Model:
         takes `multimask`, False for the one mask that it makes of an unambiguous prompt. Raises
         BadInputError for a kind of prompt that the model does not take (see `refuse_prompts`),
         ValueError if the prompts do not fit together.
+        """
+        raise NotImplementedError
+
+    def track(
+        self, embeddings: Sequence[Any], masks: Mapping[int, BoxedMask], reverse: bool = False
+    ) -> list[BoxedMask]:
+        """Return the mask of one object in every slice of a volume, from those of some slices.
+
+        embeddings: what `encode` gives of each slice. masks: slice -> the mask that is known there,
+        one or more. reverse: from the last of them towards the first slice, instead of from the
+        first of them towards the last slice. Slices on the other side have an empty mask. Not every
+        model can, see `tracks`.
         """
         raise NotImplementedError
 
@@ -284,9 +297,10 @@ def load_model(
 
 def _given(entry: ModelEntry, checkpoint: str) -> Checkpoint:
     """Return the weights that a user names in place of the registry's."""
-    if entry.from_hub:
+    path = Path(checkpoint).expanduser()
+    if entry.from_hub and not path.is_file():
         return HubCheckpoint.given(checkpoint)
-    return Checkpoint(Path(checkpoint).expanduser())
+    return Checkpoint(path)
 
 
 DEFAULTS = {"checkpoint": None, "exact": False, "dtype": "float32", "embeddings": None}
@@ -320,15 +334,13 @@ def name_in_rows(name: str, checkpoint: Checkpoint | None, dtype: str) -> str:
     entry = MODELS[name]
     differences = []
     if checkpoint:
-        location = Path(checkpoint.location)
-        file = location.name if entry.from_hub else location.stem
-        if entry.from_hub:  # nobody publishes a hash of a folder
-            usual = entry.checkpoint and Path(entry.checkpoint.location).name
-            is_other = file not in (name, usual)
-        elif entry.checkpoint:
-            is_other = checkpoint.sha256 != entry.checkpoint.expected_sha256
-        else:
-            is_other = file != name
+        location, usual = Path(checkpoint.location), entry.checkpoint
+        is_folder = isinstance(checkpoint, HubCheckpoint)
+        file = location.name if is_folder else location.stem
+        if usual and not isinstance(usual, HubCheckpoint):
+            is_other = checkpoint.sha256 != usual.expected_sha256
+        else:  # nobody publishes a hash
+            is_other = file not in (name, usual and Path(usual.location).name)
         differences += [file] if is_other else []
     if dtype != "float32":
         differences.append(dtype)

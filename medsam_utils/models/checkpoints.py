@@ -301,6 +301,8 @@ def differences(found: Shapes, expected: Shapes) -> str:
             f"its image encoder is made for another image size, {seen[1]} x {seen[2]} patches "
             f"instead of {right[1]} x {right[2]}: it cannot be used"
         )
+    if any(name.startswith("image_encoder.trunk.blocks.") for name in found):
+        return 'it is a SAM 2, which is read with a name such as "sam2.1_tiny" or "transformers"'
     facts = []
     for names, verb, adverb in (
         (sorted(expected.keys() - found.keys()), "lacks", ""),

@@ -32,7 +32,7 @@ class ModelEntry:
     """One line of the registry: what a model is, the class that runs it, and where its weights are.
 
     by_hand: for weights that only a person can get, where they are; `load_model` then asks for the
-    file. from_hub: whether weights are in the format of `transformers`, see `hub.HubCheckpoint`.
+    file. from_hub: whether weights can be in the format of `transformers`, see `hub.HubCheckpoint`.
     """
 
     title: str
@@ -142,6 +142,26 @@ def _hub(title: str, repository: str, licence: str, citation: str, facts: Facts)
     )
 
 
+def _sam2(size: str, parameters: float, sha256: str, length: int, ran: str) -> ModelEntry:
+    file, repository = f"sam2.1_hiera_{size}.pt", f"sam2.1-hiera-{size.replace('_', '-')}"
+    return ModelEntry(
+        title=f"SAM 2.1 Hiera {size.replace('_', ' ')}",
+        adapter="transformers_sam.TransformersSam",
+        options={},
+        checkpoint=MirroredCheckpoint(
+            f"https://dl.fbaipublicfiles.com/segment_anything_2/092824/{file}",
+            sha256,
+            length,
+            mirrors=(f"https://huggingface.co/facebook/{repository}/resolve/main/{file}",),
+        ),
+        licence="Apache-2.0",
+        citation="Ravi et al., SAM 2: Segment Anything in images and videos, ICLR 2025, "
+        "arXiv 2408.00714",
+        facts=Facts(_VIDEOS, _SQUASHED, parameters, ran),
+        from_hub=True,
+    )
+
+
 MODELS: dict[str, ModelEntry] = {
     "sam_small": ModelEntry(
         title="SAM small (embedded)",
@@ -218,19 +238,36 @@ MODELS: dict[str, ModelEntry] = {
         "sam_small, or a folder with an image encoder and SAM's mask decoder in ONNX",
     ),
     **{
-        f"sam2.1_{size}": _hub(
-            f"SAM 2.1 Hiera {size.replace('_', ' ')}",
-            f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
-            "Apache-2.0",
-            "Ravi et al., SAM 2: Segment Anything in images and videos, ICLR 2025, "
-            "arXiv 2408.00714",
-            Facts(_VIDEOS, _SQUASHED, parameters, ran),
-        )
-        for size, parameters, ran in (
-            ("tiny", 31.4, _RANDOM),
-            ("small", 38.5, _RANDOM_SMALL),
-            ("base_plus", 73.3, _RANDOM_SMALL),
-            ("large", 216.9, _RANDOM_SMALL),
+        f"sam2.1_{size}": _sam2(size, parameters, sha256, length, ran)
+        for size, parameters, sha256, length, ran in (
+            (
+                "tiny",
+                31.4,
+                "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+                156_008_466,
+                _RANDOM,
+            ),
+            (
+                "small",
+                38.5,
+                "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+                184_416_285,
+                _RANDOM,
+            ),
+            (
+                "base_plus",
+                73.3,
+                "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+                323_606_802,
+                _RANDOM_SMALL,
+            ),
+            (
+                "large",
+                216.9,
+                "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+                898_083_611,
+                _RANDOM_SMALL,
+            ),
         )
     },
     "sam3_tracker": _hub(

@@ -2,14 +2,16 @@
 
 SAM, HQ-SAM, SAM 2.1, SAM 3's tracker and EdgeTAM differ in size, preprocessing and encoder, and are
 called alike: this hands over image and prompts as the package's own processor and model take them.
+The last three have a memory, too, that carries masks through the slices of a volume.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..boxed_mask import BoxedMask
 from ..case import BadInputError
 from ..clicks import Click
-from . import Model, Prediction, Recipe, check_prompts, load_model_once
-from .checkpoints import check_tensors
+from . import Model, Prediction, Recipe, check_prompts, load_model_once, sam2_released
+from .checkpoints import Checkpoint, check_tensors
 from .devices import choose_device, choose_dtype
 from .hub import INSTALL, HubCheckpoint
 
@@ -73,7 +76,7 @@ class TransformersSam(Model):
     def __init__(
         self,
         name: str,
-        checkpoint: HubCheckpoint,
+        checkpoint: Checkpoint,
         recipe: Recipe | None = None,
         device: str | None = None,
         dtype: str = "float32",
@@ -81,7 +84,8 @@ class TransformersSam(Model):
     ) -> None:
         """Keep the recipe; `network` is built and its weights are read on first use.
 
-        name: what the rows say. dtype: in which the image is encoded, where that is safe.
+        name: what the rows say. checkpoint: a folder or repository, or the file in which SAM 2 is
+        released. dtype: in which the image is encoded, where that is safe.
         stability: where one mask is asked for and it is unstable, SAM 2 and later then give the
         best of three instead; off, so that rows of all models compare.
         """
@@ -91,7 +95,9 @@ class TransformersSam(Model):
         if importlib.util.find_spec("transformers") is None:  # to import it takes seconds
             raise BadInputError(f"{name} needs the package transformers: {INSTALL}")
         self.weights = checkpoint.sha256
-        self.family = _family(checkpoint.path())
+        is_file = not isinstance(checkpoint, HubCheckpoint)  # which need not be here yet
+        kind = "sam2_video" if is_file else _kind(checkpoint.path())
+        self.family, self.tracks = FAMILIES[kind], kind.endswith("_video")
         self.memory = MEMORY.get(self.family, 850)
         self.forks = self.device.type == "cpu"
 
@@ -105,9 +111,10 @@ class TransformersSam(Model):
 
     def settings(self) -> dict[str, Any]:
         """Kind of model, commit of the repository, version of the package, number format."""
+        is_repository = isinstance(self.checkpoint, HubCheckpoint)
         return {
             "family": self.family,
-            "commit": self.checkpoint.commit,
+            "commit": self.checkpoint.commit if is_repository else "",
             "transformers": version("transformers"),
             "dtype": str(self.dtype).removeprefix("torch."),
             "stability": self.stability,
@@ -115,58 +122,77 @@ class TransformersSam(Model):
 
     @functools.cached_property
     def network(self) -> Any:
-        """The model of `transformers` in evaluation mode, on its device.
+        """The model of `transformers` for images in evaluation mode, on its device.
 
-        Raises BadInputError if the folder lacks a tensor or holds one of another shape.
+        Raises BadInputError if the weights lack a tensor or hold one of another shape.
         """
-        network, report = self._load(
-            "Model",
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # the report has them
-            dtype=torch.float32,
-        )
-        lacking = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
-        if lacking:
-            raise BadInputError(
-                f"{self.checkpoint.path()} does not fit {self.family}Model: {len(lacking)} of its "
-                f"tensors are missing or of another shape ({lacking[0]}, ...): download it again, "
-                "or save it with `save_pretrained` of the model"
-            )
+        network = self._read("Model")
         if hasattr(network.mask_decoder, "dynamic_multimask_via_stability"):
             network.mask_decoder.dynamic_multimask_via_stability = self.stability
-        check_tensors(network.state_dict(), network, self.checkpoint.path())
-        return network.eval().to(self.device)
+        return network
 
     @functools.cached_property
     def processor(self) -> Any:
         """The image processor that the model was saved with."""
-        return self._load("Processor").image_processor
+        if self.checkpoint.path().is_file():
+            return self._class("ImageProcessor")()
+        return self._load(PROCESSORS.get(self.family, self.family) + "Processor").image_processor
 
-    def _load(self, kind: str, **options: Any) -> Any:
+    def _read(self, kind: str) -> Any:
+        """Read a network, "Model" or "VideoModel".
+
+        Raises BadInputError if the weights do not fit.
+        """
+        path = self.checkpoint.path()
+        given: dict[str, Any] = {}
+        if path.is_file():
+            described, given["state_dict"] = sam2_released.read(path)
+            given["config"] = self._class(kind.replace("Model", "Config"))(**described)
+        network, report = self._load(
+            self.family + kind,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report has them
+            dtype=torch.float32,
+            **given,
+        )
+        lacking = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
+        if lacking:
+            raise BadInputError(
+                f"{path} does not fit {self.family}{kind}: {len(lacking)} of its "
+                f"tensors are missing or of another shape ({lacking[0]}, ...): download it again, "
+                "or save it with `save_pretrained` of the model"
+            )
+        check_tensors(network.state_dict(), network, path)
+        return network.eval().to(self.device)
+
+    def _class(self, kind: str) -> Any:
+        """Return a class of `transformers` for this family."""
+        return getattr(importlib.import_module("transformers"), self.family + kind)
+
+    def _load(self, owner: str, **options: Any) -> Any:
         """Read a part of the folder; nothing in it is executed.
 
-        Raises BadInputError if it cannot be read.
+        owner: class of `transformers`. Raises BadInputError if it cannot be read.
         """
         import transformers as package
 
-        folder = self.checkpoint.path()
-        bars = package.utils.logging.is_progress_bar_enabled()
-        package.utils.logging.disable_progress_bar()
+        path, said = self.checkpoint.path(), package.utils.logging
+        bars, level = said.is_progress_bar_enabled(), said.get_verbosity()
+        said.disable_progress_bar()
+        said.set_verbosity_error()  # it warns of a model for images in the files of one for videos
         try:
-            family = (
-                PROCESSORS.get(self.family, self.family) if kind == "Processor" else self.family
-            )
-            owner = getattr(package, family + kind)
-            return owner.from_pretrained(folder, local_files_only=True, **options)
+            folder = None if path.is_file() else path  # whose tensors are among the options
+            return getattr(package, owner).from_pretrained(folder, local_files_only=True, **options)
         except Exception as error:  # a damaged file can raise anything
             fact = next((line for line in str(error).splitlines() if line.strip()), repr(error))
             raise BadInputError(
-                f"{folder} cannot be read as {self.family}{kind} ({fact.strip()}): download it "
+                f"{path} cannot be read as {owner} ({fact.strip()}): download it "
                 "again, or save it with `save_pretrained` of the model and of its processor"
             ) from error
         finally:
+            said.set_verbosity(level)
             if bars:
-                package.utils.logging.enable_progress_bar()
+                said.enable_progress_bar()
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> TransformersEmbedding:
@@ -238,13 +264,64 @@ class TransformersSam(Model):
         (whole,) = self.processor.post_process_masks(low, **sizes, binarize=False)
         return whole[0, 0].cpu().numpy()
 
+    @functools.cached_property
+    def _video(self) -> Any:
+        """The model of `transformers` for videos, which has the memory."""
+        return self._read("VideoModel")
+
+    @functools.cached_property
+    def _sessions(self) -> Any:
+        """What makes sessions of `_video`, and hands masks to them."""
+        import transformers as package
+
+        owner = getattr(package, PROCESSORS.get(self.family, self.family) + "VideoProcessor")
+        return owner(self.processor, package.Sam2VideoVideoProcessor())
+
+    @functools.cached_property
+    def _positions(self) -> Any:
+        """What `_video` adds for the place in an image, the same for all images."""
+        side = self.processor.size
+        blank = torch.zeros(1, 3, side["height"], side["width"], device=self.device)
+        return self._video.get_image_features(blank).fpn_position_encoding
+
+    @torch.inference_mode()
+    def track(
+        self,
+        embeddings: Sequence[TransformersEmbedding],
+        masks: Mapping[int, BoxedMask],
+        reverse: bool = False,
+    ) -> list[BoxedMask]:
+        """Carry the masks of an object from slice to slice, by the model's memory of them."""
+        count = len(embeddings)
+        session = self._sessions.init_video_session(
+            inference_device=self.device, max_vision_features_cache_size=count
+        )
+        session.processed_frames = dict.fromkeys(range(count))  # encoded already, and only counted
+        for i, embedding in enumerate(embeddings):
+            maps = [
+                part.flatten(2).permute(2, 0, 1) for part in embedding.features["image_embeddings"]
+            ]
+            maps[-1] = maps[-1] - self.network.no_memory_embedding  # which a single image has
+            features = {"vision_feats": maps, "vision_pos_embeds": self._positions}
+            session.cache.cache_vision_features(i, features)
+        for i, mask in sorted(masks.items()):
+            self._sessions.add_inputs_to_inference_session(session, i, 1, input_masks=mask.mask())
+            self._video(session, frame_idx=i)
+        tracked = [BoxedMask.from_mask(np.zeros(mask.shape, bool))] * count
+        order = range(max(masks), -1, -1) if reverse else range(min(masks), count)
+        for i in order:
+            logits = self._video(session, frame_idx=i, reverse=reverse).pred_masks
+            low = logits.reshape(logits.shape[-2:]).cpu().numpy()
+            tracked[i] = BoxedMask.from_mask(self._upsample(embeddings[i].sizes, low) > 0)
+        return tracked
+
 
 def _each(part: Any, change: Any) -> Any:
     """Apply a function to a tensor, or to each of several."""
     return change(part) if isinstance(part, torch.Tensor) else [change(one) for one in part]
 
 
-def _family(folder: Path) -> str:
+def _kind(folder: Path) -> str:
     """Which of FAMILIES a folder holds; raises BadInputError if none."""
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
@@ -256,4 +333,4 @@ def _family(folder: Path) -> str:
         raise BadInputError(
             f"{folder} holds a model of type {kind!r}: give one of {', '.join(FAMILIES)}"
         )
-    return FAMILIES[kind]
+    return kind

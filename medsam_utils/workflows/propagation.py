@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
@@ -164,9 +164,7 @@ def propagate(
     """
     shape = next(iter(prompted.values()))[0].shape
     masks = [BoxedMask.from_mask(np.zeros(shape, bool))] * len(embeddings)
-    halves = [(a + b + 1) // 2 for a, b in pairwise(sorted(prompted))]
-    ranges = zip(sorted(prompted), [0, *halves], [*halves, len(embeddings)], strict=True)
-    for i, start, stop in ranges:
+    for i, start, stop in reaches(prompted, len(embeddings)):
         masks[i] = prompted[i][0]
         for direction in (range(i - 1, start - 1, -1), range(i + 1, stop)):
             mask, logits = prompted[i]
@@ -180,4 +178,37 @@ def propagate(
                     break
                 masks[k] = mask = after
                 logits = prediction.logits[0, best]
+    return masks
+
+
+def reaches(prompted: Collection[int], count: int) -> Iterator[tuple[int, int, int]]:
+    """Yield each prompted slice with the first slice that it reaches, and the one after the last.
+
+    Between two of them each reaches half-way. count: of all slices.
+
+    >>> list(reaches([2, 5], 9))
+    [(2, 0, 4), (5, 4, 9)]
+    """
+    places = sorted(prompted)
+    halves = [(a + b + 1) // 2 for a, b in pairwise(places)]
+    yield from zip(places, [0, *halves], [*halves, count], strict=True)
+
+
+def propagate_by_memory(
+    model: Model, embeddings: Sequence[Any], prompted: Mapping[int, SliceMask]
+) -> list[BoxedMask]:
+    """Return the mask of every slice, as a model that `tracks` remembers the prompted ones.
+
+    prompted: slice -> its mask, which stays. All of them are known both ways, from the first one
+    to the last slice and from the last one to the first slice; between two of them each way counts
+    up to the middle.
+    """
+    shape = next(iter(prompted.values()))[0].shape
+    masks = [BoxedMask.from_mask(np.zeros(shape, bool))] * len(embeddings)
+    known = {i: mask for i, (mask, _) in prompted.items() if mask.area}
+    if not known:
+        return masks
+    onwards, back = (model.track(embeddings, known, reverse) for reverse in (False, True))
+    for i, start, stop in reaches(prompted, len(embeddings)):
+        masks[start:stop] = [*back[start:i], prompted[i][0], *onwards[i + 1 : stop]]
     return masks

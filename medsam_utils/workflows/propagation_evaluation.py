@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,14 +19,17 @@ from ..models import Model
 from ..run_record import versions
 from .propagation import (
     Propagation,
+    SliceMask,
     VolumeObject,
     click_slices,
     prompted_slices,
     propagate,
+    propagate_by_memory,
     volume_objects,
 )
 
 EVERY_SLICE = "every slice"  # the way that propagates nothing: Algorithm 1 in each slice
+MEMORY = "memory"  # the way of a model that `tracks`, which says by itself where the object ends
 STOP_RULES = ("never", "predicted IoU", "area", "both")
 SETTING = ["way", "stop", "round"]
 """Columns that tell apart what was done in the same volume."""
@@ -34,7 +37,7 @@ SETTING = ["way", "stop", "round"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done in every volume.
+    """What is done in every volume, besides MEMORY by a model that has one.
 
     ways: of `Propagation`, what of a slice's mask prompts the next. stop: of STOP_RULES, the one
     under which further rounds are made; all four are tried with one slice prompted. least_iou,
@@ -69,6 +72,22 @@ class Plan:
         rules = sorted(STOP_RULES, key=lambda rule: rule != self.stop)
         return [(way, rule) for rule in rules for way in self.ways]
 
+    def masks(
+        self,
+        model: Model,
+        embeddings: Sequence[Any],
+        prompted: Mapping[int, SliceMask],
+        way: str,
+        stop: str,
+    ) -> list[BoxedMask]:
+        """Return the mask of every slice under a way and a stop rule.
+
+        prompted: slice -> its mask.
+        """
+        if way == MEMORY:
+            return propagate_by_memory(model, embeddings, prompted)
+        return propagate(model, embeddings, prompted, self.propagation(way, stop))
+
 
 def segment(
     volume: VolumeObject, model: Model, protocol: Protocol, plan: Plan
@@ -85,13 +104,13 @@ def segment(
         done = {"way": EVERY_SLICE, "stop": "", "round": n}
         done |= {"prompted": len(answers), "spent": len(answers) * (n + 1)}
         yield done, [answers[i][n][0] if i in answers else empty for i in range(len(areas))]
-    for way, stop in plan.settings:
-        for n in range(1 + (plan.rounds if stop == plan.stop else 0)):
+    for way, stop in [*plan.settings, *([(MEMORY, "")] if model.tracks else [])]:
+        for n in range(1 + (plan.rounds if stop in (plan.stop, "") else 0)):
             places = prompted_slices(areas, n)
             done = {"way": way, "stop": stop, "round": n}
             done |= {"prompted": len(places), "spent": len(places) * plan.clicks}
             prompts = {i: answers[i][-1] for i in places}
-            yield done, propagate(model, embeddings, prompts, plan.propagation(way, stop))
+            yield done, plan.masks(model, embeddings, prompts, way, stop)
 
 
 def evaluate_volumes(

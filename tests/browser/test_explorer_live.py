@@ -12,7 +12,7 @@ from lab import ran, served
 from PIL import Image
 from test_explorer import mask_of, write_folder
 
-from medsam_utils import load_folder
+from medsam_utils import MODELS, load_folder
 from medsam_utils.book.explorer.live import Explorer
 
 pytestmark = pytest.mark.skipif(
@@ -362,6 +362,67 @@ def test_a_box_is_drawn_by_a_finger_and_what_is_saved_is_what_was_shown(phone, f
     root.get_by_text("saved: 4 files").wait_for()
     (path,) = tmp_path.glob("*.png")
     assert np.array_equal(np.asarray(Image.open(path)) > 0, mask_of(answer["mask"], SHAPE))
+
+
+FOUR = ["slimsam_50", "sam_small", "ritm_small", "grabcut"]
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory, folder):
+    """Address of a notebook with four models at once, the first a small network by its name."""
+    pytest.importorskip("transformers", reason='needs "medsam-utils[models]"')
+    from test_transformers_sam import build
+
+    cache = tmp_path_factory.mktemp("cache")
+    own, place = build("SAM"), cache / "models" / MODELS[FOUR[0]].checkpoint.location
+    own.model.save_pretrained(place)
+    own.processor.save_pretrained(place)
+    code = CODE.format(folder=str(folder)).replace('["grabcut"]', repr(FOUR))
+    code = f"import os\nos.environ['MEDSAM_CACHE'] = {str(cache)!r}\n{code}"
+    with served(tmp_path_factory.mktemp("home"), [code]) as address:
+        yield address
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"viewport": {"width": 1280, "height": 1000}},
+        {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True},
+    ],
+    ids=["wide", "phone"],
+)
+def test_four_models_answer_one_click_side_by_side(browser, four, window):
+    page = ran(browser.new_context(**window), four)
+    page.evaluate("() => jupyterapp.shell.collapseLeft()")
+    root = page.locator(".medsam-explorer")
+    page.evaluate(
+        """() => {
+          const live = document.querySelector(".medsam-explorer").parentElement.explorer;
+          live.set("state", { ...live.get("state"), clicks: [[12, 15, 1]] });
+          live.save_changes();
+        }"""
+    )
+    page.wait_for_function(
+        """() => {
+          const live = document.querySelector(".medsam-explorer").parentElement.explorer;
+          return live.get("answers").every(one => one.clicks.length === 1 && one.mask);
+        }"""
+    )
+    answers = of(page, "answers")
+    assert [answer["model"] for answer in answers] == FOUR
+    captions = root.locator("figcaption").all_inner_texts()
+    for caption, answer in zip(captions, answers, strict=True):
+        assert caption.startswith(f"{answer['model']} IoU {answer['iou']:.2f}")
+    boxes = [canvas.bounding_box() for canvas in root.locator("canvas").all()]
+    assert len(boxes) == 4 and all(box["width"] >= 200 for box in boxes)
+    width = window["viewport"]["width"]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
+    in_a_row = len({round(box["y"]) for box in boxes}) < 4
+    assert in_a_row == (width > 1000)
+    problems = [text for text in page.complaints if "another machine" in text or "medsam" in text]
+    page.context.close()
+    assert problems == []
 
 
 def test_nothing_was_asked_of_another_machine(live, phone):

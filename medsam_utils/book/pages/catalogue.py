@@ -16,6 +16,7 @@ from ...datasets.sources import PACKAGES
 from ...demo import load_dataset
 from ...models import MODELS, ModelEntry, adapter
 from ...models.checkpoints import PackagedCheckpoint
+from ...models.hub import HubCheckpoint
 from ...models.mirrored import MirroredCheckpoint
 from .. import show
 from ..show import Shown
@@ -219,7 +220,7 @@ def _source_of(entry: ModelEntry) -> str:
         return "in the repository"
     if isinstance(entry.checkpoint, PackagedCheckpoint):
         return f"{entry.checkpoint.location}, fetched on first use, verified with pinned hashes"
-    if entry.from_hub:
+    if isinstance(entry.checkpoint, HubCheckpoint):
         return f"huggingface.co/{entry.checkpoint.location}, fetched on first use, or by path"
     known = (
         "the published hash" if entry.checkpoint.known_sha256 else "the hash of the first download"

@@ -11,7 +11,7 @@ from ... import plots
 from ...boxed_mask import BoxedMask
 from ...metrics import dice
 from ...workflows.propagation import VolumeObject
-from ...workflows.propagation_evaluation import EVERY_SLICE
+from ...workflows.propagation_evaluation import EVERY_SLICE, MEMORY
 from .. import show
 from ..show import Shown
 from . import figures, page
@@ -35,7 +35,7 @@ def answer(table: pd.DataFrame) -> Shown:
         level = figures.LEVELS[carried["level"]]
         objects = page.plural(int(carried["objects"]), "object")
         mean = page.with_interval(*carried[["dice", "low", "high"]], ".2f")
-        there = f"**{carried['model']}** carried as {carried['way']} reaches Dice **{mean}** with "
+        there = f"**{carried['model']}** {how(carried['way'])} reaches Dice **{mean}** with "
         there += f"**{carried['spent']:.1f}** clicks in the volume"
         scope = f"({objects} through a volume, {level})"
         if every is None:
@@ -51,6 +51,11 @@ def answer(table: pd.DataFrame) -> Shown:
         begin = f"It saves **{saved:.1f}** clicks" if saved > 0 else "It saves none"
         sentences.append(f"{begin}: {there}, {other}")
     return show.answer(*sentences)
+
+
+def how(way: str) -> str:
+    """Return in words how a mask goes on from slice to slice."""
+    return "with its memory" if way == MEMORY else f"carried as {way}"
 
 
 def at_best(lines: pd.DataFrame) -> tuple[pd.Series, pd.Series | None]:
