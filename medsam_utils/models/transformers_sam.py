@@ -111,10 +111,10 @@ class TransformersSam(Model):
 
     def settings(self) -> dict[str, Any]:
         """Kind of model, commit of the repository, version of the package, number format."""
-        is_repository = isinstance(self.checkpoint, HubCheckpoint)
+        checkpoint = self.checkpoint
         return {
             "family": self.family,
-            "commit": self.checkpoint.commit if is_repository else "",
+            "commit": checkpoint.commit if isinstance(checkpoint, HubCheckpoint) else "",
             "transformers": version("transformers"),
             "dtype": str(self.dtype).removeprefix("torch."),
             "stability": self.stability,
