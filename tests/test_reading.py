@@ -14,6 +14,7 @@ from cases import read_all
 from PIL import Image
 
 from medsam_utils import load_folder
+from medsam_utils.book.doctor.examine import examine
 from medsam_utils.case import BadCaseError
 from medsam_utils.datasets.images import read_image, read_mask
 from medsam_utils.datasets.reading import inflate, reading
@@ -212,8 +213,11 @@ def test_values_anywhere_in_the_folder_are_read(tmp_path, kind, place):
         folder.mkdir()
         (folder / "a.raw").write_bytes(VALUES.tobytes("F"))
     (tmp_path / "images/linked.raw").symlink_to(tmp_path / "values/a.raw")
-    cases, excluded = read_all(detached(tmp_path, kind, place.format(root=tmp_path)))
+    dataset = detached(tmp_path, kind, place.format(root=tmp_path))
+    cases, excluded = read_all(dataset)
     assert cases and not excluded
+    assert dataset.reader.grid(dataset.list().references[0]).shape == (4, 5, 6)
+    assert examine(dataset).status in (0, 1)
 
 
 @KINDS

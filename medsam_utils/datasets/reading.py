@@ -26,6 +26,9 @@ _CUT = r"truncated|end of|ended before|smaller than|not enough|incomplete"
 """What libraries say of files that are cut short."""
 
 _ROOT: ContextVar[Path | None] = ContextVar("root", default=None)
+# Files of values that were found below a dataset's folder: who asks for the grid of a case, later,
+# knows no folder.
+_FOUND: set[str] = set()
 
 
 @contextmanager
@@ -97,8 +100,10 @@ def data_file(path: Path, name: str) -> Path:
     roots = [root for root in (_ROOT.get(), path.parent) if root]
     places = [Path(os.path.realpath(root)) for root in roots]
     places.append(Path(os.path.realpath(path)).parent)
-    is_below = any(Path(os.path.realpath(part)).is_relative_to(place) for place in places)
-    if not is_below:
+    real = os.path.realpath(part)
+    if any(Path(real).is_relative_to(place) for place in places):
+        _FOUND.add(real)
+    elif real not in _FOUND:
         # The name is not quoted: what a header says may be anything.
         raise BadCaseError(
             "its values are in a file outside of the dataset's folder, which is not read: put the "
