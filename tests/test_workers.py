@@ -419,7 +419,8 @@ def test_an_ended_run_keeps_its_finished_cases_and_leaves_no_process(way, number
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_any_moment_loses_no_stored_row_and_doubles_none(tmp_path):
     """Of this process alone or of all; MEDSAM_KILLS=60 does it so often."""
-    kills, rng = int(os.environ.get("MEDSAM_KILLS", "4")), np.random.default_rng(0)
+    kills = int(os.environ.get("MEDSAM_KILLS", "4"))
+    rng = np.random.default_rng(kills)
     for part in ("images", "masks"):
         (tmp_path / "own" / part).mkdir(parents=True)
         for i in range(20):
@@ -471,7 +472,8 @@ def test_a_run_that_is_killed_at_any_moment_loses_no_stored_row_and_doubles_none
             store = tmp_path / f"killed {turn}"
     assert started().wait(60) == 0
     pd.testing.assert_frame_equal(stored(), whole)
-    assert ended >= kills // 2, "most runs were killed before their end"
+    print(f"{ended} of {kills} runs were killed before their end")
+    assert ended >= kills // 2
 
 
 def test_after_an_error_processes_end_at_once():
