@@ -6,9 +6,11 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -89,3 +91,18 @@ def file_name(*parts: str) -> str:
         kept = re.fullmatch(r"[A-Za-z0-9](?:[_.-]?[A-Za-z0-9])*", part) and len(part) <= 60
         safe.append(part if kept else f"{plain}-{hashlib.sha256(part.encode()).hexdigest()[:8]}")
     return "__".join(safe)
+
+
+def tell_apart(files: Mapping[str, Any]) -> dict[str, Any]:
+    """Return files under names that no file system takes for one; by a hash where capitals do.
+
+    >>> list(tell_apart({"a.png": 1, "A.png": 2, "b.png": 3}))
+    ['a-7f071235.png', 'A-28e6ae4e.png', 'b.png']
+    """
+    counts = Counter(name.casefold() for name in files)
+    apart = {}
+    for name, content in files.items():
+        stem, dot, suffix = name.partition(".")
+        mark = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        apart[name if counts[name.casefold()] == 1 else f"{stem}{mark}{dot}{suffix}"] = content
+    return apart

@@ -243,16 +243,17 @@ def test_file_names_are_safe_and_never_the_same(tmp_path):
     assert file_name("MRI-Spine", "site1_z003", "GM") == "MRI-Spine__site1_z003__GM"
 
 
-def test_names_that_differ_in_case_alone_are_refused_not_lost(tmp_path):
+def test_names_that_differ_in_case_alone_are_files_that_no_file_system_takes_for_one(tmp_path):
     dataset = load_folder(write_folder(tmp_path, ["a"]))
     (reference,) = dataset.list().references
     session = {
         "annotations": [
-            vars(annotation("a", name, np.ones((60, 48), bool))) for name in ("Cyst", "cyst")
+            vars(annotation("a", name, np.ones((60, 48), bool))) for name in ("Cyst", "cyst", "b")
         ]
     }
-    with pytest.raises(BadInputError, match="upper and lower case"):
-        files_of(session, lambda title, case: (dataset, reference), ["png"])
+    names = list(files_of(session, lambda title, case: (dataset, reference), ["png"]))
+    assert len({name.casefold() for name in names}) == 4
+    assert "Title__a__b.png" in names, "others keep their names"
 
 
 # ---- a whole session, in the explorer

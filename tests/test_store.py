@@ -261,6 +261,91 @@ def test_after_a_loss_of_power_the_rows_are_those_of_an_uninterrupted_run(
     assert run(images).attrs["record"]["set_aside"] == []
 
 
+class PowerLossError(BaseException):
+    """The machine stops."""
+
+
+class Disk:
+    """Keeps what a loss of power leaves: of a file what was synced, of a folder its synced names.
+
+    Stops at the `last`-th call that writes: of os.fsync, os.replace and Path.write_bytes.
+    """
+
+    def __init__(self, monkeypatch, root, last):
+        self.root, self.last, self.calls = root, last, 0
+        self.synced: dict[str, bytes] = {}  # content on the disk, by name
+        self.renamed: dict[str, str] = {}  # names that the folder's own sync has not seen yet
+        fsync, replace, write_bytes = os.fsync, os.replace, Path.write_bytes
+
+        def fsync_kept(handle):
+            self.count()
+            name = os.readlink(f"/proc/self/fd/{handle}")
+            if os.path.isdir(name):
+                self.renamed = {n: o for n, o in self.renamed.items() if os.path.dirname(n) != name}
+            else:
+                self.synced[name] = Path(name).read_bytes()
+            fsync(handle)
+
+        def replace_kept(source, target):
+            self.count()
+            replace(source, target)
+            self.synced[str(target)] = self.synced.pop(str(source), b"")
+            self.renamed[str(target)] = str(source)
+
+        def write_kept(path, content):
+            self.count()
+            return write_bytes(path, content)
+
+        monkeypatch.setattr(os, "fsync", fsync_kept)
+        monkeypatch.setattr(os, "replace", replace_kept)
+        monkeypatch.setattr(Path, "write_bytes", write_kept)
+        self.undo = monkeypatch.undo
+
+    def count(self):
+        self.calls += 1
+        if self.calls == self.last:
+            raise PowerLossError
+
+    def lose_power(self, rng):
+        """Leave of each file what is on the disk, and of what is not any part of it."""
+        self.undo()
+        for path in sorted(self.root.rglob("*")):
+            if path.is_file() and str(path) not in self.synced:
+                content = path.read_bytes()
+                kept = int(rng.integers(len(content) + 1))
+                tail = bytes(len(content) - kept) if rng.random() < 0.5 else b""
+                path.write_bytes(content[:kept] + tail)
+        for name, old in self.renamed.items():
+            if rng.random() < 0.5 and os.path.exists(name):
+                os.rename(name, old)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it asks /proc which file is synced")
+def test_a_loss_of_power_at_every_write_leaves_a_store_that_goes_on(
+    images, run, tmp_path, monkeypatch
+):
+    """The rows are those of an uninterrupted run, and what was stored before is not computed."""
+    expected = as_bytes(run(images))
+    shutil.rmtree(tmp_path / "rows")
+    rng, last, ends = np.random.default_rng(0), 0, 0
+    while not ends:
+        last += 1
+        with monkeypatch.context() as patched:
+            patched.setattr("medsam_utils.results.FLUSH_SECONDS", 0)  # a part for each case
+            disk = Disk(patched, tmp_path, last)
+            try:
+                run(images)
+                ends = disk.calls
+            except PowerLossError:
+                disk.lose_power(rng)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert as_bytes(run(images)) == expected, f"power was lost at write {last}"
+        shutil.rmtree(tmp_path / "rows", ignore_errors=True)
+    assert ends > 6 * 4  # of each part: written, synced, renamed, its folder synced
+
+
 def test_a_finished_store_that_may_only_be_read_is_read_though_a_case_is_excluded(
     images, run, monkeypatch
 ):

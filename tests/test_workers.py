@@ -415,6 +415,67 @@ def test_an_ended_run_keeps_its_finished_cases_and_leaves_no_process(way, number
     assert 10 <= before <= stored() < 60
 
 
+@on_linux
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_any_moment_loses_no_stored_row_and_doubles_none(tmp_path):
+    """Of this process alone or of all; MEDSAM_KILLS=60 does it so often."""
+    kills = int(os.environ.get("MEDSAM_KILLS", "4"))
+    rng = np.random.default_rng(kills)
+    for part in ("images", "masks"):
+        (tmp_path / "own" / part).mkdir(parents=True)
+        for i in range(20):
+            mask = cv2.circle(np.zeros((40, 50), np.uint8), (20, 20), 4 + i % 9, 255, -1)
+            cv2.imwrite(str(tmp_path / "own" / part / f"{i}.png"), mask)
+    (tmp_path / "run.py").write_text(RUN)
+    store, ended = tmp_path / "store", 0
+
+    def started(way: str = "forks") -> subprocess.Popen:
+        command = [sys.executable, tmp_path / "run.py", tmp_path / "own", store, way]
+        return subprocess.Popen(
+            command,
+            start_new_session=True,
+            env=os.environ | {"MEDSAM_WORKERS": "2"},
+            stderr=subprocess.DEVNULL,
+        )
+
+    def stored() -> pd.DataFrame:
+        parts = [pd.read_parquet(path) for path in store.rglob("part-*.parquet")]
+        rows = pd.concat(parts) if parts else pd.DataFrame({"case_id": []})
+        return rows.sort_values("case_id", ignore_index=True)
+
+    seconds = time.monotonic()
+    assert started().wait(60) == 0
+    seconds, whole = time.monotonic() - seconds, stored()
+    assert len(whole) == 20
+    store = tmp_path / "killed"
+    for turn in range(kills):
+        before = set(stored()["case_id"])
+        with started() as process:
+            try:
+                process.wait(rng.uniform(0.4, 1) * seconds)
+            except subprocess.TimeoutExpired:
+                if turn % 2:
+                    process.kill()
+                else:
+                    os.killpg(process.pid, signal.SIGKILL)
+            ended += process.wait(20) != 0
+            deadline = time.monotonic() + 20
+            while (left := processes_of(process.pid)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert left == []
+        after = stored()
+        assert before <= set(after["case_id"]) and not after["case_id"].duplicated().any()
+        pd.testing.assert_frame_equal(
+            after, whole[whole["case_id"].isin(after["case_id"])].reset_index(drop=True)
+        )
+        if len(after) == 20:
+            store = tmp_path / f"killed {turn}"
+    assert started().wait(60) == 0
+    pd.testing.assert_frame_equal(stored(), whole)
+    print(f"{ended} of {kills} runs were killed before their end")
+    assert ended >= kills // 2
+
+
 def test_after_an_error_processes_end_at_once():
     started = time.monotonic()
     with pytest.raises(ZeroDivisionError), Processes(2, "fork") as executor:

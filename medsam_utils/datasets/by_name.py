@@ -76,6 +76,7 @@ class ByName:
                 else:
                     exclusions.append(Exclusion(key, "pairs", path, "mask without image"))
         pairs: list[Pair] = []
+        names: set[str] = set()
         taken = {path for exclusion in exclusions for path in exclusion.files}
         for key in sorted(images, key=natural):
             partners, files = fitting.get(key, []), images[key]
@@ -93,7 +94,8 @@ class ByName:
             else:
                 name = partners[0][1] if partners[0][0] == "word" else key
                 name = name or unicodedata.normalize("NFC", stem(PurePosixPath(paths[0]).name))
-                name = key if any(pair.key == name for pair in pairs) else name
+                name = key if name in names else name
+                names.add(name)
                 folder = key.partition("/")[0] if "/" in key else name
                 how = max((how for how, *_ in partners), key=list(HOW).index)
                 both = [tuple(root / path for path in part) for part in (files, paths)]

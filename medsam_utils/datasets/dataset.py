@@ -22,7 +22,8 @@ from ..case import (
 )
 from .companions import companions
 from .formats import why_not_read
-from .pairs import walk
+from .pairs import printable, walk
+from .reading import inside
 
 Intensity = Callable[[np.ndarray], np.ndarray]
 """Raw values, H x W or H x W x 3, to uint8 H x W x 3; see `medsam_utils.intensity`."""
@@ -160,7 +161,8 @@ class Dataset:
                 raise BadInputError(
                     f"{folder}: no such folder: give the one that holds\n{self.passport.layout}"
                 )
-        listing = self.reader.list(self)
+        with inside(self.root):
+            listing = self.reader.list(self)
         if not listing.references:
             first = "".join(f"; for example {e.reason}" for e in listing.exclusions[:1])
             raise BadInputError(
@@ -174,7 +176,8 @@ class Dataset:
     def _with_companions(self, left_out: Exclusion) -> Exclusion:
         """Return an exclusion with the files that belong to its files, see `companions`."""
         files = dict.fromkeys((left_out.path, *left_out.files))
-        parts = [part for path in files for part in companions(self.root / path)]
+        with inside(self.root):
+            parts = [part for path in files for part in companions(self.root / path)]
         if not parts:
             return left_out
         names = (*files, *(self.relative(str(part)) for part in parts))
@@ -184,13 +187,19 @@ class Dataset:
         """Return the files below the dataset's folders that belong to no case and no exclusion."""
         if getattr(self.reader, "only", ""):
             return []  # One file was asked for, not the folder that it is in.
-        of_cases = {file for r in listing.references for file in self.files(r)}
+        volumes = {(r.images, r.masks): r for r in listing.references}
+        of_cases = {file for r in volumes.values() for file in self.files(r)}
         left_out = {path for e in listing.exclusions for path in (e.path, *e.files)}
         paths = {self.relative(str(file)) for file in of_cases} | left_out | {MARKER}
-        return [
-            Exclusion(path, "not read", path, why_not_read(self.root / path))
+        rest = [
+            path
             for path in walk(self.root, self.within, hidden=True)
             if path not in paths and not any(str(up) in left_out for up in Path(path).parents)
+        ]
+        names = {path: printable(path) for path in rest}
+        return [
+            Exclusion(name, "not read", name, why_not_read(self.root / path))
+            for path, name in names.items()
         ]
 
     def __iter__(self) -> Iterator[CaseReference]:
@@ -237,7 +246,8 @@ class Dataset:
             self, intensity=self.class_intensity.get(class_name, self.intensity)
         )
         try:
-            return self.reader.load(shown, reference)
+            with inside(self.root):
+                return self.reader.load(shown, reference)
         except BadCaseError as error:
             path = error.path and self.relative(str(error.path))
             raise BadCaseError(self.relative(error.fact), path, error.kind) from None
@@ -276,7 +286,8 @@ class Dataset:
     def files(self, reference: CaseReference) -> Sequence[Path]:
         """Return the files that a case is read from."""
         named = [*reference.images, *reference.masks]
-        return [*named, *(part for path in named for part in companions(path))]
+        with inside(self.root):
+            return [*named, *(part for path in named for part in companions(path))]
 
     def mask_settings(self) -> dict:
         """Return what, besides the files, decides what masks mean; plain JSON values."""

@@ -7,6 +7,7 @@ numbers. Nothing is read that tells who is shown, or when and where: only the at
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,16 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from ..case import BadCaseError
+from ..machine import over_limit
+from .reading import LARGEST_ITEM, check_limit, is_regular, reading
 from .volume_files import Volume
 
 # Its warnings about odd values quote them, and would stand on a page.
@@ -60,23 +68,7 @@ TAGS = (
 )
 """All that is read of an image file."""
 
-# What pydicom raises for files that are cut off, damaged or of another kind.
-UNREADABLE = (
-    pydicom.errors.InvalidDicomError,
-    pydicom.errors.BytesLengthException,
-    struct.error,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    AttributeError,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-)
+_LONGEST_META = 4096  # bytes in which a file says how it is stored
 
 # Tags that a file without a preamble begins with: the length of group 2 or 8, and what may come
 # first without it.
@@ -136,6 +128,8 @@ def is_dicom(path: Path) -> bool:
 
 
 def _begins_as_dicom(path: Path) -> bool:
+    if not is_regular(path):
+        return False
     try:
         with path.open("rb") as file:
             start = file.read(132)
@@ -147,7 +141,7 @@ def _begins_as_dicom(path: Path) -> bool:
 def read_header(path: Path) -> Header:
     """Read a file's header; raises BadCaseError if it is not DICOM, or damaged."""
     dataset = read_dicom(path, TAGS)
-    try:
+    with reading(path, "its header is damaged ({}): export it again", names_patients=True):
         return Header(
             path=path,
             image=str(dataset.get("SOPInstanceUID", "")),
@@ -162,24 +156,28 @@ def read_header(path: Path) -> Header:
             spacing=_numbers(dataset.get("PixelSpacing"), 2),
             thickness=float(dataset.get("SliceThickness") or 1),
         )
-    except UNREADABLE as error:
-        raise BadCaseError(
-            f"its header is damaged ({type(error).__name__}): export it again",
-            path,
-            kind="unreadable",
-        ) from None
 
 
 def read_dicom(path: Path, tags: Sequence[str], pixels: bool = False) -> pydicom.Dataset:
     """Read the named attributes of a file and no others; raises BadCaseError."""
     wanted: dict[str, Any] = {"specific_tags": list(tags), "stop_before_pixels": not pixels}
-    try:
+    # The error's text can quote the file, which may name a patient: only its type is told.
+    fact = "cannot be read as DICOM ({}): copy it again"
+    with reading(path, fact, names_patients=True), path.open("rb") as file:
+        _check_deflated(file.read(_LONGEST_META), path)
+        file.seek(0)
         try:
-            dataset = pydicom.dcmread(path, **wanted)
+            dataset = pydicom.dcmread(file, **wanted)
         except pydicom.errors.InvalidDicomError:
             if not _begins_as_dicom(path):
-                raise
-            dataset = pydicom.dcmread(path, **wanted, force=True)
+                raise BadCaseError(
+                    "cannot be read as DICOM (the mark DICM at byte 128 is missing): export it "
+                    "again, or take it away",
+                    path,
+                    kind="unreadable",
+                ) from None
+            file.seek(0)
+            dataset = pydicom.dcmread(file, **wanted, force=True)
         if "TransferSyntaxUID" not in dataset.file_meta:
             # Nothing says how the pixels are stored, so they are stored as the rest is.
             is_implicit, is_little = dataset.original_encoding
@@ -188,20 +186,21 @@ def read_dicom(path: Path, tags: Sequence[str], pixels: bool = False) -> pydicom
                 ImplicitVRLittleEndian if is_implicit else explicit
             )
         return dataset
-    except pydicom.errors.InvalidDicomError:
-        raise BadCaseError(
-            "cannot be read as DICOM (the mark DICM at byte 128 is missing): export it again, or "
-            "take it away",
-            path,
-            kind="unreadable",
-        ) from None
-    except UNREADABLE as error:
-        # The error's text can quote the file, which may name a patient: only its type is told.
-        raise BadCaseError(
-            f"cannot be read as DICOM ({type(error).__name__}): copy it again",
-            path,
-            kind="unreadable",
-        ) from None
+
+
+def _check_deflated(head: bytes, path: Path) -> None:
+    """Raise BadCaseError if a file whose whole content is deflated would inflate beyond the limit.
+
+    head: its beginning, with the whole file's kind.
+    """
+    if DeflatedExplicitVRLittleEndian.encode() not in head:
+        return
+    meta = pydicom.filereader.read_file_meta_info(path)
+    packed = path.read_bytes()[144 + int(meta.FileMetaInformationGroupLength) :]
+    stream, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while not (stream.eof or over_limit(size)) and (part := stream.decompress(packed, 1 << 24)):
+        size, packed = size + len(part), stream.unconsumed_tail
+    check_limit(size, path)
 
 
 def arrange(headers: Sequence[Header]) -> Series:
@@ -351,6 +350,7 @@ def read_pixels(series: Series, is_mask: bool = False) -> Volume:
     The slope may differ from slice to slice, as it does in PET. Values stay integers where it is 1
     and the intercept whole, else they are float32. Raises BadCaseError.
     """
+    check_limit(np.prod(series.shape, dtype=float) * LARGEST_ITEM, series.paths[0])
     slices = [_read_slice(path, series.shape[1:], is_mask) for path in series.paths]
     plain = all(slope == 1 and intercept == int(intercept) for _, slope, intercept in slices)
     dtype = slices[0][0].dtype
@@ -370,7 +370,7 @@ def _read_slice(
 ) -> tuple[np.ndarray, float, float]:
     """Return one file's stored values, slope and intercept, see `read_pixels`."""
     dataset = read_dicom(path, TAGS, pixels=True)
-    try:
+    with reading(path, "its pixels cannot be read ({}): copy it again", names_patients=True):
         meaning = str(dataset.get("PhotometricInterpretation", ""))
         if meaning not in ("MONOCHROME1", "MONOCHROME2"):
             raise BadCaseError(
@@ -386,15 +386,11 @@ def _read_slice(
                 path,
                 kind="mask",
             )
-        stored = dataset.pixel_array
+        stored = _stored_pixels(dataset, path)
         slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
         slope, intercept = 1.0 if slope is None else float(slope), float(intercept or 0)
         if meaning == "MONOCHROME1":
             stored = _white_is_zero(stored, int(dataset.BitsStored))
-    except BadCaseError:
-        raise
-    except UNREADABLE as error:
-        raise BadCaseError(_why_no_pixels(dataset, error), path, kind="unreadable") from None
     if stored.shape != size:
         raise BadCaseError(
             f"its pixels are {stored.shape}, expected {size}: export it again", path, kind="format"
@@ -407,6 +403,16 @@ def _read_slice(
             kind="format",
         )
     return stored, slope, intercept
+
+
+def _stored_pixels(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
+    """Return the pixels of a file as they are stored; raises BadCaseError."""
+    try:
+        return dataset.pixel_array
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise BadCaseError(_why_no_pixels(dataset, error), path, kind="unreadable") from None
 
 
 def _white_is_zero(stored: np.ndarray, bits: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..case import BadCaseError
-from .dicom import PIXEL_TAGS, TO_RAS, UNREADABLE, Series, read_dicom
+from .dicom import PIXEL_TAGS, TO_RAS, Series, read_dicom
+from .reading import LARGEST_ITEM, check_limit, reading
 
 _TAGS = (
     "Modality",
@@ -36,14 +37,18 @@ def read_dicom_segments(path: Path, grid: Series | None = None) -> dict[str, np.
             path,
             kind="mask",
         )
-    try:
+    fact = "its segments cannot be read ({}): export it again"
+    with reading(path, fact, names_patients=True):
         labels = {int(s.SegmentNumber): str(s.SegmentLabel) for s in dataset.SegmentSequence}
         masks = {
             label: np.zeros(grid.shape if grid else (0, 0, 0), bool) for label in labels.values()
         }
         if grid is None:
             return masks
-        frames = dataset.pixel_array.reshape(-1, int(dataset.Rows), int(dataset.Columns))
+        size = int(dataset.Rows), int(dataset.Columns)
+        count = float(np.prod(size, dtype=float)) * int(dataset.get("NumberOfFrames") or 1)
+        check_limit(count * LARGEST_ITEM, path)
+        frames = dataset.pixel_array.reshape(-1, *size)
         full = 1
         if str(dataset.get("SegmentationType", "BINARY")) == "FRACTIONAL":
             full = int(dataset.get("MaximumFractionalValue", 255))
@@ -54,14 +59,6 @@ def read_dicom_segments(path: Path, grid: Series | None = None) -> dict[str, np.
             index = _slice_of(group, shared, frame.shape, grid, path)
             masks[labels[int(number)]][index] |= frame * 2 >= full
         return masks
-    except BadCaseError:
-        raise
-    except (*UNREADABLE, IndexError) as error:
-        raise BadCaseError(
-            f"its segments cannot be read ({type(error).__name__}): export it again",
-            path,
-            kind="unreadable",
-        ) from None
 
 
 def _slice_of(group: Any, shared: Any, size: tuple[int, ...], grid: Series, path: Path) -> int:

@@ -21,6 +21,7 @@ from .masks import ANY_VALUE, SMALL_LABEL, Label, Meaning
 from .npz import is_npz_folder, load_npz
 from .own_scans import OwnScans
 from .pairs import Pair, walk
+from .reading import inside
 
 LAYOUT = """\
 your folder/
@@ -118,7 +119,8 @@ def load_folder(
         kind = "given" if all(values.values()) and not _has_names(values) else ""
         agreed = Agreed(values, kind, "read by the label values that were given")
     else:
-        agreed = _look_for_classes(dataset, found)
+        with inside(root):
+            agreed = _look_for_classes(dataset, found)
     if agreed.kind == "instances":
         reader = images.Instances(reader.pairs)
     count = "image" if is_flat else "slice"

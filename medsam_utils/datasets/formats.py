@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 from .dicom import is_dicom
+from .pairs import printable
+from .reading import is_regular, why_irregular
 
 FLAT = r"\.(?:png|jpe?g|tiff?|bmp|npy|webp|gif|p[gpnb]m)"
 VOLUME = r"\.(?:nii(?:\.gz)?|nrrd|nhdr|mh[ad]|mg[hz]|hdr)"
@@ -50,6 +52,10 @@ def why_not_read(path: Path) -> str:
     """Return why a file that is part of no case is not read."""
     if path.name.startswith(".") or any(part.startswith(".") for part in path.parts[1:]):
         return "a hidden file: its name, or that of its folder, begins with a dot"
+    if printable(str(path)) != str(path):
+        return "its name is not UTF-8: rename it"
+    if not is_regular(path):
+        return why_irregular(path)
     if find_format(path):
         return "of a format that is read, but part of no case"
     for pattern, reason in _REMEDIES.items():

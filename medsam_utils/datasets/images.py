@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import re
-import struct
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -20,25 +21,10 @@ from .dicom import Series, is_dicom, read_header, read_pixels
 from .listings import kept
 from .masks import Marks, check_labels, class_masks, distinct, interpret, overlap
 from .pairs import Pairs
+from .reading import BEYOND, LARGEST_ITEM, check_limit, reading
 
-# What Pillow, numpy and OpenCV raise for files that are cut off, damaged, absurdly large or of
-# another kind.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    ValueError,
-    MemoryError,
-    OverflowError,
-    AssertionError,
-    TypeError,
-    KeyError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    cv2.error,
-    Image.DecompressionBombError,
-)
+DEFLATE = (8, 32946)
+"""Kinds of compression of TIFF that have a checksum for each strip or tile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,18 +100,23 @@ def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
 
 
 def is_lossy(path: Path) -> bool:
-    """Tell whether the file's format changes values: JPEG, lossy WebP, TIFF that holds JPEG."""
+    """Tell whether the file's format changes values: JPEG, lossy WebP, TIFF that holds JPEG.
+
+    Raises BadCaseError for a file that cannot be read.
+    """
     if path.suffix.lower() == ".npy" or is_dicom(path):
         return False
-    try:
-        head = path.open("rb").read(4096)
+    with reading(path), path.open("rb") as file:
+        head = file.read(4096)
         if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
             return b"VP8L" not in head
-        with Image.open(path) as picture:
-            compression = str(picture.info.get("compression", ""))
-            return picture.format in ("JPEG", "MPO") or "jpeg" in compression
-    except UNREADABLE:
-        return False
+        if head[:2] not in (b"II", b"MM"):
+            return head[:2] == b"\xff\xd8"
+        try:
+            with _open(file) as picture:
+                return "jpeg" in str(picture.info.get("compression", ""))
+        except Image.UnidentifiedImageError:  # a TIFF that Pillow does not know
+            return False
 
 
 def _indices(picture: Picture, path: Path) -> np.ndarray:
@@ -197,14 +188,14 @@ def _classes_of_channels(values: np.ndarray, path: Path) -> np.ndarray:
 
 def _one_channel(values: np.ndarray, path: Path) -> np.ndarray:
     """Return a mask of three channels as one; raises BadCaseError for several colours."""
-    channels = values.astype(np.float64)
-    spread = np.ptp(channels, axis=2).max(initial=0)
+    lowest, highest = values.min(axis=2), values.max(axis=2)
+    spread = np.subtract(highest, lowest, dtype=np.float64).max(initial=0)
     # Grey that went through JPEG or a colour conversion differs by a few steps between
     # channels; between small numbers, though, such a step is a label.
     if spread == 0:
         return values[..., 0]
-    if spread <= (16 if channels.max(initial=0) >= 128 else 0):
-        return np.rint(channels.mean(axis=2)).astype(values.dtype)
+    if spread <= (16 if highest.max(initial=0) >= 128 else 0):
+        return np.rint(values.mean(axis=2, dtype=np.float64)).astype(values.dtype)
     marked = values.any(axis=2)
     shown = values[marked]
     if not marked.all() and (shown == shown[0]).all():
@@ -346,25 +337,30 @@ def _check_shape(mask: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
 
 def _read_picture(path: Path) -> Picture:
     """Read a file as it declares itself; raises BadCaseError if it cannot be read."""
-    try:
+    with reading(path):
         if path.suffix.lower() == ".npy":
-            picture = _split_alpha(np.load(path))
+            picture = _split_alpha(_read_array(path))
         elif is_dicom(path):
             picture = Picture(_read_dicom(path))
         else:
             picture = _decode(path)
-    except BadCaseError:
-        raise
-    except UNREADABLE as error:
-        raise BadCaseError(
-            f"cannot be read ({error}): copy or export it again", path, kind="unreadable"
-        ) from None
     values = picture.values
     if values.ndim not in (2, 3) or values.size == 0:
         raise BadCaseError(
             f"its shape is {values.shape}: save one image, H x W or H x W x 3", path, kind="format"
         )
     return picture
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """Return the one array of a npy file, whose size is known before any of it is read."""
+    stored = np.load(path, mmap_mode="r")
+    if not isinstance(stored, np.ndarray):
+        raise BadCaseError(
+            "a container of arrays, by how it begins: save each as npy", path, kind="format"
+        )
+    check_limit(stored.size * LARGEST_ITEM, path)
+    return np.array(stored)
 
 
 def _read_dicom(path: Path) -> np.ndarray:
@@ -390,20 +386,25 @@ def _split_alpha(values: np.ndarray) -> Picture:
 def _decode(path: Path) -> Picture:
     """Read a file with Pillow, or with OpenCV where Pillow drops bits."""
     data = path.read_bytes()
-    if re.match(rb"P[2356]\s", data[:3]):  # Pillow stretches values up to the declared maximum.
-        return _decode_wide(data, path)
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        _check_png(data)
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture = _open(io.BytesIO(data))
     except Image.UnidentifiedImageError:
         if data[:2] not in (b"II", b"MM"):
             raise
         return _decode_other_tiff(data, path)
     with picture:
+        check_limit(math.prod(picture.size) * len(picture.getbands()) * LARGEST_ITEM, path)
+        if re.match(rb"P[2356]\s", data[:3]):
+            # Pillow stretches values up to the declared maximum.
+            return _decode_portable(data, picture, path)
         if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
             raise BadCaseError(
                 f"it holds {picture.n_frames} pages: save one file per image", path, kind="format"
             )
         tags = getattr(picture, "tag_v2", {})
+        _check_tiff(tags, data)
         bits, sample = tags.get(258, (0,)), tags.get(339, (1,))
         drops = ";16" in str([tile[3] for tile in picture.tile]) and picture.mode[0] != "I"
         # Both libraries turn TIFF files themselves; Pillow not those that it maps into memory.
@@ -426,8 +427,65 @@ def _decode_other_tiff(data: bytes, path: Path) -> Picture:
     tags.load(file)
     if tags.next:
         raise BadCaseError("it holds several pages: save one file per image", path, kind="format")
+    _check_tiff(tags, data)
+    check_limit(tags[256] * tags[257] * tags.get(277, 1) * LARGEST_ITEM, path)
     found = _decode_wide(data, path)
     return _black_is_zero(found, path) if tags.get(262) == 0 else found
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Return a file's picture, not yet decoded; `check_limit` decides how large it may be."""
+    file.seek(0)
+    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        return Image.open(file)
+    finally:
+        Image.MAX_IMAGE_PIXELS = most
+
+
+def _check_png(data: bytes) -> None:
+    """Raise ValueError unless all parts of a PNG fit their checksums, up to the last one.
+
+    Neither Pillow nor OpenCV compares them all.
+    """
+    at, view = 8, memoryview(data)
+    while data[at + 4 : at + 8] != b"IEND":
+        end = at + 8 + int.from_bytes(view[at : at + 4])
+        if len(data) < end + 16:
+            raise ValueError("truncated")
+        if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4]):
+            raise ValueError("wrong checksum")
+        at = end + 4
+
+
+def _check_tiff(tags: Any, data: bytes) -> None:
+    """Raise an error unless all strips or tiles of a TIFF are there, and fit their checksums.
+
+    Neither Pillow nor OpenCV compares them. tags: empty for other formats.
+    """
+    offsets, counts = (tags.get(a) or tags.get(b) or () for a, b in ((273, 324), (279, 325)))
+    for offset, count in zip(offsets, counts, strict=False):
+        if offset + count > len(data):
+            raise EOFError("truncated")
+        if tags.get(259) in DEFLATE and tags.get(266, 1) == 1:
+            stream = zlib.decompressobj()
+            packed = data[offset : offset + count]
+            while not stream.eof:
+                if not stream.decompress(packed, BEYOND) and not stream.eof:
+                    raise EOFError("truncated")
+                packed = stream.unconsumed_tail
+
+
+def _decode_portable(data: bytes, picture: Image.Image, path: Path) -> Picture:
+    """Read a PGM or PPM; OpenCV does not notice that its end is missing."""
+    found = _decode_wide(data, path)
+    start = picture.tile[0][2]
+    needed = found.values.size
+    stored = len(data) - start
+    there = stored // found.values.itemsize if data[1:2] in b"56" else len(data[start:].split())
+    if there < needed:
+        raise EOFError("truncated")
+    return found
 
 
 def _black_is_zero(picture: Picture, path: Path) -> Picture:

@@ -78,7 +78,8 @@ def _identify(dataset: Dataset) -> tuple[Path, str, float]:
         except OSError:  # a link to nothing
             stat = os.lstat(f"{dataset.root}/{name}")
         newest = max(newest, stat.st_mtime, stat.st_ctime)
-        digest.update(f"{name}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
+        state = f"{name}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n"
+        digest.update(state.encode(errors="surrogateescape"))
     return entry, digest.hexdigest(), newest - now
 
 

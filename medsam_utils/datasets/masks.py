@@ -271,7 +271,7 @@ def _gradient(values: np.ndarray, marked: tuple[float, ...]) -> str:
     """
     if values.ndim < 2:
         return "unclear"
-    values = values.astype(np.int64)
+    values = values.astype(np.int16 if marked[-1] < 2**15 else np.int64)
     middle = values[1:-1, 1:-1]
     if not middle.size:
         return "unclear"
@@ -428,7 +428,12 @@ def distinct(values: np.ndarray) -> np.ndarray:
         return np.unique([low, *(value for value in between if (values == value).any()), peak])
     if values.dtype.kind == "u" and values.dtype.itemsize == 1:
         # "K": a volume's array is in Fortran order, which ravel would copy.
-        return np.flatnonzero(np.bincount(values.ravel("K")))
+        flat = values.ravel("K")
+        if flat.size < 1 << 24:
+            return np.flatnonzero(np.bincount(flat))
+        # In parts, as each number takes eight bytes meanwhile.
+        parts = np.array_split(flat, flat.size >> 22)
+        return np.flatnonzero(sum(np.bincount(part, minlength=256) for part in parts))
     return np.unique(values)
 
 

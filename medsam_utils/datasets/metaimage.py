@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from ..case import BadCaseError
-from .nrrd_file import check_size, unreadable
+from .nrrd_file import check_size
+from .reading import data_file, inflate, reading
 
 _TYPES = {
     "MET_CHAR": "i1",
@@ -33,54 +33,39 @@ def read_metaimage(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises BadCaseError for a file that cannot be read, declares more than it holds, keeps its
     values in several files, or has not three axes.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_LONGEST_HEADER)
-            end = re.search(rb"^\s*ElementDataFile\s*=[ \t]*([^\r\n]*)\r?\n?", head, re.M)
-            if not end:
-                raise ValueError("no ElementDataFile")
-            lines = (line.split("=", 1) for line in head[: end.start()].decode().splitlines())
-            header = {line[0].strip(): line[1].strip() for line in lines if len(line) == 2}
-            place = end[1].decode().strip()
-            shape = tuple(int(n) for n in header["DimSize"].split())
-            itemtype = np.dtype(_TYPES[header["ElementType"]])
-            if place.upper() != "LOCAL":
-                if place.upper().startswith("LIST") or "%" in place:
-                    raise BadCaseError(
-                        "its values are in several files: save it as .mha", path, kind="format"
-                    )
-                values_path = path.parent / place
-                if not values_path.is_file():
-                    raise BadCaseError(
-                        f"its values are in {place}, which is missing: copy it there too",
-                        path,
-                        kind="unreadable",
-                    )
-                data = values_path.read_bytes()
-                skip = int(header.get("HeaderSize", 0))
-                size = math.prod(shape) * itemtype.itemsize
-                data = data[-size:] if skip == -1 else data[skip:]
-            else:
-                file.seek(end.end())
-                data = file.read()
-    except BadCaseError:
-        raise
-    except (OSError, ValueError, KeyError, MemoryError) as error:
-        raise unreadable(path, error) from None
-    if len(shape) != 3 or 0 in shape or header.get("ElementNumberOfChannels", "1") != "1":
-        raise BadCaseError(
-            f"its shape is {shape}, with {header.get('ElementNumberOfChannels', 1)} channels: save "
-            "one volume of three axes",
-            path,
-            kind="format",
-        )
-    packed = _says(header, "CompressedData")
-    check_size(shape, itemtype.itemsize, len(data), packed, path)
-    try:
-        if packed:
-            data = zlib.decompressobj(wbits=47).decompress(
-                data, math.prod(shape) * itemtype.itemsize
+    with reading(path), path.open("rb") as file:
+        head = file.read(_LONGEST_HEADER)
+        end = re.search(rb"^\s*ElementDataFile\s*=[ \t]*([^\r\n]*)\r?\n?", head, re.M)
+        if not end:
+            raise ValueError("no ElementDataFile")
+        lines = (line.split("=", 1) for line in head[: end.start()].decode().splitlines())
+        header = {line[0].strip(): line[1].strip() for line in lines if len(line) == 2}
+        place = end[1].decode().strip()
+        shape = tuple(int(n) for n in header["DimSize"].split())
+        itemtype = np.dtype(_TYPES[header["ElementType"]])
+        size = math.prod(shape) * itemtype.itemsize
+        if place.upper() == "LOCAL":
+            file.seek(end.end())
+            data = file.read()
+        elif place.upper().startswith("LIST") or "%" in place:
+            raise BadCaseError(
+                "its values are in several files: save it as .mha", path, kind="format"
             )
+        else:
+            data = data_file(path, place).read_bytes()
+            skip = int(header.get("HeaderSize", 0))
+            data = data[-size:] if skip == -1 else data[skip:]
+        channels = int(header.get("ElementNumberOfChannels", 1))
+        if len(shape) != 3 or 0 in shape or channels != 1:
+            raise BadCaseError(
+                f"its shape is {shape}, with {channels} channels: save one volume of three axes",
+                path,
+                kind="format",
+            )
+        packed = _says(header, "CompressedData")
+        check_size(shape, itemtype.itemsize, len(data), packed, path)
+        if packed:
+            data = inflate(data, size, wbits=47)
         big = _says(header, "BinaryDataByteOrderMSB") or _says(header, "ElementByteOrderMSB")
         if header.get("BinaryData", "True").lower() == "false":
             values = np.array(data.split(), itemtype)
@@ -88,8 +73,6 @@ def read_metaimage(path: Path) -> tuple[np.ndarray, np.ndarray]:
             stored = itemtype.newbyteorder(">" if big else "<")
             values = np.frombuffer(data, stored, math.prod(shape)).astype(itemtype)
         return values.reshape(shape, order="F"), _affine(header, path)
-    except (ValueError, zlib.error, MemoryError, OverflowError) as error:
-        raise unreadable(path, error) from None
 
 
 def _says(header: dict[str, str], key: str) -> bool:

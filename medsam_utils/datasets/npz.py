@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.lib import format as npy
 
 from ..case import BadCaseError, BadInputError, Case, CaseReference
 from ..intensity import EightBit
 from .dataset import Dataset, Listing, Passport, to_rgb
-from .images import UNREADABLE
 from .pairs import natural, walk
+from .reading import LARGEST_ITEM, check_limit, reading
 from .volumes import file_stamps
 
 LAYOUT = """\
@@ -173,21 +175,24 @@ def read_labels(path: Path) -> np.ndarray:
 def _names(path: Path) -> list[str]:
     """Return the names of a file's arrays; none if it is no .npz file."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return list(arrays.files)
-    except (*UNREADABLE, zipfile.BadZipFile, AttributeError):
+        with reading(path), zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except BadCaseError:
         return []
 
 
 def _array(path: Path, name: str) -> np.ndarray:
     """Return an array of a file; raises BadCaseError if it cannot be read. Never runs a pickle."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[name]
-    except (*UNREADABLE, zipfile.BadZipFile) as error:
-        raise BadCaseError(
-            f"{name} cannot be read ({error}): write the file again", path, kind="unreadable"
-        ) from error
+    with reading(path, f"{name} cannot be read ({{}}): write the file again"):
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            read_header = _HEADERS[npy.read_magic(file)]
+            shape, _, _ = read_header(file)
+            check_limit(math.prod(shape) * LARGEST_ITEM, path)
+            file.seek(0)
+            return npy.read_array(file, allow_pickle=False)
+
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 # The file read last, so that slices in a row cost one reading.

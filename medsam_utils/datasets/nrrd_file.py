@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import io
+import math
 import re
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nrrd
 import numpy as np
 
 from ..case import BadCaseError
+from .reading import BEYOND, LARGEST_ITEM, check_limit, data_file, first_bytes, inflate, reading
 
 # What each space of the format's definition calls its first two axes, as signs towards RAS+.
 _TO_RAS = {
@@ -22,21 +25,6 @@ _TO_RAS = {
     "left-posterior-superior": (-1, -1),
 }
 
-# What pynrrd raises for files that are cut off, damaged or of another kind.
-UNREADABLE = (
-    nrrd.NRRDError,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    StopIteration,  # of an empty file
-    OverflowError,
-    MemoryError,
-    zlib.error,
-)
-
 
 def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
     """Read an NRRD file: values as stored, affine, header.
@@ -46,21 +34,50 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict]:
     world in mm (RAS+). Raises BadCaseError for a file that cannot be read, declares more than it
     can hold, or does not say where its three axes lie.
     """
-    try:
-        header = nrrd.read_header(str(path))
+    with reading(path), path.open("rb") as file:
+        header = nrrd.read_header(file)
         affine = _affine(header, path)
-        encoding = str(header.get("encoding")).lower()
-        # How much bzip2 can pack into a few bytes has no useful limit.
-        if "data file" not in header and encoding not in ("bzip2", "bz2"):
-            packed = encoding not in ("raw", "ascii", "text", "txt")
-            check_size(tuple(map(int, header["sizes"])), 1, path.stat().st_size, packed, path)
-        values, _ = nrrd.read(str(path))
-    except BadCaseError:
-        raise
-    except UNREADABLE as error:
-        raise unreadable(path, error) from None
-    in_space = [_is_vector(vector) for vector in header["space directions"]]
-    return values.transpose(np.argsort(in_space, kind="stable")), affine, header
+        place = header.get("data file", header.get("datafile"))
+        if place is None:
+            values = _values(header, file, path)
+        elif place.upper().startswith("LIST") or "%" in place:
+            raise BadCaseError(
+                "its values are in several files: save it as one", path, kind="format"
+            )
+        else:
+            with data_file(path, place).open("rb") as other:
+                values = _values(header, other, path)
+        in_space = [_is_vector(vector) for vector in header["space directions"]]
+        return values.transpose(np.argsort(in_space, kind="stable")), affine, header
+
+
+def _values(header: dict, file: BinaryIO, path: Path) -> np.ndarray:
+    """Return the values, axes fastest first, of an open file that is where they begin.
+
+    pynrrd compares no checksum and notices no end that is missing, so it gets what is unpacked.
+    """
+    shape = tuple(map(int, header["sizes"]))
+    encoding = str(header.get("encoding")).lower()
+    unpacked = {name: value for name, value in header.items() if "file" not in name}
+    here, end = file.tell(), file.seek(0, io.SEEK_END)
+    file.seek(here)
+    # How much bzip2 can pack into a few bytes has no useful limit.
+    if encoding not in ("bzip2", "bz2"):
+        packed = encoding in ("gzip", "gz")
+        check_size(shape, 1, end - here, packed, path)
+    if encoding not in ("bzip2", "bz2", "gzip", "gz"):
+        return nrrd.read_data(unpacked, file)
+    check_limit(math.prod(shape) * LARGEST_ITEM, path)
+    skip = int(header.get("byte skip", header.get("byteskip", 0)))
+    size = math.prod(shape) * LARGEST_ITEM + (skip if skip >= 0 else BEYOND)
+    for _ in range(int(unpacked.pop("line skip", unpacked.pop("lineskip", 0)))):
+        file.readline()
+    if encoding in ("gzip", "gz"):
+        content = inflate(file.read(), size)
+    else:
+        with bz2.open(file) as stream:
+            content = first_bytes(stream, size)
+    return nrrd.read_data({**unpacked, "encoding": "raw"}, io.BytesIO(content))
 
 
 def check_size(
@@ -71,22 +88,14 @@ def check_size(
     Deflate cannot compress by more than 1032 to 1: a larger claim is a damaged header, and
     believing it would fill the memory.
     """
-    if float(np.prod(shape, dtype=float)) * itemsize > stored * (1032 if packed else 1):
+    needed = float(np.prod(shape, dtype=float))
+    if min(shape, default=0) < 0 or needed * itemsize > stored * (1032 if packed else 1):
         raise BadCaseError(
             f"the header declares {shape} voxels, the file is too small: copy it again",
             path,
             kind="unreadable",
         )
-
-
-def unreadable(path: Path, error: Exception) -> BadCaseError:
-    """Return the error for a file that a library cannot read.
-
-    The library's text may hold a patient's name, so only its type is told.
-    """
-    return BadCaseError(
-        f"cannot be read ({type(error).__name__}): copy or export it again", path, kind="unreadable"
-    )
+    check_limit(needed * LARGEST_ITEM, path)
 
 
 def read_segments(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:

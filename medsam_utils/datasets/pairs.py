@@ -145,8 +145,8 @@ def _key(match: re.Match) -> str:
 def walk(root: Path, within: tuple[str, ...], hidden: bool = False) -> list[str]:
     """Return the files below a folder, relative, sorted; without names that begin with a dot.
 
-    Such names are the "._*" files that macOS leaves in archives. Links are followed, once. hidden:
-    return these files too.
+    Such names are the "._*" files that macOS leaves in archives. Names that are no text are left
+    out, too. Links are followed, once. hidden: return all these files too.
     """
     files, seen = [], set()
     for top in [root / name for name in within] or [root]:
@@ -163,4 +163,13 @@ def walk(root: Path, within: tuple[str, ...], hidden: bool = False) -> list[str]
                 for name in names
                 if hidden or name[0] != "."
             ]
-    return sorted(files)
+    return sorted(path for path in files if hidden or printable(path) == path)
+
+
+def printable(name: str) -> str:
+    r"""Return a name as text: bytes in it that are no UTF-8 are written as numbers.
+
+    >>> printable("a/é.png"), printable("a/\udce9.png")
+    ('a/é.png', 'a/\\xe9.png')
+    """
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

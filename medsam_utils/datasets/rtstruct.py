@@ -17,7 +17,6 @@ from .dataset import Dataset
 from .dicom import (
     SUFFIXES,
     TO_RAS,
-    UNREADABLE,
     Header,
     Series,
     is_dicom,
@@ -27,10 +26,13 @@ from .dicom import (
     read_series,
 )
 from .pairs import natural, walk
+from .reading import reading
 from .scans import Scan, ScanReader
 
 TAGS = ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence", "ROIContourSequence")
 """All that is read of a structure set."""
+
+_DAMAGED = "damaged structure set ({}): export it again"
 
 # What encloses an area; CLOSEDPLANAR_XOR says in words what holds for the others too: of contours
 # within one another every second one is a hole.
@@ -43,14 +45,12 @@ def read_references(path: Path) -> tuple[set[str], set[str]]:
     The series stand in an optional part of the file. Raises BadCaseError if it is damaged.
     """
     dataset = read_dicom(path, TAGS[:2])
-    try:
+    with reading(path, _DAMAGED, names_patients=True):
         frames, rois = (dataset.get(tag) or () for tag in TAGS[:2])
         series = {str(item.SeriesInstanceUID) for item in _referenced_series(frames)}
         uids = [frame.get("FrameOfReferenceUID") for frame in frames]
         uids += [roi.get("ReferencedFrameOfReferenceUID") for roi in rois]
         return series, {str(uid) for uid in uids if uid}
-    except UNREADABLE as error:
-        raise _damaged(path, error) from None
 
 
 def read_referenced_images(path: Path) -> set[str]:
@@ -59,7 +59,7 @@ def read_referenced_images(path: Path) -> set[str]:
     Raises BadCaseError if it is damaged.
     """
     dataset = read_dicom(path, TAGS)
-    try:
+    with reading(path, _DAMAGED, names_patients=True):
         contours = [
             contour
             for roi in dataset.get("ROIContourSequence") or ()
@@ -70,8 +70,6 @@ def read_referenced_images(path: Path) -> set[str]:
             for item in (*_referenced_series(dataset.get(TAGS[0]) or ()), *contours)
             for image in item.get("ContourImageSequence") or ()
         }
-    except UNREADABLE as error:
-        raise _damaged(path, error) from None
 
 
 def _referenced_series(frames: Sequence[pydicom.Dataset]) -> list[pydicom.Dataset]:
@@ -99,7 +97,7 @@ class Region:
 def read_regions(path: Path) -> list[Region]:
     """Read the regions of a structure set; raises BadCaseError if it is damaged."""
     dataset = read_dicom(path, TAGS[1:])
-    try:
+    with reading(path, _DAMAGED, names_patients=True):
         contours: dict[int, list[np.ndarray]] = {}
         unfit: dict[int, set[str]] = {}
         for roi in dataset.get("ROIContourSequence") or ():
@@ -122,14 +120,6 @@ def read_regions(path: Path) -> list[Region]:
             )
             for roi in dataset.get("StructureSetROISequence") or ()
         ]
-    except UNREADABLE as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> BadCaseError:
-    return BadCaseError(
-        f"damaged structure set ({type(error).__name__}): export it again", path, kind="unreadable"
-    )
 
 
 def _points(contour: pydicom.Dataset) -> np.ndarray:
@@ -274,9 +264,10 @@ class DicomStructures(ScanReader):
             key = patient if patients.count(patient) == 1 else below.as_posix()
             path = dataset.root / place
             try:
-                images, drawn_on = self._find_series(path, series)
-                grid = make_series(images)
-                source = grid if drawn_on is images else make_series(drawn_on)
+                with reading(path):
+                    images, drawn_on = self._find_series(path, series)
+                    grid = make_series(images)
+                    source = grid if drawn_on is images else make_series(drawn_on)
             except BadCaseError as error:
                 exclusions.append(dataset.exclusion(key, error, path))
                 continue

@@ -19,6 +19,7 @@ from .dicom import Series, is_dicom, read_pixels, read_series
 from .listings import kept
 from .masks import Marks, class_masks, find_meaning, tidy_mask
 from .pairs import natural, walk
+from .reading import reading
 from .volumes import (
     PLANES,
     Grid,
@@ -83,12 +84,13 @@ class ScanReader(ABC):
         for scan in scans:
             path = relative_path(scan.masks[0], dataset)
             try:
-                grid = scan.grid or read_series(scan.images)
-                masks = self.read_masks(scan, grid, dataset.classes, dataset.mask_threshold)
-                cut = find_cut(grid.shape, grid.affine, self.plane, scan.images[0])
-                across = (cut.row_axis, cut.column_axis)
-                areas = np.stack([np.count_nonzero(mask, axis=across) for mask in masks.values()])
-                kept = choose_slices(areas, self.min_pixels, self.one_slice, scan.masks[0])
+                with reading(scan.masks[0]):
+                    grid = scan.grid or read_series(scan.images)
+                    masks = self.read_masks(scan, grid, dataset.classes, dataset.mask_threshold)
+                    cut = find_cut(grid.shape, grid.affine, self.plane, scan.images[0])
+                    across = (cut.row_axis, cut.column_axis)
+                    areas = np.stack([np.count_nonzero(m, axis=across) for m in masks.values()])
+                    kept = choose_slices(areas, self.min_pixels, self.one_slice, scan.masks[0])
             except BadCaseError as error:
                 files = (*scan.images, *scan.masks)
                 exclusions.append(dataset.exclusion(scan.key, error, path, files))
@@ -109,8 +111,10 @@ class ScanReader(ABC):
         # Without a key, so that all slices of a volume ask for the same.
         scan = Scan("", reference.patient_id, reference.images, reference.masks)
         classes = tuple(dataset.classes.items())
-        image, masks = _read_scan(self, scan, classes, dataset.mask_threshold, file_stamps(files))
-        cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
+        stamps, threshold = file_stamps(files), dataset.mask_threshold
+        with reading(reference.masks[0]):
+            image, masks = _read_scan(self, scan, classes, threshold, stamps)
+            cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
         index = reference.slice_index
         here = {name: np.ascontiguousarray(cut.slice(mask, index)) for name, mask in masks.items()}
         sizes = nibabel.affines.voxel_sizes(image.affine)
@@ -124,8 +128,9 @@ class ScanReader(ABC):
 
     def grid(self, reference: CaseReference) -> Grid:
         """Return the grid of a case's volume; raises BadCaseError."""
-        series = read_series(reference.images)
-        cut = find_cut(series.shape, series.affine, self.plane, reference.images[0])
+        with reading(reference.images[0]):
+            series = read_series(reference.images)
+            cut = find_cut(series.shape, series.affine, self.plane, reference.images[0])
         return Grid(series.shape, series.affine, cut)
 
     def slices(self, reference: CaseReference) -> tuple[int, float | None]:

@@ -16,6 +16,7 @@ from .dataset import Dataset
 from .dicom import Series, read_header
 from .nrrd_file import read_segments
 from .pairs import walk
+from .reading import reading
 from .scans import Scan, ScanReader, files_by_key, onto_grid, pair_up, scans_by_key
 from .volumes import relative_path
 
@@ -129,7 +130,8 @@ class DicomSegments(ScanReader):
         for path in {*walk(dataset.root, dataset.within), *beside}:
             if not re.fullmatch(self.mapping, PurePosixPath(path).name, re.I):
                 continue
-            with (dataset.root / path).open(newline="", encoding="utf-8-sig") as file:
+            table = dataset.root / path
+            with reading(table), table.open(newline="", encoding="utf-8-sig") as file:
                 rows = csv.DictReader(file)
                 if missing := {"original_path_and_filename", "classic_path"} - set(
                     rows.fieldnames or ()

@@ -11,9 +11,11 @@ from pathlib import Path
 from ..case import BadCaseError, BadInputError, Case, CaseReference
 from ..intensity import EightBit, Percentile
 from . import ANY_VALUE, Dataset, Listing, Passport, images
+from .companions import companions
 from .dataset import to_rgb
 from .formats import FLAT, VOLUME
 from .pairs import natural, walk
+from .reading import reading
 from .volume_files import Cut, Grid, Volume, find_cut, read_grid, read_volume
 from .volumes import file_stamps
 
@@ -104,7 +106,8 @@ def _names(root: Path, only: str) -> list[str]:
 
 def _read_cut(path: Path, plane: str) -> tuple[Volume, Cut]:
     """Read a volume and how it is cut; the last one is kept."""
-    return _read_once(path, plane, file_stamps([path]))
+    with reading(path):
+        return _read_once(path, plane, file_stamps([path, *companions(path)]))
 
 
 @functools.lru_cache(maxsize=1)

@@ -12,36 +12,18 @@ from typing import BinaryIO, cast
 import nibabel
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
-from nibabel.wrapstruct import WrapStructError
 
 from ..case import BadCaseError
 from .companions import companions
 from .metaimage import read_metaimage
-from .nrrd_file import check_size, read_nrrd, unreadable
+from .nrrd_file import check_size, read_nrrd
+from .reading import inflate, reading
 
 # For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns.
 # On the screen rows run to inferior or posterior, columns to the left or (sagittal) to posterior,
 # so each in-plane axis runs against its world axis: the radiological convention.
 PLANES = {"sagittal": (0, 2, 1), "coronal": (1, 2, 0), "axial": (2, 1, 0)}
-
-# What nibabel raises for files that are cut off, damaged or of another kind.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-    WrapStructError,
-    zlib.error,
-    ImageFileError,
-    HeaderDataError,
-)
 
 # Formats that nibabel does not read.
 _OTHERS = {
@@ -84,13 +66,8 @@ def read_grid(path: Path, plane: str) -> Grid:
         volume = read_volume(path)
         shape, affine = volume.values.shape, volume.affine
     else:
-        try:
-            with _stream(path) as file:
-                proxy, affine, header = _open(path, file.read(_HEADER))
-        except BadCaseError:
-            raise
-        except UNREADABLE as error:
-            raise unreadable(path, error) from None
+        with reading(path), _stream(path) as file:
+            proxy, affine, header = _open(path, file.read(_HEADER))
         shape = (*proxy.shape, 1)[:3]
         if len(shape) < 3:
             raise BadCaseError(
@@ -141,11 +118,11 @@ def read_volume(path: Path) -> Volume:
                 f"its shape is {values.shape}: save one volume of three axes", path, kind="format"
             )
         return Volume(values, affine)
-    try:
+    with reading(path):
         packed = path.read_bytes() if _is_gzip(path) else b""
-        inflate = zlib.decompressobj(wbits=31)
         with path.open("rb") as file:
-            head = inflate.decompress(packed, _HEADER) if packed else file.read(_HEADER)
+            first = zlib.decompressobj(wbits=31)
+            head = first.decompress(packed, _HEADER) if packed else file.read(_HEADER)
         proxy, affine, _ = _open(path, head)
         shape = proxy.shape
         # Of a pair of files the second one holds the values.
@@ -156,13 +133,10 @@ def read_volume(path: Path) -> Volume:
             raise BadCaseError(
                 f"its shape is {shape}: save one volume of three axes", path, kind="format"
             )
-        values = _values(proxy, inflate if packed else None)
+        values = _values(proxy, packed)
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    except BadCaseError:
-        raise
-    except UNREADABLE as error:
-        raise unreadable(path, error) from None
-    return Volume(values.reshape((*shape, 1)[:3] if len(shape) == 2 else shape[:3]), affine)
+        values = values.reshape((*shape, 1)[:3] if len(shape) == 2 else shape[:3])
+    return Volume(values, affine)
 
 
 def _is_gzip(path: Path) -> bool:
@@ -227,27 +201,18 @@ def _round_quaternion(header: nibabel.Nifti1Header, path: Path) -> None:
             header[part] = float(header[part]) / length
 
 
-def _values(proxy: ArrayProxy, inflate: zlib._Decompress | None) -> np.ndarray:
+def _values(proxy: ArrayProxy, packed: bytes) -> np.ndarray:
     """Return a file's values with its scale factors applied.
 
-    inflate: of a .gz file, what follows its header. It is inflated in one go, in half the time of
-    nibabel's reading in pieces; where that does not work out (several gzip members, a damaged file)
-    it is left to nibabel.
+    packed: the whole of a .gz file. It is inflated in one go, in half the time of nibabel's reading
+    in pieces, which would not compare its checksum.
     """
-    if inflate and proxy.offset >= _HEADER:
-        if beyond := proxy.offset - _HEADER:
-            inflate.decompress(inflate.unconsumed_tail, beyond)
-        needed = math.prod(proxy.shape) * proxy.dtype.itemsize
-        content = inflate.decompress(inflate.unconsumed_tail, needed)
-        # Its checksum is compared where the stream ends.
-        if (
-            len(content) == needed
-            and not inflate.decompress(inflate.unconsumed_tail, 1)
-            and inflate.eof
-        ):
-            values = np.frombuffer(content, proxy.dtype).reshape(proxy.shape, order="F")
-            return apply_read_scaling(values, proxy.slope, proxy.inter)
-    return np.asarray(proxy)
+    if not packed:
+        return np.asarray(proxy)
+    count = math.prod(proxy.shape)
+    content = inflate(packed, proxy.offset + count * proxy.dtype.itemsize)
+    values = np.frombuffer(content, proxy.dtype, count, proxy.offset)
+    return apply_read_scaling(values.reshape(proxy.shape, order="F"), proxy.slope, proxy.inter)
 
 
 def find_cut(shape: tuple[int, ...], affine: np.ndarray, plane: str, path: Path) -> Cut:

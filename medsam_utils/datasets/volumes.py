@@ -17,6 +17,7 @@ from .listings import kept
 from .mask_files import is_segmentation, read_segmentation
 from .masks import Asked, Marks, check_labels, class_masks, interpret, overlap
 from .pairs import Pair, Pairs
+from .reading import reading
 from .volume_files import (
     PLANES,
     Grid,
@@ -80,7 +81,8 @@ class Volumes:
         for pair in pairs:
             path, key = relative_path(pair.masks[0], dataset), pair.key or dataset.name
             try:
-                areas = self._areas(dataset, pair)
+                with reading(pair.masks[0]):
+                    areas = self._areas(dataset, pair)
                 kept = choose_slices(areas, self.min_pixels, self.one_slice, pair.masks[0])
             except BadCaseError as error:
                 files = (*pair.images, *pair.masks)
@@ -101,9 +103,10 @@ class Volumes:
 
     def load(self, dataset: Dataset, reference: CaseReference) -> Case:
         """Read one slice; the volume is kept until a slice of another one is asked for."""
-        images, masks = _read_case(dataset, reference, self.trust_identity)
-        image, index = images[0], reference.slice_index
-        cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
+        with reading(reference.images[0]):
+            images, masks = _read_case(dataset, reference, self.trust_identity)
+            image, index = images[0], reference.slice_index
+            cut = find_cut(image.values.shape, image.affine, self.plane, reference.images[0])
         channels = [
             to_rgb(cut.slice(volume.values, index), dataset, path)
             for volume, path in zip(images, reference.images, strict=True)

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .kept_files import AREAS, UNDETECTABLE
+from . import AREAS, UNDETECTABLE
 from .outcomes import faults, run
 
 parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)

@@ -196,5 +196,4 @@ def downloads(rng: np.random.Generator, folder: Path) -> Iterator[Trial]:
             yield "known hash" if is_known else "no hash", read, lambda found: found in versions
 
 
-AREAS = {f.__name__: f for f in (store, records, archives, weights, downloads)}
-UNDETECTABLE = {"archives, tar", "weights, before torch 1.6"}
+KEPT = {f.__name__: f for f in (store, records, archives, weights, downloads)}

@@ -7,7 +7,7 @@ import pytest
 
 from medsam_utils.datasets import listings
 
-from .kept_files import AREAS, UNDETECTABLE
+from . import AREAS, UNDETECTABLE
 from .outcomes import faults, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads its peaks from /proc")

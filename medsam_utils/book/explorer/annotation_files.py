@@ -11,7 +11,7 @@ from typing import Any
 
 from ...case import BadInputError, CaseReference
 from ...datasets import Dataset
-from ...files import atomic_path, file_name
+from ...files import atomic_path, file_name, tell_apart
 from .annotation import Annotation, coco, image_name, nifti, png
 
 FORMATS = ("nifti", "png", "coco")
@@ -27,8 +27,8 @@ def files_of(
 
     session: see `Session.values`. source: (dataset title, case) -> where it was read from. NIfTI
     holds all annotated slices of a volume, a file per class; PNG is 0 and 255, a file per slice and
-    class; COCO is one file. Raises BadInputError for an unknown format, and for names that differ
-    in upper and lower case alone.
+    class; COCO is one file. Names that differ in upper and lower case alone get a hash each. Raises
+    BadInputError for an unknown format.
     """
     if unknown := set(formats) - set(FORMATS):
         raise BadInputError(
@@ -52,11 +52,7 @@ def files_of(
         volumes.setdefault(name, (dataset, []))[1].append((one, reference))
     for name, (dataset, members) in volumes.items() if "nifti" in formats else ():
         files[name] = partial(nifti, members, dataset)
-    if len({name.casefold() for name in files}) < len(files):
-        raise BadInputError(
-            "names of cases or classes differ in upper and lower case alone: rename a class"
-        )
-    return files
+    return tell_apart(files)
 
 
 def as_json(value: Any) -> bytes:

@@ -18,6 +18,7 @@ from ...models import Model, load_model
 from . import SCRIPT, STYLE, data_address, score, source
 from .annotation import Annotation
 from .annotation_files import FORMATS, files_of
+from .checked import check_session, known_parts, known_path
 from .responses import Response, Responses
 from .run_lengths import from_run_lengths, run_lengths
 from .session import NOTHING, Key, Session, read_session
@@ -98,6 +99,7 @@ class Explorer(anywidget.AnyWidget):
 
     def _filled_in(self, state: Mapping[str, Any]) -> dict:
         """A state that is whole."""
+        state = known_parts(state)
         whole = self._subjects.whole(state)
         if state.get("clicks") is None and not state.get("box"):
             state = self._session.prompts(self._subjects.key(whole))
@@ -180,6 +182,10 @@ class Explorer(anywidget.AnyWidget):
             known = self._responses.truth is not None
             return (self._responses.simulated(name, state["clicks"]) if known else ()), None
         box = tuple(state["box"]) if state.get("box") else None
+        height, width = self.scene["shape"]
+        places = [click[:2] for click in state["clicks"]] + ([box[:2], box[2:]] if box else [])
+        if not all(0 <= row < height and 0 <= col < width for row, col in places):
+            raise BadInputError("a click or a box lies outside of the image")
         return tuple(
             Click(row, col, bool(positive), 0.0, 0) for row, col, positive in state["clicks"]
         ), box
@@ -197,11 +203,14 @@ class Explorer(anywidget.AnyWidget):
             "save": self.save,
             "resume": self.resume,
         }
-        for name, arguments in content.items():
+        for name, arguments in content.items() if isinstance(content, Mapping) else ():
             try:
                 can[name](*arguments)
             except (BadInputError, OSError) as error:
                 self.notice = str(error)
+            except (LookupError, TypeError, ValueError, StopIteration, RecursionError) as error:
+                # What the page itself never sends: a page that is older, or that was changed.
+                self.notice = f"the page asked for what is not known ({type(error).__name__})"
 
     def compare(self, on: bool = True) -> None:
         """Show Algorithm 1's clicks beside one's own, and the IoU after as many."""
@@ -276,6 +285,10 @@ class Explorer(anywidget.AnyWidget):
     @session.setter
     def session(self, values: Mapping[str, Any]) -> None:
         """Go on from a session; raises BadInputError if it is about cases that are not here."""
+        try:
+            check_session(values)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise BadInputError(f"no session to go on from ({error}): give one that was") from error
         for one in (*values["objects"], *values["annotations"], values["state"]):
             self._subjects.source(one["dataset"], one["case"])
         self._session.take_up(values)
@@ -291,7 +304,7 @@ class Explorer(anywidget.AnyWidget):
         this explorer wrote there, or resumed from there, is renewed. Raises BadInputError if other
         files have such names, unless replace.
         """
-        folder = Path(folder).expanduser()
+        folder = known_path(folder)
         paths = self._session.save(folder, self.state, self._subjects.source, formats, replace)
         self.notice = f"saved: {len(paths)} files in {folder}"
         return paths
@@ -301,7 +314,7 @@ class Explorer(anywidget.AnyWidget):
 
         Raises BadInputError if it cannot be read, or is about cases that are not here.
         """
-        path = Path(path).expanduser()
+        path = known_path(path)
         file = path / "session.json" if path.is_dir() else path
         self.session = read_session(file)
         if file.name == "session.json":

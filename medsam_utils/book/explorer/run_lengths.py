@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...case import BadInputError
+from ...machine import over_limit
 
 
 def run_lengths(mask: np.ndarray) -> str:
@@ -32,21 +33,29 @@ def run_lengths(mask: np.ndarray) -> str:
 def from_run_lengths(text: str, shape: tuple[int, int]) -> np.ndarray:
     """The mask, bool H x W, of what `run_lengths` wrote.
 
-    Raises BadInputError if the counts are damaged, or do not fill the shape.
+    Raises BadInputError if the counts are damaged, or do not fill the shape, and for a mask that is
+    larger than one file may be.
 
     >>> from_run_lengths("13", (2, 2)).tolist()
     [[False, True], [True, True]]
     """
-    counts, value, shift = [], 0, 0
+    size = shape[0] * shape[1]
+    if fact := over_limit(8 * size):
+        raise BadInputError(f"a mask of {shape[0]} x {shape[1]} pixels: {fact}")
+    counts: list[int] = []
+    value, shift, damaged = 0, 0, False
     for character in text:
         part = ord(character) - 48
+        damaged |= not 0 <= part < 64 or shift > 60
+        if damaged:
+            break
         value |= (part & 31) << shift
         shift += 5
         if not part & 32:
             value -= (part & 16) << (shift - 4)  # the sign
             counts.append(value + (counts[-2] if len(counts) > 2 else 0))
             value = shift = 0
-    if shift or sum(counts) != shape[0] * shape[1] or min(counts, default=0) < 0:
+    if damaged or shift or sum(counts) != size or min(counts, default=0) < 0:
         raise BadInputError(
             f"run lengths that do not fill {shape[0]} x {shape[1]} pixels: save them again"
         )

@@ -13,6 +13,7 @@ from ...case import BadInputError, CaseReference
 from ...datasets import Dataset
 from .annotation import Annotation
 from .annotation_files import FORMATS, files_of, write_files
+from .checked import check_session, read_text
 
 VERSION = 1  # of session.json
 NOTHING = {"clicks": [], "box": None, "candidate": None}  # what an object is prompted with at first
@@ -116,18 +117,13 @@ def read_session(path: Path) -> dict[str, Any]:
     """Plain values of a session.json; raises BadInputError for a file that is missing or is no
     session."""
     try:
-        session = json.loads(path.read_text(encoding="utf-8"))
+        session = json.loads(read_text(path))
         if session["version"] != VERSION:
             raise ValueError(f"its version is {session['version']}, not {VERSION}")
-        for one in (*session["objects"], *session["annotations"]):
-            Key.of(one)
+        check_session(session)
         for one in session["annotations"]:
             _ = Annotation(**one).mask  # damaged run lengths are told here
-        if not {"dataset", "case"} <= session["state"].keys() or not all(
-            o["history"] for o in session["objects"]
-        ):
-            raise ValueError("its state or an object's history is not whole")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise BadInputError(
             f"{path}: no session to resume ({error}): give one that was saved"
         ) from None
