@@ -183,13 +183,17 @@ def _names(path: Path) -> list[str]:
 
 def _array(path: Path, name: str) -> np.ndarray:
     """Return an array of a file; raises BadCaseError if it cannot be read. Never runs a pickle."""
-    with reading(path, f"{name} cannot be read ({{}}): write the file again"):
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            read_header = _HEADERS[npy.read_magic(file)]
-            shape, _, _ = read_header(file)
-            check_limit(math.prod(shape) * LARGEST_ITEM, path)
-            file.seek(0)
-            return npy.read_array(file, allow_pickle=False)
+    fact = f"{name} cannot be read ({{}}): write the file again"
+    with (
+        reading(path, fact),
+        zipfile.ZipFile(path) as archive,
+        archive.open(f"{name}.npy") as file,
+    ):
+        read_header = _HEADERS[npy.read_magic(file)]
+        shape, _, _ = read_header(file)
+        check_limit(math.prod(shape) * LARGEST_ITEM, path)
+        file.seek(0)
+        return npy.read_array(file, allow_pickle=False)
 
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
