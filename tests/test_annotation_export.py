@@ -17,7 +17,7 @@ import pydicom
 import pytest
 from PIL import Image
 from test_explorer import mask_of, write_folder
-from test_unlabelled import AFFINE, write_scan, write_volume
+from test_unlabelled import AFFINE, VOLUME, write_scan, write_volume
 
 from medsam_utils import PAPER, evaluate, load_folder, load_images, load_model, next_click
 from medsam_utils.book.explorer.annotation import Annotation
@@ -266,6 +266,19 @@ def test_two_images_that_one_mask_would_fit_are_refused(tmp_path):
     explorer.save(tmp_path / "png", ["png"])
     explorer.resume(tmp_path / "png")  # which says nothing of folders
     assert len(explorer.save(tmp_path / "png", ["png"])) == 3
+
+
+def test_a_file_that_holds_images_and_masks_is_annotated_but_no_image_of_a_folder(tmp_path):
+    volume = VOLUME.transpose(2, 1, 0)
+    np.savez(tmp_path / "v.npz", imgs=volume * 90, gts=volume, spacing=(1, 1, 5))
+    explorer = Explorer(tmp_path, ["grabcut"], state={"clicks": [[15, 12, 1]]})
+    assert explorer.state["case"].endswith("z003")  # the largest object
+    explorer.accept()
+    assert len(explorer.save(tmp_path / "out", ["png", "coco"])) == 3
+    with pytest.raises(BadInputError, match="choose PNG or COCO instead of NIfTI"):
+        explorer.save(tmp_path / "nifti", ["nifti"])
+    with pytest.raises(BadInputError, match="choose PNG or COCO instead of images"):
+        explorer.save(tmp_path / "folder", ["folder"])
 
 
 def test_more_combinations_of_classes_than_a_label_map_holds_are_refused(images):

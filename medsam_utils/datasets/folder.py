@@ -151,7 +151,7 @@ def load_folder(
 
 def _has_other_images(root: Path) -> bool:
     """Tell whether a folder has images and masks that are no .npz files."""
-    return has_masks(root) and any(find_format(root / name) for name in walk(root, ()))
+    return bool(find_folders(root)) and any(find_format(root / name) for name in walk(root, ()))
 
 
 @dataclass(frozen=True)

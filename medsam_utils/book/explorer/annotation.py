@@ -107,6 +107,10 @@ def _empty(
     if reference.slice_index is None:
         shape, affine = (size[1], size[0], 1), np.diag([-1.0, -1.0, 1.0, 1.0])
         return _zeros(shape, affine), find_cut(shape, affine, "axial", path)
+    if not hasattr(dataset.reader, "grid"):
+        raise BadInputError(
+            f"{path.name} does not say where its voxels lie: choose PNG or COCO instead of NIfTI"
+        )
     grid = dataset.reader.grid(reference)
     if grid.header is None:
         return _zeros(grid.shape, grid.affine), grid.cut

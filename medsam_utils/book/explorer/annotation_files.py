@@ -172,6 +172,11 @@ class EvaluationFolder:
         keys: dict[str, str] = {}
         for one, reference in self._annotations:
             name, path = source_files(self._dataset, reference)
+            if not find_format(reference.images[0]):
+                raise BadInputError(
+                    f"{name} is of a format that holds images and masks in one file: choose PNG or "
+                    "COCO instead of images + masks"
+                )
             if len(reference.images) > 1 and not is_series(reference):
                 raise BadInputError(
                     f"{one.case} is made of {len(reference.images)} images, and a folder holds one "

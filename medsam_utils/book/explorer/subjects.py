@@ -16,6 +16,7 @@ from ...clicks import Protocol
 from ...datasets import Dataset, load_folder
 from ...datasets.folder import find_folders
 from ...datasets.formats import find_format
+from ...datasets.npz import is_npz_folder
 from ...datasets.pairs import walk
 from ...datasets.unlabelled import labelled_cases, load_images, volume_key, with_unlabelled
 from ...evaluate import under
@@ -192,6 +193,8 @@ def open_folder(
         return None
     path = Path(path).expanduser()
     folders = find_folders(path)
+    if not folders and path.is_dir() and is_npz_folder(path):
+        return load_folder(path)
     if not folders:
         return load_images(path)
     images, masks = folders
