@@ -26,6 +26,7 @@ image = ""  # or a single image or volume file; without a truth there is no IoU
 data = ""  # folder of real datasets; empty: the environment's MEDSAM_DATA
 models = "mobile_sam grabcut"  # names of medsam_utils.MODELS, with spaces between
 checkpoint = ""  # weights file to use instead of the registry's, for the first of `models`
+autosave = "annotations"  # folder in which the session is kept after every step; empty: in none
 protocol = "paper"  # how clicks are simulated: paper or released-code
 compute = ""  # device, workers, store and more, as medsam_utils.book.compute says
 
@@ -47,7 +48,7 @@ loaded = {
 }
 own = open_folder(image or folder, classes, ignore, threshold)
 subjects = own or load_datasets(datasets, data=data)
-explorer = Explorer(subjects, loaded, protocol=PROTOCOLS[protocol])
+explorer = Explorer(subjects, loaded, protocol=PROTOCOLS[protocol], autosave=autosave or None)
 display(*notes, explorer)
 
 # %% [markdown]

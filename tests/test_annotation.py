@@ -13,7 +13,7 @@ from PIL import Image
 from test_explorer import HOSTILE, mask_of, write_folder
 
 from medsam_utils import DATASETS, load_dataset, load_folder
-from medsam_utils.book.explorer.annotation import Annotation, coco, image_name, nifti, png
+from medsam_utils.book.explorer.annotation import Annotation, coco, image_name, mask_png, nifti
 from medsam_utils.book.explorer.annotation_files import files_of, write_files
 from medsam_utils.book.explorer.live import Explorer
 from medsam_utils.book.explorer.run_lengths import from_run_lengths, run_lengths
@@ -132,7 +132,7 @@ def test_a_flat_image_is_one_upright_slice_and_a_picture(tmp_path):
     volume = read_volume(tmp_path / "a.nii.gz")
     cut = find_cut(volume.values.shape, volume.affine, "axial", tmp_path)
     assert volume.values.shape == (48, 60, 1) and np.array_equal(cut.slice(volume.values, 0), mask)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(one)))), mask * np.uint8(255))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(mask_png(one)))), mask * np.uint8(255))
 
 
 def test_a_mask_of_another_size_than_its_slice_is_refused(tmp_path):
@@ -347,6 +347,8 @@ def test_files_of_others_are_never_overwritten_silently_and_own_ones_follow(host
         (lambda s: s["annotations"][0].update(case="nobody"), "'nobody' of"),
         (lambda s: s["state"].update(dataset="another"), "of 'another' is not among"),
         (lambda s: s.pop("objects"), "no session to resume"),
+        (lambda s: s["annotations"][0].update(number=0), "the number of an object in it is 0"),
+        (lambda s: s["objects"][0].update(number="2"), "the number of an object in it is '2'"),
     ],
 )
 def test_a_session_that_does_not_fit_is_refused_and_changes_nothing(

@@ -35,6 +35,9 @@ MASKS = {
 }
 """What can be said of the masks of an own folder wherever one can be given, each with a help."""
 
+LABEL_VALUES = "label_values.txt"
+"""A file beside `images` and `masks` that holds the classes, as `parse_classes` reads them."""
+
 EACH = "each"
 """In place of a class's label values: every number in a mask is an object of its own."""
 
@@ -66,9 +69,10 @@ def load_folder(
 
     name: how the dataset is called, by default as the folder. classes: class name -> label value or
     values, or name of a segment; `ANY_VALUE`: whatever is marked; "each": every number is an object
-    of its own. It may be a text, see `parse_classes`. Without it the masks are looked through once:
-    each file tells by its values what it is (see `datasets.masks`), and what most of them are
-    holds; a file that is something else is left out. One value besides 0, or soft edges, give one
+    of its own. It may be a text, see `parse_classes`; without it, what the folder's file
+    `label_values.txt` says holds. Without either the masks are looked through once: each file tells
+    by its values what it is (see `datasets.masks`), and what most of them are holds; a file that is
+    something else is left out. One value besides 0, or soft edges, give one
     class "object"; several give the classes "label 1", "label 2" and so on. intensity: see
     `medsam_utils.intensity`; by default 8-bit images are kept as they are, others stretched from
     minimum to maximum, and slices of volumes stretched between percentiles. modality: "MRI", "CT"
@@ -93,6 +97,7 @@ def load_folder(
         return replace(dataset, intensity=intensity) if intensity else dataset
     reader, found = _find(root, plane)
     is_flat = isinstance(reader, images.ImagePairs)
+    classes = classes or _written_classes(root)
     given = parse_classes(classes) if isinstance(classes, str) else dict(classes or {})
     dataset = Dataset(
         name=name or root.name,
@@ -148,7 +153,7 @@ def load_folder(
 
 def _has_other_images(root: Path) -> bool:
     """Tell whether a folder has images and masks that are no .npz files."""
-    return has_masks(root) and any(find_format(root / name) for name in walk(root, ()))
+    return bool(find_folders(root)) and any(find_format(root / name) for name in walk(root, ()))
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,17 @@ def parse_classes(text: str) -> dict[str, Label | tuple[Label, ...]]:
         parts = tuple(int(v) if re.fullmatch(r"-?\d+", v) else v for v in values.split(","))
         found[name] = ANY_VALUE if parts == ("any",) else EACH if parts == (EACH,) else parts
     return found
+
+
+def _written_classes(root: Path) -> str:
+    """Return the text of a folder's `LABEL_VALUES`, empty without one; raises BadInputError."""
+    path = root / LABEL_VALUES
+    try:
+        text = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+        parse_classes(text)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path}: {error}") from None
+    return text
 
 
 def _has_names(classes: Mapping[str, tuple[Label, ...]]) -> bool:
@@ -245,12 +261,15 @@ def _find(root: Path, plane: str) -> tuple[Any, list[Pair]]:
     return readers[kinds[0]], pairs[kinds[0]]
 
 
-def has_masks(path: Path) -> bool:
-    """Tell whether a folder has the two folders that `load_folder` reads."""
+def find_folders(path: Path) -> tuple[str, str] | None:
+    """Return the names of the two folders that `load_folder` reads; None unless both are there."""
     try:
-        return path.is_dir() and all(_subfolder(path, names) for names in FOLDERS)
+        images, masks = (
+            (_subfolder(path, names) for names in FOLDERS) if path.is_dir() else ("", "")
+        )
     except BadInputError:
-        return False
+        return None
+    return (images, masks) if images else None
 
 
 def _subfolder(root: Path, names: tuple[str, ...]) -> str:

@@ -362,6 +362,20 @@ def test_on_a_phone_it_fits_is_readable_in_the_dark_and_two_fingers_zoom(phone):
     assert page.evaluate("visualViewport.scale") == 1  # the picture grew, not the page
 
 
+def test_on_a_small_screen_iou_and_choices_stand_above_a_picture_that_is_whole(browser, site):
+    size = {"width": 1366, "height": 768}
+    for shown in opened(browser.new_context(viewport=size), site, "file"):
+        shown.press("4")
+        shown.root.evaluate("root => root.scrollIntoView({ block: 'start' })")
+        for panel, text in enumerate(shown.page.locator("figcaption").all()):
+            picture = shown.page.locator("canvas").nth(panel).bounding_box()
+            assert "IoU" in text.inner_text()
+            needed = [text, *(shown.page.get_by_role("combobox", name=n) for n in ("Task", "Case"))]
+            for box in (node.bounding_box() for node in needed):
+                assert box["y"] >= 0 and box["y"] + box["height"] <= picture["y"]
+            assert picture["height"] > 300 and picture["y"] + picture["height"] <= size["height"]
+
+
 def test_what_is_shown_is_said(shown):
     shown.press("3")
     said = shown.page.get_by_role("status").inner_text()

@@ -7,6 +7,7 @@ import gzip
 import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -16,7 +17,10 @@ from PIL import Image
 from ...boxed_mask import BoxedMask
 from ...case import BadInputError, CaseReference
 from ...datasets import Dataset
+from ...datasets.folder import FOLDERS
+from ...datasets.formats import find_format
 from ...datasets.volume_files import Cut, find_cut
+from .label_values import LabelValues
 from .run_lengths import from_run_lengths
 
 # What a NIfTI header says of where its voxels lie. Nothing else is copied: free text could name a
@@ -35,7 +39,7 @@ class Annotation:
     dataset: its title; task: the one that was shown; class_name: what the mask is called. clicks:
     (row, col, 1 positive or 0 negative); box: inclusive (first row, first col, last row, last col)
     or None; candidate: which of the model's masks it is. size: (rows, cols); counts: the mask, see
-    `run_lengths`.
+    `run_lengths`. number: which of the class's objects in the case, from 1 on.
     """
 
     dataset: str
@@ -48,6 +52,7 @@ class Annotation:
     candidate: int
     size: list[int]
     counts: str
+    number: int = 1
 
     @property
     def mask(self) -> np.ndarray:
@@ -56,27 +61,42 @@ class Annotation:
         return from_run_lengths(self.counts, tuple(self.size))
 
 
-def nifti(annotations: Sequence[tuple[Annotation, CaseReference]], dataset: Dataset) -> bytes:
-    """Masks of slices of one volume as a .nii.gz of 0 and 1, uint8, on the grid of the file they
-    come from.
+Placed = tuple[Annotation, CaseReference]
+"""An annotation, and where its case was read from."""
 
-    A flat image becomes one slice, columns x rows x 1, that viewers show upright; it has no
-    spacing. Raises BadInputError for a mask of another size than the slice it belongs to.
+
+def nifti(
+    annotations: Sequence[Placed], dataset: Dataset, values: LabelValues | None = None
+) -> bytes:
+    """Masks of slices of one volume as a .nii.gz, uint8, on the grid of the file they come from.
+
+    values: what each class is in it; None: 1 is every object. A flat image becomes one slice,
+    columns x rows x 1, that viewers show upright; it has no spacing. Raises BadInputError for a
+    mask of another size than the slice it belongs to.
     """
     image, cut = _empty(dataset, annotations[0][1], annotations[0][0].size)
-    values = np.zeros((*image.shape, 1)[:3], np.uint8)
-    for annotation, reference in annotations:
-        part = cut.slice(
-            values, reference.slice_index or 0
-        )  # a view: what is written here lands in `values`
-        if list(part.shape) != list(annotation.size):
-            raise BadInputError(
-                f"{annotation.case}: the mask has {annotation.size} pixels, its slice "
-                f"{list(part.shape)}: the image has changed since, annotate it again"
-            )
-        part[annotation.mask] = 1
-    volume = type(image)(values.reshape(image.shape), image.affine, image.header)
+    labels = np.zeros((*image.shape, 1)[:3], np.uint8)
+    into_slices(labels, cut, annotations, values)
+    volume = type(image)(labels.reshape(image.shape), image.affine, image.header)
     return gzip.compress(volume.to_bytes(), mtime=0)  # the same masks give the same bytes
+
+
+def into_slices(
+    volume: np.ndarray, cut: Cut, annotations: Sequence[Placed], values: LabelValues | None = None
+) -> None:
+    """Write masks into the slices of an empty volume, as the values of their classes, or as 1."""
+    slices: dict[int, list[Annotation]] = {}
+    for annotation, reference in annotations:
+        slices.setdefault(reference.slice_index or 0, []).append(annotation)
+    for index, members in slices.items():
+        part = cut.slice(volume, index)  # a view: what is written here lands in `volume`
+        for one in members:
+            if list(part.shape) != list(one.size):
+                raise BadInputError(
+                    f"{one.case}: the mask has {one.size} pixels, its slice {list(part.shape)}: "
+                    "the image has changed since, annotate it again"
+                )
+        part[:] = values.label_map(members) if values else np.any([m.mask for m in members], axis=0)
 
 
 def _empty(
@@ -87,6 +107,10 @@ def _empty(
     if reference.slice_index is None:
         shape, affine = (size[1], size[0], 1), np.diag([-1.0, -1.0, 1.0, 1.0])
         return _zeros(shape, affine), find_cut(shape, affine, "axial", path)
+    if not hasattr(dataset.reader, "grid"):
+        raise BadInputError(
+            f"{path.name} does not say where its voxels lie: choose PNG or COCO instead of NIfTI"
+        )
     grid = dataset.reader.grid(reference)
     if grid.header is None:
         return _zeros(grid.shape, grid.affine), grid.cut
@@ -107,6 +131,26 @@ def _zeros(
     return image
 
 
+def source_files(dataset: Dataset, reference: CaseReference) -> tuple[str, Path]:
+    """Return the name of what a case was read from, and its path: a file, or a series' folder.
+
+    The name is the path below the dataset's folder of images, or below the dataset's folder where
+    there is none. A series that lies in that folder itself has the dataset's name.
+    """
+    path = reference.images[0]
+    is_series = reference.slice_index is not None and find_format(path) == "dicom"
+    path = path.parent if is_series else path
+    top = _images_folder(dataset, path)
+    return (dataset.root.name if path == top else path.relative_to(top).as_posix()), path
+
+
+def _images_folder(dataset: Dataset, path: Path) -> Path:
+    """Return the folder below which images are named."""
+    within = [name for name in dataset.within if name.lower() in map(str.lower, FOLDERS[0])]
+    folders = [dataset.root / name for name in (*within, "images")]
+    return next((f for f in folders if f.is_dir() and path.is_relative_to(f)), dataset.root)
+
+
 def image_name(dataset: Dataset, reference: CaseReference) -> dict[str, Any]:
     """Return what COCO's JSON says of an image: `file_name`, of a slice `slice_index` too.
 
@@ -124,9 +168,7 @@ def image_name(dataset: Dataset, reference: CaseReference) -> dict[str, Any]:
             path, mark = reference.images[index], ""
         elif is_series:
             path = path.parent
-    top = dataset.root / "images"
-    top = top if top.is_dir() and path.is_relative_to(top) else dataset.root
-    name = {"file_name": path.relative_to(top).as_posix() + mark}
+    name = {"file_name": path.relative_to(_images_folder(dataset, path)).as_posix() + mark}
     return name if index is None else {**name, "slice_index": index}
 
 
@@ -153,6 +195,7 @@ def coco(
                 "area": mask.area,
                 "bbox": [mask.col, mask.row, mask.inside.shape[1], mask.inside.shape[0]],
                 "iscrowd": 0,
+                "number": a.number,
                 "prompts": {
                     "model": a.model,
                     "clicks": a.clicks,
@@ -180,8 +223,13 @@ def coco(
     }
 
 
-def png(annotation: Annotation) -> bytes:
-    """The mask as a PNG of 0 and 255."""
+def png(values: np.ndarray) -> bytes:
+    """Whole numbers of 8 or 16 bits, H x W, as a PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(annotation.mask.astype(np.uint8) * 255).save(buffer, "PNG")
+    Image.fromarray(values).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def mask_png(annotation: Annotation) -> bytes:
+    """The mask as a PNG of 0 and 255."""
+    return png(annotation.mask.astype(np.uint8) * 255)

@@ -17,7 +17,7 @@ _TEXTS = ("dataset", "task", "case", "class")
 def known_parts(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return an explorer's state without the parts that are of a wrong kind."""
     checks = {**dict.fromkeys(_TEXTS, _is_text), "clicks": _is_clicks, "box": _is_box}
-    checks["candidate"] = _is_candidate
+    checks |= {"candidate": _is_candidate, "object": _is_number}
     given = state if isinstance(state, Mapping) else {}
     return {
         name: value
@@ -37,6 +37,11 @@ def check_session(values: Any) -> None:
     for one in (*objects, *annotations):
         if not all(_is_text(one[name]) for name in ("dataset", "task", "case", "class_name")):
             raise ValueError("a name in it is no text")
+        if not _is_number(one.get("number", 1)):
+            raise ValueError(f"the number of an object in it is {one['number']!r}")
+    for name in ("files", "own"):
+        if not all(map(_is_text, values.get(name, []))):
+            raise ValueError("the name of a file in it is no text")
     for one in objects:
         steps = one["history"]
         if not 0 < len(steps) <= MOST_PROMPTS or not all(map(_is_step, steps)):
@@ -68,6 +73,11 @@ def _is_text(value: Any) -> bool:
 
 def _is_whole(value: Any, least: int = -(2**31)) -> bool:
     return isinstance(value, int) and least <= value < 2**31
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value says which of a class's objects is meant."""
+    return _is_whole(value, 1)
 
 
 def _are_whole(values: Any, count: int) -> bool:

@@ -35,17 +35,20 @@ function toggle(checked, text, colour, onchange) {
   const box = make("input", { type: "checkbox", checked, onchange: () => onchange(box.checked) });
   const key = make("span", { className: "key", hidden: !colour });
   key.style.background = colour;
-  return { box, label: make("label", {}, box, key, text) };
+  return { box, key, label: make("label", {}, box, key, text) };
 }
+
+/** A colour as the dashes that outline a prediction. */
+const dashesOf = (colour) => `repeating-linear-gradient(90deg, ${colour} 0 6px, #0000 6px 9px)`;
 
 /** What is seen in the pictures: truth, prediction, errors, Algorithm 1's clicks beside one's own. */
 function layers({ shown, redraw, onCompare }) {
   const show = (name) => (on) => { shown[name] = on; redraw(); };
-  const dashed = `repeating-linear-gradient(90deg, ${COLOURS.prediction} 0 6px, #0000 6px 9px)`;
   const halves = `linear-gradient(90deg, ${COLOURS.missed} 50%, ${COLOURS.extra} 50%)`;
   const toggles = {
     truth: toggle(shown.truth, "truth", COLOURS.truth, show("truth")),
-    prediction: toggle(shown.prediction, "prediction", dashed, show("prediction")),
+    prediction: toggle(shown.prediction, "prediction", dashesOf(COLOURS.prediction), show("prediction")),
+    others: toggle(shown.others, "other objects", "", show("others")),
     errors: toggle(shown.errors, "errors", halves, show("errors")),
     simulated: toggle(shown.simulated, "Algorithm 1's clicks", "", (on) => { shown.simulated = on; onCompare(on); }),
   };

@@ -1,5 +1,6 @@
 // One model's picture: the image, the outlines, the errors, the clicks. Goes before explorer.js, in one module.
 
+const OBJECTS = ["#ff3b30", "#d96bff", "#00c7ff", "#ffe14d", "#ff9ecb", "#9db2ff"]; // of one image, one after the other
 const COLOURS = { truth: "#00c853", prediction: "#ff3b30", missed: "#2b8cff", extra: "#ff9f0a" };
 
 /** A picture of what is wrong: blue where the object is missed, orange where too much is taken. */
@@ -65,6 +66,29 @@ function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
     context.drawImage(prediction.errors, 0, 0);
   }
 
+  /** The objects of the image but the shown one, each in its colour: their masks and clicks. */
+  function drawOthers(context, place, onGrid, ratio) {
+    (get("objects") ?? []).forEach(({ mask, clicks, shown: isShown }, i) => {
+      if (isShown) return;
+      const colour = OBJECTS[i % OBJECTS.length];
+      if (mask) drawOutline(context, onGrid, ratio, { path: tracedMask(mask).path, colour, dashes: [] });
+      for (const [row, col] of clicks) {
+        const { x, y } = place.transformPoint(new DOMPoint(col + 0.5, row + 0.5));
+        context.beginPath();
+        context.arc(x, y, 4 * ratio, 0, 7);
+        Object.assign(context, { fillStyle: colour, strokeStyle: "#000a", lineWidth: ratio });
+        context.fill();
+        context.stroke();
+      }
+    });
+  }
+
+  /** The colour of the shown object's prediction. */
+  function predictionColour() {
+    const place = (get("objects") ?? []).findIndex((one) => one.shown);
+    return OBJECTS[Math.max(place, 0) % OBJECTS.length];
+  }
+
   function draw(panel) {
     const { canvas, answer } = panel;
     const scene = get("scene"), ratio = window.devicePixelRatio || 1;
@@ -92,9 +116,10 @@ function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
     if (shown.errors && masks.truth && masks.prediction) drawErrors(context, masks);
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.globalAlpha = shown.opacity;
-    for (const [name, dashes] of [["truth", []], ["prediction", [6, 4]]])
+    if (shown.others) drawOthers(context, place, onGrid, ratio);
+    for (const [name, colour, dashes] of [["truth", COLOURS.truth, []], ["prediction", predictionColour(), [6, 4]]])
       if (shown[name] && masks[name])
-        drawOutline(context, onGrid, ratio, { path: masks[name].path, colour: COLOURS[name], dashes });
+        drawOutline(context, onGrid, ratio, { path: masks[name].path, colour, dashes });
     context.globalAlpha = 1;
     boxes.draw(context, place, ratio);
     if (shown.simulated && answer.simulated && !isSimulated())
@@ -119,5 +144,5 @@ function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
     return true;
   }
 
-  return { draw, keepStill, setPicture };
+  return { draw, keepStill, setPicture, predictionColour };
 }

@@ -10,12 +10,13 @@
 //   scene    {image: address of a picture of any size, shape: [rows, cols] of the image, step, truth}.
 //   answers  of each model: {model, clicks, mask, iou, predicted, candidates: [[predicted, iou], ...],
 //            chosen, simulated: {clicks, iou} or null, problem}.
+// Live there are also objects, progress and files: see annotate.js; and a case of a volume says which, as `volume`.
 // Masks are COCO's compressed run lengths on the image's grid, reduced by `step`.
 // Live, Python answers a new state; in a page stored.js does, from what Python stored.
 
 function render({ model, el }) {
   const state = chosenState(model), { get, clickable, isSimulated } = state;
-  const shown = { truth: true, prediction: true, errors: false, simulated: false, opacity: 1 };
+  const shown = { truth: true, prediction: true, others: true, errors: false, simulated: false, opacity: 1 };
   let panels = [], negative = false, waiting = 0;
 
   const redraw = () => {
@@ -28,7 +29,10 @@ function render({ model, el }) {
   const annotation = typeof annotating === "function" ? annotating({ model, choose: state.choose }) : null;
 
   // ---- the controls
-  const lists = { dataset: list("Dataset", state.toDataset), task: list("Task", state.toTask), case: list("Case", state.toCase) };
+  const lists = {
+    dataset: list("Dataset", state.toDataset), task: list("Task", state.toTask),
+    volume: list("Volume", (volume) => model.send({ open: [volume] })), case: list("Case", state.toCase),
+  };
   const slider = make("input", { type: "range", min: 1, step: 1, oninput: () => state.toClick(+slider.value), "aria-label": "Clicks shown" });
   const sliderText = make("span", { className: "made" });
   const stepping = [button("‹", "One click less (left arrow)", () => state.step(-1)), button("›", "One click more (right arrow)", () => state.step(1))];
@@ -46,11 +50,12 @@ function render({ model, el }) {
   const spoken = make("p", { className: "spoken", role: "status", "aria-live": "polite" });
   const root = make(
     "div", { className: "medsam-explorer", tabIndex: 0, role: "group", "aria-label": "Explorer of single cases" },
-    row(...Object.values(lists).map((one) => one.label)),
-    row(stepping[0], slider, stepping[1], sliderText, undoing, sign, again, boxes.tool), offer.bar, stage,
-    row(...layerNodes, make("span", {}, ...zoomButtons)),
-    ...(annotation?.controls ?? []), code.bar, keys, spoken,
+    row(...Object.values(lists).map((one) => one.label), ...(annotation ? [annotation.done] : [])),
+    row(stepping[0], slider, stepping[1], sliderText, undoing, sign, again, boxes.tool),
+    ...(annotation?.controls ?? []), offer.bar, stage,
+    row(...layerNodes, make("span", {}, ...zoomButtons)), code.bar, keys, spoken,
   );
+  root.classList.toggle("annotating", Boolean(annotation));
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab has keys of its own: a and b insert cells
   root.onkeydown = keyboard({ root, actions: {
     ArrowLeft: () => state.step(-1), ArrowRight: () => state.step(1),
@@ -85,7 +90,7 @@ function render({ model, el }) {
     const [chosen, choices, scene, answers] = ["state", "choices", "scene", "answers"].map(get);
     fill(lists.dataset, choices.datasets.map((d) => [d, d]), chosen.dataset);
     fill(lists.task, choices.tasks.map((t) => [t, choices.at_once ? t.replace(`${chosen.dataset}: `, "") : t]), chosen.task);
-    fill(lists.case, choices.cases.map((c) => [c.case, c.text]), chosen.case);
+    fillCases(chosen, choices);
     updateControls(chosen, choices, scene);
     annotation?.update();
     if (panels.map((p) => p.name).join("\n") !== answers.map((a) => a.model).join("\n")) {
@@ -101,6 +106,17 @@ function render({ model, el }) {
     redraw();
   }
 
+  function fillCases(chosen, { cases }) {
+    const progress = get("progress") ?? {};
+    const volumes = [...new Set(cases.map((c) => c.volume).filter(Boolean))];
+    const volume = cases.find((c) => c.case === chosen.case)?.volume;
+    const inVolume = volumes.length > 1 ? cases.filter((c) => c.volume === volume) : cases;
+    const worked = (name) => cases.filter((c) => c.volume === name && progress[c.case]).length;
+    const count = (name) => (worked(name) ? ` · ${worked(name)} slice${worked(name) === 1 ? "" : "s"} annotated` : "");
+    fill(lists.volume, volumes.map((name) => [name, name + count(name)]), volume);
+    fill(lists.case, inVolume.map((c) => [c.case, c.text + (progress[c.case] ? ` · ${progress[c.case]}` : "")]), chosen.case);
+  }
+
   function updateControls({ clicks }, choices, scene) {
     const made = isSimulated() ? clicks : state.clicksNow().length;
     const brief = Boolean(choices.at_once) && !isSimulated();
@@ -110,6 +126,8 @@ function render({ model, el }) {
       ? `${made} of ${choices.last} click${choices.last === 1 ? "" : "s"}` : `${made} own click${made === 1 ? "" : "s"}`;
     for (const node of [sign, undoing, boxes.tool]) node.hidden = !clickable();
     toggles.simulated.label.hidden = !choices.live;
+    toggles.others.label.hidden = (get("objects") ?? []).length < 2;
+    toggles.prediction.key.style.background = dashesOf(pictures.predictionColour());
     again.hidden = !clickable() || !scene.truth || isSimulated();
     sign.textContent = negative ? "next: −" : "next: +";
     for (const node of [toggles.truth.label, toggles.errors.label]) node.hidden = !scene.truth;
@@ -122,13 +140,13 @@ function render({ model, el }) {
       "← → clicks, ↑ ↓ cases, 1 to 9 that click, z x zoom (or the wheel after a click into the picture; drag moves), f whole image, " +
       "t truth, p prediction, e errors, u undo, c copy" +
       (clickable() ? "; click: inside the object, right or shift click: outside, m changes that for touch, b box, r Algorithm 1 alone" : "") +
-      (annotation ? ", n Algorithm 1's next click, k next candidate, a accept." : ".");
+      (annotation ? ", n Algorithm 1's next click, k next candidate, a accept, o new object." : ".");
   }
 
   const resized = new ResizeObserver(redraw);
   el.append(root);
   el.explorer = model; // el.explorer.get("state") reads, .set("state", {...}) and .save_changes() write
-  for (const name of ["state", "choices", "scene", "answers", "accepted", "notice"]) model.on(`change:${name}`, update);
+  for (const name of ["state", "choices", "scene", "answers", "accepted", "objects", "progress", "files", "notice"]) model.on(`change:${name}`, update);
   update();
   return () => resized.disconnect();
 }
@@ -167,11 +185,13 @@ function describe({ canvas, text, more, next, answer }, { chosen, choices, scene
   const simulated = compared && answer.simulated
     ? [make("div", {}, `Algorithm 1 with as many clicks: IoU ${number(answer.simulated.iou)}`)] : [];
   const problem = answer.problem ? [make("div", { className: "problem" }, answer.problem)] : [];
-  const focus = [...more.querySelectorAll("button")].indexOf(root.getRootNode().activeElement);
-  text.replaceChildren(make("strong", {}, answer.model), ` IoU ${number(answer.iou)} · predicted ${number(answer.predicted)}`);
-  more.replaceChildren(...simulated, ...problem, ...(answer.candidates.length ? [table] : []),
-    ...(annotation && answer.mask ? [annotation.accept(answer)] : []));
-  more.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
+  const pressed = () => [text, more].flatMap((node) => [...node.querySelectorAll("button")]);
+  const focus = pressed().indexOf(root.getRootNode().activeElement);
+  const scored = (value) => make("span", { className: "score" }, number(value));
+  text.replaceChildren(make("strong", {}, answer.model), " IoU ", scored(answer.iou), " · predicted ", scored(answer.predicted),
+    ...(annotation ? [" ", annotation.accept(answer)] : []));
+  more.replaceChildren(...simulated, ...problem, ...(answer.candidates.length ? [table] : []));
+  pressed()[focus]?.focus({ preventScroll: true });
   next.hidden = !choices.live || !scene.truth;
   return `${answer.model}: ${scores}`;
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ import traitlets
 from ...case import BadInputError, Case
 from ...clicks import PAPER, Click, Protocol
 from ...datasets import Dataset
+from ...files import file_name
 from ...models import Model, load_model
 from . import SCRIPT, STYLE, data_address, score, source
 from .annotation import Annotation
-from .annotation_files import FORMATS, files_of
+from .annotation_files import DEFAULT, DICOM, FORMATS, files_of, is_series
 from .checked import check_session, known_parts, known_path
 from .responses import Response, Responses
 from .run_lengths import from_run_lengths, run_lengths
@@ -33,7 +36,8 @@ class Explorer(anywidget.AnyWidget):
     state: {"dataset": title, "task": name, "case": id, "clicks": n or [[row, col, 1 or 0], ...]},
     and where chosen "box": [first row, first col, last row, last col] (inclusive), "candidate":
     {model: which of its masks counts instead of the protocol's choice}, "class": what the mask is
-    called if not like the task's class. A number of clicks means the first n of Algorithm 1, which
+    called if not like the task's class, "object": which of the class's objects in the case it is,
+    if not the first. A number of clicks means the first n of Algorithm 1, which
     differ from model to model; a list is what every model is given, 1 for positive, 0 for negative.
     What is missing or unknown is filled in: with the first there is, and with the prompts that this
     object was given before.
@@ -45,6 +49,9 @@ class Explorer(anywidget.AnyWidget):
     scene = traitlets.Dict().tag(sync=True)
     answers = traitlets.List().tag(sync=True)
     accepted = traitlets.List().tag(sync=True)
+    objects = traitlets.List().tag(sync=True)
+    progress = traitlets.Dict().tag(sync=True)
+    files = traitlets.Dict().tag(sync=True)
     notice = traitlets.Unicode().tag(sync=True)
 
     def __init__(
@@ -55,12 +62,16 @@ class Explorer(anywidget.AnyWidget):
         state: Mapping[str, Any] | None = None,
         protocol: Protocol = PAPER,
         clicks: int = 9,
+        autosave: str | Path | None = None,
     ) -> None:
-        """Show the first case, or what `state` says.
+        """Show the first case, or what `state` says; of a volume the slice with the largest object,
+        without one the middle.
 
         subjects: datasets, image files, or folders of images, with or without masks (see
         `load_folder` and `load_images`). models: by name, or loaded. rows: of an evaluation; cases
         are then sorted by the first model's IoU after one click. clicks: as many as the slider has.
+        autosave: a folder in which the session is kept after every step, and from which it goes on
+        when the same subjects are opened again; None: it is kept only by `save`.
         """
         self._models = (
             models if isinstance(models, Mapping) else {name: load_model(name) for name in models}
@@ -69,9 +80,11 @@ class Explorer(anywidget.AnyWidget):
         self._protocol, self._last, self._compare = protocol, clicks, False
         self._session = Session()
         self._shown: tuple = ()
+        self._autosave: Path | None = None
         super().__init__()
         self.on_msg(self._receive)
-        self.state = dict(state or {"clicks": []})
+        kept = self._recover(Path(autosave).expanduser().absolute()) if autosave else {}
+        self.state = dict(state or kept or {"clicks": []})
 
     # ---- the state, and what it shows
 
@@ -92,10 +105,43 @@ class Explorer(anywidget.AnyWidget):
                     self._subjects.key(state), {name: state.get(name) for name in NOTHING}
                 )
             self.answers = [self._of_model(name, state) for name in self._models]
-            self.accepted = [
-                {**key._asdict(), "model": one.model}
-                for key, one in self._session.annotations.items()
-            ]
+            self._tell_session(state)
+        if self._autosave:
+            try:
+                self._session.keep(self._autosave, state)
+            except OSError as error:  # a full disk, say: clicking goes on
+                self.notice = f"not kept after this step: {error}"
+
+    def _tell_session(self, state: Mapping[str, Any]) -> None:
+        """Tell the page what was prompted and accepted so far."""
+        self.accepted = [
+            {**key._asdict(), "model": one.model} for key, one in self._session.annotations.items()
+        ]
+        self.progress = self._session.progress(state["dataset"], state["task"])
+        here = self._subjects.key(state)
+        keys = self._session.objects(state["dataset"], state["case"])
+        # The shown one has a place among them, and so a colour, before it is prompted.
+        self.objects = [self._object(key, here) for key in (*keys, *({here} - set(keys)))]
+
+    def _object(self, key: Key, here: Key) -> dict[str, Any]:
+        """One object of the shown case: its names, prompts, and the mask that was accepted, or that
+        the first model answers."""
+        prompts, accepted = self._session.prompts(key), self._session.annotations.get(key)
+        mask = accepted.counts if accepted else ""
+        if not accepted and key != here and key.task == here.task and not self._problem:
+            state = {**prompts, "candidate": prompts["candidate"] or {}}
+            name = next(iter(self._models))
+            try:
+                clicks, box = self._given(name, state)
+                response = self._responses.respond(name, clicks, box)
+                mask = run_lengths(response.masks[_candidate(name, state, response)].mask())
+            except BadInputError:
+                mask = ""  # told when the object is shown
+        return {
+            **{name: getattr(key, name) for name in ("task", "class_name", "number")},
+            **{name: prompts[name] for name in ("clicks", "box")},
+            **{"mask": mask, "accepted": bool(accepted), "shown": key == here},
+        }
 
     def _filled_in(self, state: Mapping[str, Any]) -> dict:
         """A state that is whole."""
@@ -129,6 +175,9 @@ class Explorer(anywidget.AnyWidget):
             "live": True,
             "code": code,
         }
+        _, reference = self._subjects.source(state["dataset"], state["case"])
+        formats = [name for name in FORMATS if name not in DICOM or is_series(reference)]
+        self.files = {**self.files, "formats": {name: name in DEFAULT for name in formats}}
         self.scene = {
             "image": data_address(case.image, LONGEST, quality=90),
             "shape": list(case.image.shape[:2]),
@@ -202,6 +251,8 @@ class Explorer(anywidget.AnyWidget):
             "withdraw": self.withdraw,
             "save": self.save,
             "resume": self.resume,
+            "open": self.open_volume,
+            "begin": self.begin_anew,
         }
         for name, arguments in content.items() if isinstance(content, Mapping) else ():
             try:
@@ -251,7 +302,8 @@ class Explorer(anywidget.AnyWidget):
             )
         key = self._subjects.key(self.state)
         self._session.annotations[key] = Annotation(
-            *key,
+            *key[:-1],
+            number=key.number,
             model=name,
             clicks=answer["clicks"],
             box=self.state.get("box"),
@@ -259,15 +311,23 @@ class Explorer(anywidget.AnyWidget):
             size=self.scene["shape"],
             counts=answer["mask"],
         )
-        self.notice = f"accepted: {key.class_name} in {key.case}, by {name}"
+        self.notice = f"accepted: {_called(key)}, by {name}"
         self._answer()
 
-    def withdraw(self, *key: str) -> None:
-        """Take back what was accepted of an object (dataset, task, case, class), by default the
-        shown one."""
+    def open_volume(self, volume: str) -> None:
+        """Show a volume at the slice with its largest object, without one at the middle.
+
+        volume: what the ids of its slices have in common. Raises BadInputError if it is not here.
+        """
+        case = self._subjects.opening(self.state, volume)
+        self.state = {**self._subjects.whole(self.state), "case": case, "object": None}
+
+    def withdraw(self, *key: Any) -> None:
+        """Take back what was accepted of an object (dataset, task, case, class, number), by default
+        the shown one."""
         key = Key(*key) if key else self._subjects.key(self.state)
         if self._session.annotations.pop(key, None):
-            self.notice = f"withdrawn: {key.class_name} in {key.case}"
+            self.notice = f"withdrawn: {_called(key)}"
         self._answer()
 
     # ---- sessions
@@ -296,17 +356,20 @@ class Explorer(anywidget.AnyWidget):
         self._answer()
 
     def save(
-        self, folder: str | Path, formats: Collection[str] = FORMATS, replace: bool = False
+        self, folder: str | Path, formats: Collection[str] = DEFAULT, replace: bool = False
     ) -> list[Path]:
         """Write session.json and the accepted masks into a folder; the paths written.
 
-        formats: of nifti (one file per volume and class), png (per slice and class) and coco. What
-        this explorer wrote there, or resumed from there, is renewed. Raises BadInputError if other
-        files have such names, unless replace.
+        formats: of nifti (one file per volume and class), png (per slice, class and object), coco,
+        folder (`images` and `masks`, which `load_folder` reads and `make chapter` evaluates), and
+        for DICOM series seg and rtstruct. What this explorer wrote there, or resumed from there, is
+        renewed. Raises BadInputError if other files have such names, unless replace.
         """
         folder = known_path(folder)
         paths = self._session.save(folder, self.state, self._subjects.source, formats, replace)
         self.notice = f"saved: {len(paths)} files in {folder}"
+        if "folder" in formats and self.accepted:
+            self.notice += f'; evaluate them: make chapter FOLDER="{folder.absolute()}"'
         return paths
 
     def resume(self, path: str | Path) -> None:
@@ -316,12 +379,66 @@ class Explorer(anywidget.AnyWidget):
         """
         path = known_path(path)
         file = path / "session.json" if path.is_dir() else path
-        self.session = read_session(file)
+        values = read_session(file)
+        self.session = values
         if file.name == "session.json":
-            self._session.own(
-                [file.with_name(name) for name in files_of(self.session, self._subjects.source)]
-            )
+            names = values.get("files") or list(files_of(values, self._subjects.source))
+            paths = [file.absolute().parent / name for name in ("session.json", *names)]
+            self._session.own(paths, self._subjects.source)
         self.notice = f"resumed: {file}, {len(self.accepted)} accepted"
+
+    # ---- what is kept after every step
+
+    def _recover(self, folder: Path) -> dict[str, Any]:
+        """Go on from what was kept of these subjects in a folder; the state, empty if none was.
+
+        What cannot be gone on from is put aside, not overwritten.
+        """
+        roots = self._subjects.roots
+        digest = hashlib.sha256(json.dumps(roots).encode()).hexdigest()[:8]
+        self._autosave = folder / f"autosave_{file_name(roots[0][0])}_{digest}.json"
+        self.files = {"autosave": str(self._autosave), "recovered": False}
+        if not self._autosave.exists():
+            return {}
+        try:
+            values = read_session(self._autosave)
+            for one in (*values["objects"], *values["annotations"], values["state"]):
+                self._subjects.source(one["dataset"], one["case"])
+        except BadInputError as error:
+            self.notice = f"{error} It was put aside: {self._put_aside()}"
+            return {}
+        if not values["objects"] and not values["annotations"]:
+            return {}
+        self._session.take_up(values)
+        self._session.own(values.get("own", []), self._subjects.source)
+        self.files = {**self.files, "recovered": True}
+        counts = len(values["objects"]), len(values["annotations"])
+        self.notice = "recovered: {} objects, {} accepted, from {}".format(*counts, self._autosave)
+        return values["state"]
+
+    def _put_aside(self) -> Path:
+        """Rename the file that is kept, and return its new path."""
+        number = 1
+        while (aside := self._autosave.with_suffix(f".{number}.json")).exists():
+            number += 1
+        return self._autosave.rename(aside)
+
+    def begin_anew(self) -> None:
+        """Forget what was prompted and accepted; what was kept of it is put aside."""
+        state = self._subjects.whole(self.state)
+        self._session = Session()
+        self.notice = "begun anew"
+        if self._autosave and self._autosave.exists():
+            self.notice += f"; what there was: {self._put_aside()}"
+        self.files = {**self.files, "recovered": False}
+        self.state = {**state, "clicks": []}
+        self._answer()
+
+
+def _called(key: Key) -> str:
+    """An object's names as a text."""
+    number = f" {key.number}" if key.number > 1 else ""
+    return f"{key.class_name}{number} in {key.case}"
 
 
 def _candidate(name: str, state: Mapping[str, Any], response: Response) -> int:

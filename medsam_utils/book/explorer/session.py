@@ -5,33 +5,38 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...case import BadInputError, CaseReference
 from ...datasets import Dataset
+from ...files import atomic_path
 from .annotation import Annotation
-from .annotation_files import FORMATS, files_of, write_files
+from .annotation_files import DEFAULT, FORMATS, files_of, write_files
 from .checked import check_session, read_text
 
-VERSION = 1  # of session.json
+VERSION = 2  # of session.json; 1 knew one object of a class in an image
 NOTHING = {"clicks": [], "box": None, "candidate": None}  # what an object is prompted with at first
 
 
 class Key(NamedTuple):
     """What one annotation is of: an object of a case, by the title of the dataset and the object's
-    names."""
+    names; number: which of the class's objects in the case, from 1 on."""
 
     dataset: str
     task: str
     case: str
     class_name: str
+    number: int = 1
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Key:
-        """The key of an annotation, or of an object of a session."""
-        return cls(*(values[name] for name in cls._fields))
+        """The key of an annotation, or of an object of a session; raises BadInputError."""
+        number = values.get("number", 1)
+        if not isinstance(number, int) or number < 1:
+            raise BadInputError(f"the number of an object in it is {number!r}")
+        return cls(*(values[name] for name in cls._fields[:-1]), number)
 
 
 class Session:
@@ -46,6 +51,7 @@ class Session:
         self.history: dict[Key, list[dict[str, Any]]] = {}
         self.annotations: dict[Key, Annotation] = {}
         self._own: set[Path] = set()  # files written here, or resumed from
+        self._kept = b""  # what `keep` wrote last
 
     def prompts(self, key: Key) -> dict[str, Any]:
         """What an object was prompted with last."""
@@ -67,50 +73,103 @@ class Session:
             steps.append({**last, "clicks": last["clicks"][:-1]} if last["clicks"] else NOTHING)
         return steps[-1]
 
+    def objects(self, dataset: str, case: str) -> list[Key]:
+        """All objects of a case that were prompted or accepted, in the order in which they were."""
+        keys = dict.fromkeys((*self.history, *self.annotations))
+        return [
+            key
+            for key in keys
+            if (key.dataset, key.case) == (dataset, case) and self._is_begun(key)
+        ]
+
+    def _is_begun(self, key: Key) -> bool:
+        return key in self.annotations or any(self.prompts(key).values())
+
+    def progress(self, dataset: str, task: str) -> dict[str, str]:
+        """Of each case that was worked on "begun", or "done": all that was prompted is accepted."""
+        found: dict[str, str] = {}
+        for key in dict.fromkeys((*self.history, *self.annotations)):
+            if (key.dataset, key.task) == (dataset, task) and self._is_begun(key):
+                is_done = key in self.annotations and found.get(key.case) != "begun"
+                found[key.case] = "done" if is_done else "begun"
+        return found
+
     def values(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Everything as plain values, with the explorer's state: what `take_up` reads."""
+        return copy.deepcopy(self._values(state))
+
+    def _values(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `values` that are still this session's own."""
         prompted = {key: steps for key, steps in self.history.items() if any(steps[-1].values())}
-        values = {
+        return {
             "version": VERSION,
             "state": state,
             "objects": [{**key._asdict(), "history": steps} for key, steps in prompted.items()],
-            "annotations": [asdict(annotation) for annotation in self.annotations.values()],
+            "annotations": [vars(annotation) for annotation in self.annotations.values()],
         }
-        return copy.deepcopy(values)
 
     def take_up(self, values: Mapping[str, Any]) -> None:
         """Go on from plain values, instead of what there is."""
         values = copy.deepcopy(values)
-        self.history = {Key.of(one): one["history"] for one in values["objects"]}
+        history = {Key.of(one): one["history"] for one in values["objects"]}
         self.annotations = {Key.of(one): Annotation(**one) for one in values["annotations"]}
+        self.history = history
 
     def save(
         self,
         folder: Path,
         state: Mapping[str, Any],
         source: Callable[[str, str], tuple[Dataset, CaseReference]],
-        formats: Collection[str] = FORMATS,
+        formats: Collection[str] = DEFAULT,
         replace: bool = False,
     ) -> list[Path]:
         """Write session.json and the annotations' files into a folder, see `files_of`; the paths
         written.
 
         Files of an earlier save, or of the session that was resumed, are renewed, and removed if
-        they belong to nothing any more. Raises BadInputError if there are other files of these
-        names, unless replace.
+        they belong to nothing any more; copies of images are never removed. Raises BadInputError if
+        there are other files of these names, unless replace.
         """
-        files = files_of(self.values(state), source, formats)
+        folder = folder.absolute()
+        files = files_of(self.values(state), source, formats, folder)
         paths = {folder / name for name in files}
-        write_files(folder, files, self._own | (paths if replace else set()))
+        made = write_files(folder, files, self._own | (paths if replace else set()))
         for path in self._own - paths:
-            if path.parent == folder:
+            if path.is_relative_to(folder):
                 path.unlink(missing_ok=True)
-        self._own |= paths
+        self._own |= set(made)
         return sorted(paths)
 
-    def own(self, paths: Collection[Path]) -> None:
-        """Count files as this session's own, that it may renew."""
-        self._own |= set(paths)
+    def own(
+        self,
+        paths: Collection[str | Path],
+        source: Callable[[str, str], tuple[Dataset, CaseReference]],
+    ) -> None:
+        """Count files as this session's own, that it may renew.
+
+        Those of names that it would not write are passed over, and so are copies of images.
+        """
+        made: list[str] = []
+        for name in FORMATS:
+            with suppress(BadInputError):  # a format that these cases cannot have
+                files = files_of(self._values({}), source, [name])
+                made += [f"/{name}" for name, content in files.items() if callable(content)]
+        self._own |= {Path(p) for p in paths if Path(p).as_posix().endswith(tuple(made))}
+
+    # ---- after every step, for when the page or the kernel is lost
+
+    def keep(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Write the session to a file, unless it is there already, or nothing was prompted yet."""
+        values = self._values(state)
+        # On one line, which takes a tenth of the time: sessions have thousands of objects.
+        text = json.dumps({**values, "own": sorted(map(str, self._own))}, ensure_ascii=False)
+        content = text.encode()
+        is_begun = values["objects"] or values["annotations"]
+        if content == self._kept or not (is_begun or path.exists()):
+            return
+        with atomic_path(path, durable=False) as unfinished:
+            unfinished.write_bytes(content)
+        self._kept = content
 
 
 def read_session(path: Path) -> dict[str, Any]:
@@ -118,7 +177,7 @@ def read_session(path: Path) -> dict[str, Any]:
     session."""
     try:
         session = json.loads(read_text(path))
-        if session["version"] != VERSION:
+        if session["version"] not in (1, VERSION):
             raise ValueError(f"its version is {session['version']}, not {VERSION}")
         check_session(session)
         for one in session["annotations"]:

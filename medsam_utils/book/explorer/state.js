@@ -26,12 +26,12 @@ function chosenState(model) {
 
   /** The clicks with which another object begins. */
   const fresh = () => (isSimulated() ? {} : { clicks: get("choices").live ? null : [], box: null, candidate: null });
-  const toDataset = (dataset) => choose({ dataset, task: "", case: "", class: "", ...fresh() });
+  const toDataset = (dataset) => choose({ dataset, task: "", case: "", class: "", object: null, ...fresh() });
   const toTask = (task) => {
     const { live, at_once: atOnce } = get("choices");
-    choose({ task, case: live || atOnce ? get("state").case : "", class: "", ...fresh() });
+    choose({ task, case: live || atOnce ? get("state").case : "", class: "", object: null, ...fresh() });
   };
-  const toCase = (name) => choose({ case: name, ...fresh() });
+  const toCase = (name) => choose({ case: name, object: null, ...fresh() });
   const stepCase = (by) => {
     const cases = get("choices").cases.map((c) => c.case);
     const to = cases.indexOf(get("state").case) + by;
