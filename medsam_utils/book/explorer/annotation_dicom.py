@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_
 
 from ...case import BadInputError
 from ...datasets import Dataset
-from ...datasets.dicom import TO_RAS, UNREADABLE
+from ...datasets.dicom import TO_RAS
 from .annotation import Placed, into_slices
 
 if TYPE_CHECKING:
@@ -90,9 +90,10 @@ def segmentation(annotations: Sequence[Placed], dataset: Dataset) -> bytes:
             device_serial_number="1",
             series_description="medsam_utils annotation",
         )
-    except (*UNREADABLE, AttributeError) as error:
+    except Exception as error:  # of attributes that are missing or odd; its text may quote them
         raise BadInputError(
-            f"{_folder(annotations)}: no DICOM SEG can be made of it ({error}): choose NIfTI"
+            f"{_folder(annotations)}: no DICOM SEG can be made of it ({type(error).__name__}): "
+            "choose NIfTI"
         ) from None
     return _bytes(made)
 
