@@ -57,7 +57,7 @@ _MENDELEY = "https://data.mendeley.com/public-files/datasets/3jykz7wz8d/files"
 
 ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "mri_heart": _decathlon(
-        "Task02_Heart", "4277dc6dfe100142aa8060e895f6ff0f81c5b733703ea250bd294df8f820bcba", 0.5
+        "Task02_Heart", "4277dc6dfe100142aa8060e895f6ff0f81c5b733703ea250bd294df8f820bcba", 0.4
     ),
     "mri_prostate_i2cvb": (
         Archive("doi:10.5281/zenodo.162231", None, "ge-1-5t.tar.gz", "split archive", gives="GE"),
