@@ -259,7 +259,7 @@ MODELS: dict[str, ModelEntry] = {
                 73.3,
                 "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
                 323_606_802,
-                _RANDOM_SMALL,
+                _RANDOM,
             ),
             (
                 "large",
