@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from report import write
 
 from medsam_utils.book.claims import Claim, judge, load_claims, published_table
 
@@ -150,7 +151,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print the shares; verdicts are kept, so that an interrupted series goes on."""
+    """Write the shares; verdicts are kept, so that an interrupted series goes on."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--truths", type=int, default=500)
     parser.add_argument("--resamples", type=int, default=4999)
@@ -162,7 +163,7 @@ def main() -> None:
     for seed in sorted({*range(given.truths)} - {*kept["seed"]}):
         table = verdicts(seed, given.resamples, claims, groups)
         table.to_csv(given.keep, mode="a", index=False, header=not given.keep.is_file())
-    print(summary(pd.read_csv(given.keep)).to_string(index=False))
+    write("claims", "Verdicts on drawn truths", summary(pd.read_csv(given.keep)))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ claims.where_undetermined(verdicts)
 # claim, it must be told from each. A share of what is rare is not tested, nor an effect with fewer
 # than five patients in each task, or datasets in all.
 #
-# The rule was tried on 500 drawn truths with known effects: `benchmarks/claims.py`.
+# The rule was tried on drawn truths with known effects, see `benchmarks/claims.py` and its result
+# in `benchmarks/measured/claims.md`.
 
 # %% [markdown]
 # ## Limits

@@ -198,6 +198,15 @@ KINDS = {
         "not the one that the archive was closed with",
     ),
     "a manifest that is no JSON": (lambda file, m, c: write(file, b"{", c), "cannot be read"),
+    "names that are none": (
+        with_manifest(lambda m: m | {"runs": [m["runs"][0] | {"rows": [1]}]}),
+        "it lacks",
+    ),
+    "a record without a number of cases": (
+        with_manifest(lambda m: m["runs"][0]["record"].update(cases=[]) or m),
+        "cannot be read",
+    ),
+    "a manifest of another kind": (lambda file, m, c: write(file, b"[1]", c), "cannot be read"),
     "another format": (with_manifest(lambda m: m | {"format": "rows, 2"}), "its format is"),
     "no run": (with_manifest(lambda m: m | {"runs": []}), "does not tell|tells of no run"),
     "no versions": (

@@ -149,11 +149,11 @@ def _read_manifest(content: bytes, files: set[str]) -> list[dict[str, Any]]:
         if manifest["format"] != FORMAT:
             raise _UnfitError(f"its format is {manifest['format']!r}, not {FORMAT!r}")
         runs = manifest["runs"]
-        named = [run["rows"] for run in runs]
+        named = [str(run["rows"]) for run in runs]
         for run in runs:
             if missing := set(RECORD) - set(run["record"]):
                 raise _UnfitError(f"a record lacks {', '.join(sorted(missing))}")
-            run["sha256"], run["record"]["settings"]["protocol"]
+            run["sha256"], run["record"]["settings"]["protocol"], int(run["record"]["cases"])
     except (ValueError, KeyError, TypeError) as error:
         raise _UnfitError(f"{MANIFEST} cannot be read ({error!r})") from error
     if lost := set(named) - files:
@@ -198,7 +198,7 @@ def _read_run(run: Mapping[str, Any], content: bytes) -> pd.DataFrame:
         found = rows[column].fillna("").unique().tolist()
         if found != [value or ""]:
             raise _UnfitError(f"{column} of {name} is {found[0]!r}, in its record {value!r}")
-    if reason := _oddity(rows, protocol, clicks, record["cases"]):
+    if reason := _oddity(rows, protocol, clicks, int(record["cases"])):
         raise _UnfitError(f"{name}: {reason}")
     fingerprints = rows.set_index("case_id")["fingerprint"].to_dict()
     rows.attrs = {"record": {"computed": 0, **record}, "fingerprints": fingerprints}
