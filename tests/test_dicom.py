@@ -743,6 +743,7 @@ def test_files_that_are_not_dicom_are_passed_over(tmp_path):
     assert len(dataset.list().references) == 1
     (tmp_path / "one" / "broken.dcm").write_bytes(b"no DICOM")
     assert "cannot be read as DICOM" in excluded(dataset)["one/broken.dcm"]
+    assert "broken.dcm in its folder cannot be read" in excluded(dataset)["one"], "or it lacks one"
 
 
 # ---------------------------------------------------------------------------------------------

@@ -241,6 +241,7 @@ class DicomStructures(ScanReader):
         """Return one scan per structure set; reads the header of every DICOM file."""
         series: dict[str, list[Header]] = {}
         sets, scans, exclusions = [], [], []
+        damaged: dict[Path, str] = {}  # folder -> name of a file that may be a slice of its series
         for name in walk(dataset.root, dataset.within):
             path = dataset.root / name
             if not is_dicom(path):
@@ -249,11 +250,15 @@ class DicomStructures(ScanReader):
                 header = read_header(path)
             except BadCaseError as error:
                 exclusions.append(dataset.exclusion(name, error, name))
+                damaged[path.parent] = path.name
                 continue
             if header.modality == "RTSTRUCT":
                 sets.append(PurePosixPath(name))
             else:
                 series.setdefault(header.series, []).append(header)
+        # Of a folder with the files of several patients it is unknown whose the damaged one is.
+        holding = [(dataset.root / path).parent for path in sets]
+        damaged = {folder: name for folder, name in damaged.items() if holding.count(folder) < 2}
         # Folders that hold all structure sets, like the distribution's own top one, tell nothing.
         top = os.path.commonpath([path.parent for path in sets]) if len(sets) > 1 else ""
         sets.sort(key=lambda path: natural(str(_without_suffix(path))))
@@ -266,6 +271,8 @@ class DicomStructures(ScanReader):
             try:
                 with reading(path):
                     images, drawn_on = self._find_series(path, series)
+                    for header in (*images, *drawn_on):
+                        _check_whole(header.path, damaged)
                     grid = make_series(images)
                     source = grid if drawn_on is images else make_series(drawn_on)
             except BadCaseError as error:
@@ -321,6 +328,17 @@ class DicomStructures(ScanReader):
                 kind="series",
             )
         return images[0], reference
+
+
+def _check_whole(path: Path, damaged: Mapping[Path, str]) -> None:
+    """Raise BadCaseError if beside a slice lies a file that may be another one of its series."""
+    if path.parent in damaged:
+        raise BadCaseError(
+            f"{damaged[path.parent]} in its folder cannot be read, which may be a slice of its "
+            "series: copy it again, or take it away",
+            path,
+            kind="series",
+        )
 
 
 def _without_suffix(path: PurePosixPath) -> PurePosixPath:
