@@ -17,6 +17,7 @@ import yaml
 
 from ...case import BadInputError
 from ..explorer.in_page import write_runtime
+from ..explorer.own_image import write_own_image
 from .pages import PAGES, read_runs
 from .state import code_state
 
@@ -33,6 +34,7 @@ def build_book(root: Path) -> int:
     if (root / PAGES / "in_page").is_dir():
         try:
             write_runtime(root / "book/npm", root / PAGES / "in_page")
+            write_own_image(root / "book/npm", root / PAGES / "in_page")
         except BadInputError as error:
             print(f"no page has a button that lets a reader click: {error}", flush=True)
     state, known = book_state(root), root / "_build/state"
