@@ -89,5 +89,5 @@ def _reader(path: Path, name: str) -> str:
     return (
         "((module) => (function (window, exports, require, process) {\n"
         f"{text}\nself.{name} = module.exports;\n"
-        "})(self, module.exports))({ exports: {} });"
+        "})(self, module.exports, (name) => self[name]))({ exports: {} });"
     )

@@ -252,6 +252,10 @@ function scaled(slices) {
   return values;
 }
 
+// Transfer syntaxes that are read, and equal pydicom's: plain, deflated, JPEG (8 bits, lossless), JPEG-LS, run lengths.
+// daikon decodes JPEG 2000 and JPEG of 12 bits, too, with other values than other programs: they are refused.
+const SYNTAXES = ["", "2", "2.1", "2.1.99", "2.2", "2.4.50", "2.4.57", "2.4.70", "2.4.80", "2.4.81", "2.5"];
+
 /** What a DICOM file says of its pixels and where they lie. */
 function dicomSlice(name, bytes) {
   const refuse = (fact) => { throw told(`${name}: ${fact}`); };
@@ -266,7 +270,9 @@ function dicomSlice(name, bytes) {
   if (!["MONOCHROME1", "MONOCHROME2"].includes(meaning)) refuse(`its pixels are ${meaning || "of no stated kind"}, not grey values: export it as grey`);
   if (image.getNumberOfFrames() > 1) refuse(`it holds ${image.getNumberOfFrames()} frames: export one file per slice`);
   if (![8, 16, 32].includes(bits)) refuse(`it has ${bits} bits for a pixel: export it with 8 or 16`);
-  const syntax = `${image.getTransferSyntax() ?? ""}`.replace(/\0/g, "").trim();
+  const syntax = `${image.getTransferSyntax() ?? ""}`.replace(/[\0 ]/g, "");
+  if (!SYNTAXES.includes(syntax.replace("1.2.840.10008.1.", "")))
+    refuse(`its compression ${/\.4\.9[01]$/.test(syntax) ? "JPEG 2000" : syntax} is not read: export it uncompressed`);
   const signed = image.getPixelRepresentation() === 1, stored = image.getBitsStored() || bits, count = rows * cols;
   let raw;
   try {
