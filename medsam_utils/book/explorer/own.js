@@ -240,6 +240,7 @@ function ownImages({ site, worker, networks }) {
       images.set(image.name, image);
       truths.delete(image.name);
       objects.set(image.name, [{ name: "object 1" }]);
+      [plane, window_] = ["axial", null];
       values.state = { dataset: image.name };
       answer();
       if (!first) tell();
