@@ -6,6 +6,8 @@ own_image.js starts the page, see own_start.js. Networks are files of their own,
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
 import os
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from typing import Any
 from ...case import BadInputError
 from ...packages import npm_files
 from .in_page import (
+    FILE,
     RUNTIME,
     SCRIPTS,
     plain_scripts,
@@ -45,10 +48,53 @@ def write_own_image(packages: Path, folder: Path, models: Sequence[str] = MODELS
     packages: folder of package.json and package-lock.json. A model whose weights cannot be had is
     left out. Raises BadInputError if npm or the first model cannot be had.
     """
-    from ...models import load_model
-
+    target, key = folder / NAME, f"// {_state(packages, models)}\n"
+    if target.is_file():
+        with target.open(encoding="utf-8") as file:
+            is_same = file.readline() == key
+        files = [target, folder / "runtime.js", *_named(target, folder)]
+        if is_same and all(path.is_file() for path in files):
+            return files
+        target.unlink()  # of other versions: better none than one that does not fit the rest
     runtime, *readers = npm_files(packages, [RUNTIME[0], *READERS])
     write_runtime(packages, folder)
+    networks = _write_networks(folder, models)
+    scripts = [
+        "self.medsamInPage = {};",
+        without_map(runtime.read_bytes()),
+        *(_reader(path, name) for path, name in zip(readers, READERS.values(), strict=True)),
+        plain_scripts(*_WORKER),
+    ]
+    style = "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in _STYLE)
+    page = json.dumps({"style": style, "worker": "\n".join(scripts), "networks": networks})
+    text = f"(() => {{\nconst page = {page};\n{plain_scripts(*SCRIPTS, *_PAGE)}}})();\n"
+    is_whole = len(networks) == len(models)
+    temporary = folder / f"{NAME}.part"
+    temporary.write_text((key if is_whole else "") + text, encoding="utf-8")
+    os.replace(temporary, target)
+    return [target, folder / "runtime.js", *_named(target, folder)]
+
+
+def _state(packages: Path, models: Sequence[str]) -> str:
+    """Return a hash of all that the files depend on: scripts, models, packages and torch."""
+    here = Path(__file__).parent
+    sources = [path for path in (here, here.parents[1] / "models") for path in path.rglob("*.*")]
+    digest = hashlib.sha256(f"{models} {importlib.metadata.version('torch')}".encode())
+    for path in [packages / "package-lock.json", *sorted(sources)]:
+        if path.suffix in (".js", ".css", ".py", ".json", ".csv", ".pt"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _named(target: Path, folder: Path) -> list[Path]:
+    """Return the files of networks that own_image.js names."""
+    return [folder / name for name in FILE.findall(target.read_text(encoding="utf-8"))]
+
+
+def _write_networks(folder: Path, models: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Write encoder and decoder of each model; return what the page says of them."""
+    from ...models import load_model
+
     networks: dict[str, dict[str, Any]] = {}
     for name in models:
         try:
@@ -63,24 +109,7 @@ def write_own_image(packages: Path, folder: Path, models: Sequence[str] = MODELS
             print(f"{name} is left out of the page for own images: {error}", flush=True)
             continue
         networks[name] = {**parts, "bytes": sum(part["bytes"] for part in parts.values())}
-    scripts = [
-        "self.medsamInPage = {};",
-        without_map(runtime.read_bytes()),
-        *(_reader(path, name) for path, name in zip(readers, READERS.values(), strict=True)),
-        plain_scripts(*_WORKER),
-    ]
-    style = "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in _STYLE)
-    page = json.dumps({"style": style, "worker": "\n".join(scripts), "networks": networks})
-    text = f"(() => {{\nconst page = {page};\n{plain_scripts(*SCRIPTS, *_PAGE)}}})();\n"
-    temporary = folder / f"{NAME}.part"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, folder / NAME)
-    files = [
-        part["file"]
-        for network in networks.values()
-        for part in (network["encoder"], network["decoder"])
-    ]
-    return [folder / name for name in (NAME, "runtime.js", *files)]
+    return networks
 
 
 def _reader(path: Path, name: str) -> str:
