@@ -15,10 +15,11 @@ from PIL import Image
 from test_own_files import TURNED, write_nifti, write_slice
 from test_own_image import RULES, as_file, drawing
 
-from medsam_utils import load_model
+from medsam_utils import Protocol, load_model
 from medsam_utils.book.explorer.responses import Responses
 from medsam_utils.book.explorer.run_lengths import from_run_lengths
 from medsam_utils.case import Case
+from medsam_utils.clicks import next_click
 from medsam_utils.datasets.dicom import read_series
 from medsam_utils.datasets.volume_files import find_cut, read_volume
 
@@ -176,3 +177,22 @@ def test_a_mask_of_another_image_is_refused_and_labels_can_be_chosen(own_page):
     own_page.get_by_label("Object of the mask").select_option("7")
     row, col, _ = answered(own_page)["clicks"][0]
     assert labels[row, col] == 7
+
+
+def test_a_mask_is_carried_to_the_next_slice_as_a_click_on_its_deepest_pixel(own_page, tmp_path):
+    path = tmp_path / "turned.nii.gz"
+    write_nifti(path, "i2", affine=TURNED, shape=(32, 40, 36))
+    give(own_page, (path.name, path.read_bytes()))
+    slice_number(own_page, 11)
+    mask = click(own_page, 12, 14)
+    own_page.get_by_role("button", name="Carry the mask").click()
+    own_page.wait_for_function(
+        "() => document.getElementById('medsam-own').own.shown.index === 11"
+        " && document.getElementById('medsam-own').own.model.get('state').clicks.length"
+    )
+    (carried,) = explorer_of(own_page, "state")["clicks"]
+    expected = next_click(mask, None, Protocol(ties="first"), np.random.default_rng(0))
+    assert carried == [expected.row, expected.col, 1]
+    assert answered(own_page)["mask"]
+    slice_number(own_page, 11)
+    assert explorer_of(own_page, "state")["clicks"] == [[12, 14, 1]]

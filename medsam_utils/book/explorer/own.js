@@ -11,6 +11,7 @@ const RULES = {
   "most confident, fed back": { first: "most_confident", later: "most_confident", feedback: true },
 };
 const LONGEST_MASK = 1280; // pixels of a mask's longest side as it is shown; it is computed and saved whole
+const BOXLESS = ["sam_small"]; // they never learned boxes
 const LAST = 9; // clicks of Algorithm 1
 const KEPT_PICTURES = 12, KEPT_FEATURES = 48;
 
@@ -65,7 +66,7 @@ function ownImages({ site, worker, networks }) {
   const truths = new Map(); // by the image's name: {labels, values, chosen}, masks to compare with
   const kept = recent(KEPT_PICTURES, (key) => deciding("keep", { key }));
   let model = Object.keys(networks)[0], plane = "axial", window_ = null, rule = Object.keys(RULES)[0];
-  let asked = 0, opened = 0, direction = 1, offer = { text: "Loading …" }, shown = "";
+  let asked = 0, opened = 0, direction = 1, offer = { text: "" }, shown = "";
 
   const tell = () => listeners.forEach((listener) => listener());
   const cutOf = (image) => image.affine && findCut(image, plane);
@@ -183,6 +184,7 @@ function ownImages({ site, worker, networks }) {
     return features.take(key, () => {
       const { bytes, shape } = values.scene.view === viewOf(image, index)
         ? values.scene.picture : pictureOf(image, cutOf(image), index, window_);
+      say(`${model} encodes it …`);
       const started = performance.now(), coding = reading("encode", { model, bytes, shape });
       coding.then(() => say(`${model} has encoded it in ${((performance.now() - started) / 1000).toFixed(1)} s.`), () => {});
       return coding;
@@ -282,6 +284,18 @@ function ownImages({ site, worker, networks }) {
       direction = Math.sign(index - now) || direction;
       values.state = { ...values.state, case: caseOf(image, clamp(index, 0, count - 1)) };
       refresh();
+    },
+    /** Prompt the shown object in the next slice with the deepest pixel of its mask here, and its box where boxes are known. */
+    async carry() {
+      const { image, index, count } = this.shown, { shape } = values.scene, mask = masks.get(keyOf(values.state))?.whole;
+      const deepest = mask && await deciding("deepest", { mask, shape });
+      if (!deepest) throw new Error("There is no mask to carry: click on the image first.");
+      const to = index + direction;
+      if (to < 0 || to >= count) throw new Error("This is the last slice: go to another one first.");
+      this.toSlice(to);
+      const state = { clicks: [deepest.click], ...(BOXLESS.includes(model) ? {} : { box: deepest.box }) };
+      values.state = { ...values.state, box: null, candidate: null, ...state };
+      if (values.state.dataset === image.name) refresh();
     },
     toPlane(name) { plane = name; values.state = { dataset: values.state.dataset, task: values.state.task }; refresh(); },
     toWindow(window) { window_ = window; refresh(); },

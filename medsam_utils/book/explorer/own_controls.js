@@ -77,14 +77,15 @@ function curve(steps) {
 }
 
 /** Slice, plane and window of a volume. own: see `ownImages`. */
-function viewControls(own) {
+function viewControls(own, onProblem) {
   const slice = make("input", { type: "range", min: 1, step: 1, "aria-label": "Slice", oninput: () => own.toSlice(+slice.value - 1) });
   const text = make("span", { className: "made" });
+  const carry = button("carry on", "Carry the mask of this object to the next slice, as a prompt", () => own.carry().catch(onProblem));
   const planes = list("Plane", own.toPlane), windows = list("Window", (name) => own.toWindow(WINDOWS[name]));
   const edge = (name) => make("input", { type: "number", step: "any", "aria-label": `${name} of the window`, title: `${name} of the window`,
     onchange: () => own.toWindow(+width.value > 0 ? { centre: +centre.value, width: +width.value } : null) });
   const centre = edge("Centre"), width = edge("Width");
-  const bar = row(make("label", {}, "Slice ", slice, text), planes.label, windows.label,
+  const bar = row(make("label", {}, "Slice ", slice, text), carry, planes.label, windows.label,
     make("label", {}, "centre ", centre), make("label", {}, "width ", width));
   bar.onkeydown = (event) => event.stopPropagation();
   function update() {

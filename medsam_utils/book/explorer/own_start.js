@@ -13,7 +13,7 @@ function startOwn(el) {
     status.classList.toggle("problem", problem);
   };
   const fail = (error) => say(`${error.message}`, true);
-  const view = viewControls(own), compared = comparison({ own, onFiles: onMask }), stage = make("div");
+  const view = viewControls(own, fail), compared = comparison({ own, onFiles: onMask }), stage = make("div");
   let rendered = false, opening = Promise.resolve();
 
   async function loadModel(name) {

@@ -86,6 +86,18 @@ const tasks = {
   /** What a model answers to prompts, see decoder.js. */
   answer: async ({ model, key, asked }) => ({ result: await answering.get(model)(shownPictures.get(key), asked) }),
 
+  /** The deepest pixel of a mask as a click, and its box. */
+  deepest: async ({ mask, shape: [rows, cols] }) => {
+    const inside = decode(mask, rows, cols), click = nextClick(inside, null, rows, cols);
+    const box = [rows, cols, -1, -1];
+    inside.forEach((on, i) => {
+      if (!on) return;
+      const row = Math.floor(i / cols), col = i % cols;
+      box.splice(0, 4, Math.min(box[0], row), Math.min(box[1], col), Math.max(box[2], row), Math.max(box[3], col));
+    });
+    return { result: click && { click, box } };
+  },
+
   /** What a model answers to the clicks of Algorithm 1 on a truth in run lengths. */
   simulate: async ({ model, key, asked, truth, count }) => {
     const respond = (clicks) => answering.get(model)(shownPictures.get(key), { ...asked, clicks });
