@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from pathlib import Path
 
 import nibabel
@@ -369,3 +370,31 @@ def test_what_is_not_read_is_refused_with_a_reason_and_the_page_goes_on(own_page
     give(own_page, nifti("after.nii.gz", shape=(30, 40, 5)))
     own_page.locator("canvas").first.click(position=pixel_of(own_page, 15, 15))
     assert answered(own_page)["mask"]
+
+
+DAMAGED = int(os.environ.get("MEDSAM_DAMAGED", 60))
+
+
+def test_damaged_files_are_opened_or_refused_in_words_and_the_page_goes_on(own_page, tmp_path):
+    whole = list(flat_files().items())
+    for name, options in (("a.nii", {"dtype": "i2"}), ("b.nii.gz", {"dtype": "f4"})):
+        write_nifti(tmp_path / name, **options)
+        whole.append((name, (tmp_path / name).read_bytes()))
+    for syntax in (ExplicitVRLittleEndian, RLELossless, DeflatedExplicitVRLittleEndian):
+        path = tmp_path / f"{syntax.name}.dcm"
+        write_slice(path, volume_values(0, (40, 32)).astype("u2"), 0, syntax)
+        whole.append((path.name, path.read_bytes()))
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(DAMAGED):
+        name, content = whole[rng.integers(len(whole))]
+        damaged = bytearray(content)
+        if rng.random() < 0.4:
+            damaged = damaged[: rng.integers(1, len(damaged))]
+        for _ in range(rng.integers(1, 20)):
+            damaged[rng.integers(len(damaged))] = rng.integers(256)
+        said = give(own_page, (name, bytes(damaged)))
+        assert said.startswith(name), said
+        refused += ":" in said or "cannot" in said
+    assert refused > DAMAGED / 4
+    give(own_page, ("after.png", flat_files()["grey.png"]))
+    assert shown(own_page)["shape"] == [12, 10]

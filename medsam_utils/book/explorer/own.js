@@ -30,10 +30,27 @@ function startWorker(text) {
     for (const { failed } of waiting.values()) failed(new Error(event.message || "the worker stopped: load the page again"));
     waiting.clear();
   };
-  return (task, content, transfer = []) => new Promise((done, failed) => {
+  const ask = (task, content, transfer = []) => new Promise((done, failed) => {
     waiting.set(count, { done, failed });
     worker.postMessage({ id: count++, task, content }, transfer);
   });
+  return Object.assign(ask, { stop: () => worker.terminate() });
+}
+
+/** Read files as one image, in a worker of their own: a damaged one may lead a reader round and round. */
+async function readIn(worker, files) {
+  const contents = await Promise.all(files.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })));
+  const size = contents.reduce((sum, { bytes }) => sum + bytes.length, 0), seconds = 10 + size / 2e6, reader = startWorker(worker);
+  let timer;
+  const limit = new Promise((_, failed) => {
+    timer = setTimeout(() => failed(new Error(`${files[0].name} could not be read in ${seconds.toFixed(0)} s: it is damaged, or too large for this computer`)), 1000 * seconds);
+  });
+  try {
+    return await Promise.race([reader("read", { files: contents }, contents.map(({ bytes }) => bytes.buffer)), limit]);
+  } finally {
+    clearTimeout(timer);
+    reader.stop();
+  }
 }
 
 /** What was used lately, by key. forget: called with the key of what was used longest ago, when there are too many. */
@@ -54,12 +71,9 @@ function recent(size, forget = () => {}) {
   return { take, drop: (key) => kept.delete(key) };
 }
 
-/** Files as a worker reads them: {name, bytes}. */
-const contentsOf = (files) => Promise.all(files.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })));
-
 /** The model of the view, and what else can be done with own images. networks: {name: {encoder, decoder, bytes}} of files. */
 function ownImages({ site, worker, networks }) {
-  const reading = startWorker(worker), deciding = startWorker(worker); // one reads and encodes, one answers
+  const encoding = startWorker(worker), deciding = startWorker(worker); // one encodes, one answers
   const values = {}, listeners = [], loaded = new Map(), images = new Map(), objects = new Map();
   const prompts = new Map(), masks = new Map(); // by key: what an object was prompted with, and {mask, model, predicted}
   const features = recent(KEPT_FEATURES), simulated = recent(KEPT_FEATURES);
@@ -185,7 +199,7 @@ function ownImages({ site, worker, networks }) {
       const { bytes, shape } = values.scene.view === viewOf(image, index)
         ? values.scene.picture : pictureOf(image, cutOf(image), index, window_);
       say(`${model} encodes it …`);
-      const started = performance.now(), coding = reading("encode", { model, bytes, shape });
+      const started = performance.now(), coding = encoding("encode", { model, bytes, shape });
       coding.then(() => say(`${model} has encoded it in ${((performance.now() - started) / 1000).toFixed(1)} s.`), () => {});
       return coding;
     });
@@ -219,9 +233,9 @@ function ownImages({ site, worker, networks }) {
       const { encoder, decoder } = networks[name];
       if (!loaded.has(name)) {
         await siteFile(site, "runtime.js");
-        const [encoding, answering] = [await siteFile(site, encoder.file), await siteFile(site, decoder.file)];
-        await Promise.all([reading("load", { packed: site.packed, model: name, encoder: encoding }),
-          deciding("load", { packed: site.packed, model: name, decoder: answering, rule: { feedback: true } })]);
+        const files = [await siteFile(site, encoder.file), await siteFile(site, decoder.file)];
+        await Promise.all([encoding("load", { packed: site.packed, model: name, encoder: files[0] }),
+          deciding("load", { packed: site.packed, model: name, decoder: files[1], rule: { feedback: true } })]);
         loaded.set(name, true);
         for (const file of [encoder.file, decoder.file]) delete site.files[file]; // the workers have it
       }
@@ -232,8 +246,7 @@ function ownImages({ site, worker, networks }) {
 
     /** Read files as one image, and show it. */
     async open(files) {
-      const contents = await contentsOf(files);
-      const image = await reading("read", { files: contents }, contents.map(({ bytes }) => bytes.buffer));
+      const image = await readIn(worker, files);
       cutOf(image); // throws where it is not known how to cut it
       const first = !images.size;
       image.id = opened++;
@@ -255,8 +268,7 @@ function ownImages({ site, worker, networks }) {
     },
     /** Read files as the mask that the shown image is compared with. */
     async compare(files) {
-      const { image } = this.shown, contents = await contentsOf(files);
-      const mask = await reading("read", { files: contents }, contents.map(({ bytes }) => bytes.buffer));
+      const { image } = this.shown, mask = await readIn(worker, files);
       const truth = labelsLike(mask, image);
       truths.set(image.name, { ...truth, id: opened++, chosen: truth.values[0] });
       refresh();

@@ -1,8 +1,8 @@
 // Reads files and runs SAM in a worker, so that the page answers to input meanwhile. Goes after ONNX Runtime Web,
 // contours.js, decoder.js, own_read.js and own_judge.js, in one script.
 //
-// A message {id, task, content} is answered with {id, result} or {id, problem}. The page has two such workers: one
-// reads and encodes, the other answers prompts.
+// A message {id, task, content} is answered with {id, result} or {id, problem}. The page has several such workers:
+// one encodes, one answers prompts, and files are each read in one of their own.
 
 /** Weights of Pillow's bilinear filter for one axis: for each place its first pixel, and 22-bit weights. */
 function pillowWeights(from, to) {
