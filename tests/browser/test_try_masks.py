@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from own_page import answered, ask, explorer_of, give, pixel_of
 from PIL import Image
-from test_own_files import TURNED, write_nifti, write_slice
-from test_own_image import RULES, as_file, drawing
+from test_try_files import TURNED, write_nifti, write_slice
+from test_try_image import RULES, as_file, drawing
 
 from medsam_utils import Protocol, load_model
 from medsam_utils.book.explorer.responses import Responses
