@@ -31,7 +31,7 @@ def give(page, *files: tuple[str, bytes]) -> str:
     )
     page.wait_for_function(
         "() => !document.querySelector('.own-status').innerText.startsWith('Reading')",
-        timeout=30_000,
+        timeout=60_000,
     )
     return status.inner_text()
 

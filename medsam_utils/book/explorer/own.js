@@ -15,9 +15,9 @@ const BOXLESS = ["sam_small"]; // they never learned boxes
 const LAST = 9; // clicks of Algorithm 1
 const KEPT_PICTURES = 12, KEPT_FEATURES = 48;
 
-/** A worker that runs a script's text: a function of a task and its content that promises the result. */
-function startWorker(text) {
-  const worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+/** A worker that runs a script: a function of a task and its content that promises the result. */
+function startWorker(address) {
+  const worker = new Worker(address);
   const waiting = new Map();
   let count = 0;
   worker.onmessage = ({ data: { id, result, problem } }) => {
@@ -38,9 +38,9 @@ function startWorker(text) {
 }
 
 /** Read files as one image, in a worker of their own: a damaged one may lead a reader round and round. */
-async function readIn(worker, files) {
+async function readIn(address, files) {
   const contents = await Promise.all(files.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })));
-  const size = contents.reduce((sum, { bytes }) => sum + bytes.length, 0), seconds = 10 + size / 2e6, reader = startWorker(worker);
+  const size = contents.reduce((sum, { bytes }) => sum + bytes.length, 0), seconds = 20 + size / 2e6, reader = startWorker(address);
   let timer;
   const limit = new Promise((_, failed) => {
     timer = setTimeout(() => failed(new Error(`${files[0].name} could not be read in ${seconds.toFixed(0)} s: it is damaged, or too large for this computer`)), 1000 * seconds);
@@ -73,7 +73,8 @@ function recent(size, forget = () => {}) {
 
 /** The model of the view, and what else can be done with own images. networks: {name: {encoder, decoder, bytes}} of files. */
 function ownImages({ site, worker, networks }) {
-  const encoding = startWorker(worker), deciding = startWorker(worker); // one encodes, one answers
+  const address = URL.createObjectURL(new Blob([worker], { type: "text/javascript" }));
+  const encoding = startWorker(address), deciding = startWorker(address); // one encodes, one answers
   const values = {}, listeners = [], loaded = new Map(), images = new Map(), objects = new Map();
   const prompts = new Map(), masks = new Map(); // by key: what an object was prompted with, and {mask, model, predicted}
   const features = recent(KEPT_FEATURES), simulated = recent(KEPT_FEATURES);
@@ -246,7 +247,7 @@ function ownImages({ site, worker, networks }) {
 
     /** Read files as one image, and show it. */
     async open(files) {
-      const image = await readIn(worker, files);
+      const image = await readIn(address, files);
       cutOf(image); // throws where it is not known how to cut it
       const first = !images.size;
       image.id = opened++;
@@ -268,7 +269,7 @@ function ownImages({ site, worker, networks }) {
     },
     /** Read files as the mask that the shown image is compared with. */
     async compare(files) {
-      const { image } = this.shown, mask = await readIn(worker, files);
+      const { image } = this.shown, mask = await readIn(address, files);
       const truth = labelsLike(mask, image);
       truths.set(image.name, { ...truth, id: opened++, chosen: truth.values[0] });
       refresh();
