@@ -183,7 +183,8 @@ def test_a_mask_is_carried_to_the_next_slice_as_a_click_on_its_deepest_pixel(own
     path = tmp_path / "turned.nii.gz"
     write_nifti(path, "i2", affine=TURNED, shape=(32, 40, 36))
     give(own_page, (path.name, path.read_bytes()))
-    slice_number(own_page, 11)
+    slice_number(own_page, 10)
+    slice_number(own_page, 11)  # upwards: so it is carried
     mask = click(own_page, 12, 14)
     own_page.get_by_role("button", name="Carry the mask").click()
     own_page.wait_for_function(

@@ -101,8 +101,28 @@ function readPng(name, bytes) {
 
 const TIFF_COMPRESSIONS = { 1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32946: "deflate", 32773: "PackBits" };
 
+const TIFF_SIZES = [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4]; // bytes of a value, by its kind
+
+/** Throw where a TIFF's directories lead round, or out of the file: the reader would go on for long. */
+function checkTiff(name, bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), little = bytes[0] === 0x49, seen = new Set();
+  const damaged = () => { throw told(`${name} is cut off or damaged: copy it again`); };
+  for (let at = view.getUint32(4, little); at; ) {
+    if (seen.has(at) || at + 6 > bytes.length) damaged();
+    seen.add(at);
+    const count = view.getUint16(at, little);
+    if (at + 6 + 12 * count > bytes.length) damaged();
+    for (let entry = at + 2; entry < at + 2 + 12 * count; entry += 12) {
+      const size = TIFF_SIZES[view.getUint16(entry + 2, little)] * view.getUint32(entry + 4, little);
+      if (!(size <= 4) && !(view.getUint32(entry + 8, little) + size <= bytes.length)) damaged();
+    }
+    at = view.getUint32(at + 2 + 12 * count, little);
+  }
+}
+
 /** A TIFF of one page, of 8, 16 or 32 bits. */
 function readTiff(name, bytes) {
+  checkTiff(name, bytes);
   const pages = UTIF.decode(bytes.buffer, { parseMN: false }), [page] = pages;
   if (pages.length !== 1) throw told(`${name} has ${pages.length} pages: save the one that you mean`);
   const tag = (number, missing) => page[`t${number}`]?.[0] ?? missing;
@@ -116,6 +136,9 @@ function readTiff(name, bytes) {
   if (predictor > 2 || (predictor === 2 && (bits === 32 || tiled)) || (tiled && big && bits === 16)) refuse("it is tiled or coded in a way that is not read");
   const rows = tag(257), cols = tag(256);
   checkSize(name, rows, cols);
+  const [from, sizes] = tiled ? [page.t324, page.t325] : [page.t273, page.t279], strips = [...(sizes ?? [])];
+  if (!(rows > 0 && cols > 0) || !from || from.length !== strips.length || strips.some((size, i) => from[i] + size > bytes.length) ||
+    (compression === 1 && strips.reduce((sum, size) => sum + size, 0) < (rows * cols * samples * bits) / 8)) throw told(`${name} is cut off or damaged: copy it again`);
   UTIF.decodeImage(bytes.buffer, page);
   const { data } = page, view = new DataView(data.buffer, data.byteOffset, data.byteLength), count = rows * cols * samples;
   if (data.length < count * (bits / 8)) throw told(`${name} is cut off: copy it again`);
