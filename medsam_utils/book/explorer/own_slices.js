@@ -93,7 +93,12 @@ function pictureOf(image, cut, index, window) {
     return { bytes: toBytes(values, range(values, window)), shape: [rows, cols] };
   }
   const { values, channels, shape } = image;
-  if (values instanceof Uint8Array) return { bytes: toBytes(values, [0, 255], channels), shape };
+  if (values instanceof Uint8Array && channels === 3) return { bytes: values, shape };
+  if (values instanceof Uint8Array) {
+    const bytes = new Uint8Array(3 * values.length);
+    for (let i = 0, at = 0; i < values.length; i++, at += 3) bytes[at] = bytes[at + 1] = bytes[at + 2] = values[i];
+    return { bytes, shape };
+  }
   let black = Infinity, white = -Infinity;
   for (const value of values) {
     black = Math.min(black, value);
