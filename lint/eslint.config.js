@@ -32,6 +32,10 @@ export default [
       globals: {
         ...globals.browser,
         ort: false, // ONNX Runtime Web
+        UTIF: false, // what reads files in a worker
+        UPNG: false,
+        daikon: false,
+        page: false, // what Python says to own_start.js
         ...Object.fromEntries(files.filter((other) => other !== file).flatMap(declared).map((name) => [name, false])),
       },
     },

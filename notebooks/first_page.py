@@ -59,7 +59,7 @@ if not notes and subject.level != "demo":
 
 # %% [markdown]
 # Green: the truth. Red dashes: SAM's mask, the first of its three after one click, then its single
-# one, [fed back](#which-mask).
+# one, [fed back](#which-mask). The same with [an image of yours](#own-image).
 #
 # ## What the study found
 

@@ -11,18 +11,26 @@ from pathlib import Path
 
 FOLDER = "book/pages/in_page"
 FILE = re.compile(r'"([0-9a-f]{16}\.js)"')
+OWN = 'id="medsam-own"'  # where the page on which a reader opens an own image has its place for it
 
 
 def announce(app, name, template, context, doctree):
     """Tell a page that names files where they will be, if all of them are there."""
-    source = Path(app.srcdir, FOLDER)
-    named = {source / file for file in FILE.findall(context.get("body", ""))}
-    runtime = source / "runtime.js"
+    source, body = Path(app.srcdir, FOLDER), context.get("body", "")
+    named = {source / file for file in FILE.findall(body)}
+    runtime, own = source / "runtime.js", source / "own_image.js"
+    if OWN in body:
+        text = own.read_text("utf-8") if own.is_file() else ""
+        named = {own, *(source / file for file in FILE.findall(text))}
     if named and all(path.is_file() for path in (runtime, *named)):
         root = context["pathto"]("_static/in_page/", resource=True)
-        app.add_js_file(
-            None, body=f'window.medsamInPage={{root:"{root}",bytes:{runtime.stat().st_size}}}'
-        )
+        start = f'window.medsamInPage={{root:"{root}",bytes:{runtime.stat().st_size}}};'
+        if OWN in body:
+            start += (
+                'document.head.append(Object.assign(document.createElement("script"),'
+                f'{{src:"{root}{own.name}"}}))'
+            )
+        app.add_js_file(None, body=start)
         app.in_page_files |= {runtime, *named}
 
 

@@ -1,10 +1,12 @@
-"""SAM's decoder for clicks, a box and its last mask as three ONNX files, for a page."""
+"""SAM's image encoder, and its decoder for clicks, a box and its last mask, as ONNX files for a
+page."""
 
 from __future__ import annotations
 
 import copy
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,6 +36,20 @@ class ImageNetwork(nn.Module):
         """
         image = Decoder(self.network).image_tokens(features.float())
         return image.tokens, *image.projected
+
+
+class ImageEncoder(nn.Module):
+    """The encoder, with the rounding of what a page stores of an image."""
+
+    def __init__(self, network: Sam) -> None:
+        super().__init__()
+        self.encoder = network.image_encoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features, float16, 1 x C x h x w, of a normalised image, float32, 1 x 3 x side x
+        side.
+        """
+        return self.encoder(image).half()
 
 
 class MaskNetwork(nn.Module):
@@ -91,11 +107,9 @@ class _Widened(nn.Module):
         return stored.float()
 
 
-def half_stored(network: Sam) -> Sam:
-    """Return a network whose decoder's weights are stored as float16 and computed as float32."""
-    parts = {
-        part: copy.deepcopy(getattr(network, part)) for part in ("prompt_encoder", "mask_decoder")
-    }
+def half_stored(network: Sam, names: Sequence[str] = ("prompt_encoder", "mask_decoder")) -> Sam:
+    """Return a network whose parts' weights are stored as float16 and computed as float32."""
+    parts = {part: copy.deepcopy(getattr(network, part)) for part in names}
     small = copy.copy(network)
     small._modules = network._modules | {name: part.cpu().float() for name, part in parts.items()}
     for module in [module for part in parts.values() for module in part.modules()]:
@@ -128,6 +142,14 @@ def export(network: Sam) -> dict[str, bytes]:
             dynamic_axes={"points": {1: "n"}, "labels": {1: "n"}},
         ),
     }
+
+
+@torch.no_grad()
+def export_encoder(network: Sam) -> bytes:
+    """Return ONNX of `ImageEncoder`, half as large as with float32 weights."""
+    side = network.image_encoder.img_size
+    encoder = ImageEncoder(half_stored(network, ["image_encoder"]))
+    return _onnx(encoder, (torch.zeros(1, 3, side, side),), ["image"], ["features"])
 
 
 def _onnx(

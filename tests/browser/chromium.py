@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 
 CHROMIUM = (
@@ -19,6 +20,12 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+PACKAGES = Path(__file__).resolve().parents[2] / "book/npm"
+HEAD = (
+    "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    "<style>:root{color-scheme:light dark}body{color:CanvasText;background:Canvas}</style>"
+)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -7,11 +7,10 @@ import functools
 import http.server
 import shutil
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import Quiet, watched
+from chromium import HEAD, PACKAGES, Quiet, watched
 from test_explorer import mask_of, stored, write_folder
 
 from medsam_utils import PAPER, Click, Protocol, evaluate, load_folder, load_model
@@ -22,12 +21,7 @@ from medsam_utils.case import BadInputError
 from medsam_utils.clicks import SAM_ADVICE
 from medsam_utils.metrics import iou
 
-PACKAGES = Path(__file__).resolve().parents[2] / "book/npm"
 OFFER = "Click yourself"
-HEAD = (
-    "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    "<style>:root{color-scheme:light dark}body{color:CanvasText;background:Canvas}</style>"
-)
 RULES = {
     "first": Protocol(mask_choice="first"),
     "single": Protocol(mask_choice="single"),

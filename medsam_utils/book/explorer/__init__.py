@@ -26,7 +26,7 @@ from ...evaluate import under
 from ...models import Model
 from ...simulation import replay_clicks, simulate_clicks, stored_clicks
 from ...statistics import at_percentiles, worst
-from .in_page import write_files
+from .in_page import SCRIPTS, plain_scripts, write_files
 from .run_lengths import run_lengths
 
 
@@ -35,10 +35,7 @@ def source(*names: str) -> str:
     return "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names)
 
 
-SCRIPT = source(
-    *("controls.js", "contours.js", "state.js", "zoom.js", "box.js", "drawing.js"),
-    *("explorer.js", "stored.js"),
-)
+SCRIPT = source(*SCRIPTS, "stored.js")
 STYLE = source("explorer.css")
 LAST = -1  # stands for a percentile of the cases that are worst after the last click
 RANKS = {0: "worst", 25: "25th percentile", 50: "median", 75: "75th percentile", 100: "best"}
@@ -299,8 +296,7 @@ def page_html(data: Mapping[str, Any]) -> str:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     text = re.sub("<(?=[/!s])", r"\\u003c", text, flags=re.IGNORECASE)
     name = "explorer-" + hashlib.sha256(text.encode()).hexdigest()[:12]
-    # a page opened from a file refuses modules: the same text as a plain script
-    script = re.sub(r"^export (default .*)?", "", SCRIPT, flags=re.MULTILINE)
+    script = plain_scripts(*SCRIPTS, "stored.js")  # a page opened from a file refuses modules
     start = (
         f'const el = document.getElementById("{name}"); '
         "mount(el, JSON.parse(el.firstElementChild.text));"

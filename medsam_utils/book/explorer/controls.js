@@ -93,3 +93,18 @@ function offering(onPress) {
   };
   return { bar, update };
 }
+
+/** What a file of the site registers: a script, because a page opened from a file may load nothing else. */
+async function siteFile(site, file) {
+  site.loaded ??= {};
+  site.loaded[file] ??= new Promise((done, failed) => {
+    const script = make("script", { src: site.root + file, onload: done });
+    script.onerror = () => failed(new Error(`${file} could not be loaded`));
+    document.head.append(script);
+  });
+  await site.loaded[file].catch((error) => {
+    delete site.loaded[file]; // the next attempt may have a network
+    throw error;
+  });
+  return site.files?.[file];
+}

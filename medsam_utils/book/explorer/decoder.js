@@ -1,7 +1,7 @@
-// SAM's decoder in a page, by ONNX Runtime Web on one thread. Loaded with it, when a reader wants to click.
-// Goes after contours.js, in one function.
+// SAM's decoder in a page, or in a worker of it, by ONNX Runtime Web on one thread. Loaded with it, when a reader
+// wants to click. Goes after contours.js, in one function.
 
-const site = window.medsamInPage;
+const site = self.medsamInPage;
 const opened = new WeakMap(); // what is made of a picture's file, once
 
 /** Bytes that Python compressed with gzip and wrote as base64. */
@@ -29,7 +29,7 @@ function axis(low, padded, seen, original) {
   return { first, weights };
 }
 
-/** Mask of an image where upsampled logits are > 0, and its IoU with the truth.
+/** Mask of an image where upsampled logits are > 0, and its IoU with the truth, null where none is known.
  *
  * Only pixels that depend on a positive logit can be foreground: the others are not computed.
  */
@@ -61,16 +61,21 @@ function foreground(logits, [height, width], [rows, cols], [byRow, byCol], truth
       if (a * wide[at] + b * wide[at + cols] + c * wide[at + 2 * cols] + d * wide[at + 3 * cols] > 0) {
         mask[i] = 1;
         area++;
-        both += truth.mask[i];
+        if (truth) both += truth.mask[i];
       }
   }
-  const union = area + truth.area - both;
+  const union = truth ? area + truth.area - both : 0;
   return { mask, iou: union ? both / union : null };
 }
 
-/** What the decoder needs of a picture, how its logits become pixels, its truths, and room for answers. */
+/** What the decoder needs of a picture, how its logits become pixels, its truths, and room for answers.
+ *
+ * file: as Python wrote it, or with features as they are, float16 in a Uint16Array.
+ */
 async function open(file, shape, imageNetwork) {
-  const features = new ort.Tensor("float16", new Uint16Array((await unpack(file.features)).buffer), file.shape);
+  const stored = typeof file.features === "string";
+  const halves = stored ? new Uint16Array((await unpack(file.features)).buffer) : file.features;
+  const features = new ort.Tensor("float16", halves, file.shape);
   const image = await imageNetwork.run({ features });
   const truths = Object.entries(file.truths).map(([task, text]) => {
     const mask = decode(text, ...shape);
@@ -82,31 +87,38 @@ async function open(file, shape, imageNetwork) {
 
 const KEPT = 64; // answers of a picture that are kept, with the logits of one mask each
 
-/** A function that answers clicks [row, col, 1 positive or 0 negative] and a box on a picture, with all candidates.
- *
- * rule: which mask counts after the first prompt and after later ones, {first, later}, and whether every further
- * prompt comes with the logits of the mask that it corrects, feedback: see clicks.Protocol in Python.
- * box: [first row, first col, last row, last col], the last ones included, or null; it counts as the first prompt.
- */
-site.decoder = async (file, rule) => {
+/** Make the runtime ready, and open a network that Python packed. */
+async function openNetwork(packed) {
   if (!ort.env.wasm.wasmBinary) {
     const module = new Blob([await unpack(site.packed.module)], { type: "text/javascript" });
     Object.assign(ort.env.wasm, { numThreads: 1, wasmPaths: { mjs: URL.createObjectURL(module) } });
     ort.env.wasm.wasmBinary = await unpack(site.packed.binary);
   }
-  const network = async (part) => ort.InferenceSession.create(await unpack(file[part]), { executionProviders: ["wasm"] });
-  const imageNetwork = await network("image_network"), promptNetwork = await network("prompt_network");
-  const maskNetwork = rule.feedback ? await network("mask_network") : null;
+  return ort.InferenceSession.create(await unpack(packed), { executionProviders: ["wasm"] });
+}
+
+/** A function that answers what is asked of a picture: {task, shape, step, clicks, box, ...}, with all candidates.
+ *
+ * task: whose truth counts. step: how the answered mask is reduced; whole: whether it is also told as it is. clicks: [row, col, 1 positive or 0 negative].
+ * box: [first row, first col, last row, last col], the last ones included, or null; it counts as the first prompt.
+ * rule: which mask counts after the first prompt and after later ones, {first, later}, and whether every further
+ * prompt comes with the logits of the mask that it corrects, feedback: see clicks.Protocol in Python. usual: that
+ * of who asks for none. byHand: the candidate that counts for the last prompt, whatever the rule says.
+ */
+site.decoder = async (file, usual) => {
+  const imageNetwork = await openNetwork(file.image_network), promptNetwork = await openNetwork(file.prompt_network);
+  const maskNetwork = usual.feedback ? await openNetwork(file.mask_network) : null;
 
   /** What the model answers to prompts, as the page shows it, and the logits of the mask that counts. */
-  async function respond(picture, task, shape, step, clicks, box) {
+  async function respond(picture, asked) {
     const { image, axes, truths, answers } = opened.get(picture);
-    const key = JSON.stringify([task, clicks, box]);
+    const { task, shape, step, whole, clicks, box, byHand, rule = usual } = asked;
+    const key = JSON.stringify([task, step, whole, clicks, box, byHand, rule]);
     if (answers.has(key)) return answers.get(key);
     const prompts = clicks.length + (box ? 1 : 0), choice = prompts > 1 ? rule.later : rule.first;
     let prompted = image;
     if (rule.feedback && prompts > 1) {
-      const { logits, low } = await respond(picture, task, shape, step, clicks.slice(0, -1), box);
+      const { logits, low } = await respond(picture, { ...asked, clicks: clicks.slice(0, -1), byHand: undefined });
       prompted = await maskNetwork.run({ image: image.tokens, logits: new ort.Tensor("float32", logits, [1, 1, ...low]) });
     }
     const corners = box ? [[box[0], box[1], 2], [box[2], box[3], 3]] : [[0, 0, -1]]; // or SAM's filler for none
@@ -123,18 +135,19 @@ site.decoder = async (file, rule) => {
     const masks = logits.map((of) => foreground(of, low, shape, axes, truths[task]));
     const predicted = candidates.map((i) => output.predicted_iou.data[i]), iou = masks.map((mask) => mask.iou);
     const most = (scores) => scores.indexOf(Math.max(...scores));
-    const chosen = { most_confident: () => most(predicted), oracle: () => most(iou) }[choice]?.() ?? 0;
+    const byRule = { most_confident: () => most(predicted), oracle: () => most(iou) }[choice]?.() ?? 0;
+    const chosen = byHand in candidates ? byHand : byRule;
     const shown = { mask: encode(masks[chosen].mask, ...shape, step), iou: iou[chosen], predicted: predicted[chosen], chosen,
-      candidates: predicted.map((value, i) => [value, iou[i]]) };
+      candidates: predicted.map((value, i) => [value, iou[i]]), ...(whole && { whole: encode(masks[chosen].mask, ...shape) }) };
     const answer = { shown, logits: logits[chosen].slice(), low };
     if (answers.size >= KEPT) answers.delete(answers.keys().next().value);
     answers.set(key, answer);
     return answer;
   }
 
-  return async (picture, task, shape, step, clicks, box) => {
-    if (!opened.has(picture)) opened.set(picture, await open(picture, shape, imageNetwork));
-    if (!clicks.length && !box) return {};
-    return (await respond(picture, task, shape, step, clicks, box)).shown;
+  return async (picture, asked) => {
+    if (!opened.has(picture)) opened.set(picture, await open(picture, asked.shape, imageNetwork));
+    if (!asked.clicks.length && !asked.box) return {};
+    return (await respond(picture, asked)).shown;
   };
 };

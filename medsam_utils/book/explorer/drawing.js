@@ -111,7 +111,7 @@ function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
     const [rows, cols] = scene.shape, onGrid = place.scale(scene.step);
     context.setTransform(place);
     context.imageSmoothingEnabled = place.a < 4;
-    if (picture.naturalWidth) context.drawImage(picture, 0, 0, cols, rows);
+    if (picture.naturalWidth ?? picture.width) context.drawImage(picture, 0, 0, cols, rows);
     context.setTransform(onGrid);
     if (shown.errors && masks.truth && masks.prediction) drawErrors(context, masks);
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -135,12 +135,12 @@ function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
     panel.still?.canvas.getContext("2d").drawImage(panel.canvas, 0, 0);
   }
 
-  /** Show another image; returns whether it is another one. */
+  /** Show another image, given by its address or drawn already; returns whether it is another one. */
   let address = "";
   function setPicture(source) {
     if (address === source) return false;
     address = source;
-    picture = make("img", { onload: redraw, src: source });
+    picture = typeof source === "string" ? make("img", { onload: redraw, src: source }) : source;
     return true;
   }
 

@@ -7,14 +7,16 @@
 //   choices  what can be chosen: datasets, tasks, cases [{case, text}], last (number of clicks), live, code,
 //            clickable where clicks are answered without a kernel, offer {button, text, problem} to make them so;
 //            at_once where a page begins with the reader's own clicks, and shows little else.
-//   scene    {image: address of a picture of any size, shape: [rows, cols] of the image, step, truth}.
+//   scene    {image: address of a picture of any size, or a canvas with it, shape: [rows, cols] of the image, step,
+//            truth, still: whether the view stays}.
 //   answers  of each model: {model, clicks, mask, iou, predicted, candidates: [[predicted, iou], ...],
 //            chosen, simulated: {clicks, iou} or null, problem}.
 // Live there are also objects, progress and files: see annotate.js; and a case of a volume says which, as `volume`.
 // Masks are COCO's compressed run lengths on the image's grid, reduced by `step`.
 // Live, Python answers a new state; in a page stored.js does, from what Python stored.
 
-function render({ model, el }) {
+/** Show a model in an element. beside: makes what stands beside the pictures, by default `annotating` of annotate.js. */
+function render({ model, el, beside = typeof annotating === "function" ? annotating : null }) {
   const state = chosenState(model), { get, clickable, isSimulated } = state;
   const shown = { truth: true, prediction: true, others: true, errors: false, simulated: false, opacity: 1 };
   let panels = [], negative = false, waiting = 0;
@@ -26,7 +28,7 @@ function render({ model, el }) {
   const zoom = zooming({ get, redraw, firstCanvas: () => panels[0].canvas, beforeMove: () => panels.forEach(pictures.keepStill) });
   const boxes = boxing({ model, stage, redraw, choose: state.choose, position: zoom.position, isWhole: zoom.isWhole });
   const pictures = drawing({ get, shown, zoom, boxes, isSimulated, redraw });
-  const annotation = typeof annotating === "function" ? annotating({ model, choose: state.choose }) : null;
+  const annotation = beside?.({ model, choose: state.choose }) ?? null;
 
   // ---- the controls
   const lists = {
@@ -102,7 +104,7 @@ function render({ model, el }) {
     const compared = shown.simulated && !isSimulated();
     const said = panels.map((p) => describe(p, { chosen, choices, scene, compared, annotation, root }));
     spoken.textContent = `${chosen.case}, ${sliderText.textContent}.${boxes.said()} ${said.join(". ")}`;
-    if (pictures.setPicture(scene.image)) zoom.fit();
+    if (pictures.setPicture(scene.image) && !scene.still) zoom.fit();
     redraw();
   }
 

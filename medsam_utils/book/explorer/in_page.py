@@ -28,6 +28,11 @@ if TYPE_CHECKING:  # imported where a decoder is written: only then are torch an
     from ...models import Model
     from ...models.sam import Sam, SamEmbedding
 
+SCRIPTS = (
+    *("controls.js", "contours.js", "state.js", "zoom.js", "box.js", "drawing.js"),
+    "explorer.js",
+)
+"""The explorer's scripts, in the order in which they stand in one module or function."""
 FILE = re.compile(r'"([0-9a-f]{16}\.js)"')  # how a page names one
 RUNTIME = [
     f"onnxruntime-web/dist/ort{name}"
@@ -70,19 +75,39 @@ def write_files(
 
 def write_decoder(model: Sam, folder: Path) -> dict[str, Any]:
     """Decoder of a model as a file in `folder`, exported once: {"file": name, "bytes": size}."""
-    sources = [
-        Path(__file__).parents[2] / "models" / name
-        for name in ("sam_onnx.py", "fast/decoder.py", "fast/folded_attention.py")
-    ]
-    decides = f"{model.architecture} {model.weights} {importlib.metadata.version('torch')}"
-    key = decides.encode() + b"".join(source.read_bytes() for source in sources)
-    name = hashlib.sha256(key).hexdigest()[:16] + ".js"
+    name = _name(model, "", "sam_onnx.py", "fast/decoder.py", "fast/folded_attention.py")
     if not (folder / name).is_file():
         from ...models import sam_onnx
 
         networks = sam_onnx.export(model.network)
         _write(folder, name, {part: _packed(onnx) for part, onnx in networks.items()})
     return {"file": name, "bytes": (folder / name).stat().st_size}
+
+
+def write_encoder(model: Sam, folder: Path) -> dict[str, Any]:
+    """Image encoder of a model as a file in `folder`, exported once: {"file": name, "bytes":
+    size}."""
+    sources = ("sam_onnx.py", "fast/encoder.py", "sam_small.py", "mobile_sam.py")
+    name = _name(model, " encoder", *sources)
+    if not (folder / name).is_file():
+        from ...models import sam_onnx
+
+        network = model.network
+        pixels = {
+            "side": network.image_encoder.img_size,
+            "mean": network.pixel_mean.flatten().tolist(),
+            "std": network.pixel_std.flatten().tolist(),
+        }
+        _write(folder, name, {"network": _packed(sam_onnx.export_encoder(network)), **pixels})
+    return {"file": name, "bytes": (folder / name).stat().st_size}
+
+
+def _name(model: Sam, part: str, *sources: str) -> str:
+    """Name of a file by all that decides its content. sources: below the folder `models`."""
+    models = Path(__file__).parents[2] / "models"
+    decides = f"{model.architecture} {model.weights} {importlib.metadata.version('torch')}{part}"
+    key = decides.encode() + b"".join((models / source).read_bytes() for source in sources)
+    return hashlib.sha256(key).hexdigest()[:16] + ".js"
 
 
 def write_picture(
@@ -126,15 +151,25 @@ def write_runtime(packages: Path, folder: Path) -> int:
         target.unlink()  # of other versions: better none than one that does not fit the pages
     script, module, binary = (path.read_bytes() for path in npm_files(packages, RUNTIME))
     packed = {"module": _packed(module), "binary": _packed(binary)}
-    ours = "\n".join((root / name).read_text("utf-8") for name in ("contours.js", "decoder.js"))
-    ours = re.sub(r"^export ", "", ours, flags=re.MULTILINE)
-    text = re.sub("^//# sourceMappingURL=.*", "", script.decode(), flags=re.MULTILINE)
+    ours = plain_scripts("contours.js", "decoder.js")
+    text = without_map(script)
     text += f"\nwindow.medsamInPage.packed = {json.dumps(packed)};\n(() => {{\n{ours}}})();\n"
     folder.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(".part")
     temporary.write_text(key + text, encoding="utf-8")
     os.replace(temporary, target)
     return target.stat().st_size
+
+
+def plain_scripts(*names: str) -> str:
+    """Scripts of this folder, one after the other, as parts of one function instead of modules."""
+    texts = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names]
+    return re.sub(r"^export (default .*)?", "", "\n".join(texts), flags=re.MULTILINE)
+
+
+def without_map(script: bytes) -> str:
+    """Text of a package's script, without the address of a file that no page has."""
+    return re.sub("^//# sourceMappingURL=.*", "", script.decode(), flags=re.MULTILINE)
 
 
 def _packed(content: bytes) -> str:

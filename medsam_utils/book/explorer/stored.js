@@ -61,7 +61,7 @@ function stored(data) {
         const blank = { model, view, clicks, mask: "", iou: null, predicted: null, candidates: [], chosen: -1, simulated: null };
         try {
           const file = await load(shown.embedded[model]);
-          answers.push({ ...blank, problem: "", ...(await network(file, task, shape, step, clicks, box)) });
+          answers.push({ ...blank, problem: "", ...(await network(file, { task, shape, step, clicks, box })) });
         } catch (error) {
           answers.push({ ...blank, problem: error.message });
         }
@@ -76,20 +76,7 @@ function stored(data) {
       problem: "", simulated: null, ...before(model), model, view, clicks, waiting }));
   }
 
-  /** What a file of the site registers: a script, because a page opened from a file may load nothing else. */
-  async function load(file) {
-    site.loaded ??= {};
-    site.loaded[file] ??= new Promise((done, failed) => {
-      const script = make("script", { src: site.root + file, onload: done });
-      script.onerror = () => failed(new Error(`${file} could not be loaded`));
-      document.head.append(script);
-    });
-    await site.loaded[file].catch((error) => {
-      delete site.loaded[file]; // the next attempt may have a network
-      throw error;
-    });
-    return site.files?.[file];
-  }
+  const load = (file) => siteFile(site, file);
 
   async function start() {
     loading = true;

@@ -17,6 +17,7 @@ import yaml
 
 from ...case import BadInputError
 from ..explorer.in_page import write_runtime
+from ..explorer.own_image import write_own_image
 from .pages import PAGES, read_runs
 from .state import code_state
 
@@ -31,10 +32,14 @@ def build_book(root: Path) -> int:
         if not (root / PAGES / "own" / f"{page.stem}.ipynb").is_file():
             page.unlink()  # Sphinx leaves the page of a chapter that is gone
     if (root / PAGES / "in_page").is_dir():
-        try:
-            write_runtime(root / "book/npm", root / PAGES / "in_page")
-        except BadInputError as error:
-            print(f"no page has a button that lets a reader click: {error}", flush=True)
+        for write, fact in (
+            (write_runtime, "no page has a button that lets a reader click"),
+            (write_own_image, "the page for own images opens none"),
+        ):
+            try:
+                write(root / "book/npm", root / PAGES / "in_page")
+            except BadInputError as error:
+                print(f"{fact}: {error}", flush=True)
     state, known = book_state(root), root / "_build/state"
     index = root / "_build/html/index.html"
     if index.is_file() and known.is_file() and known.read_text() == state:

@@ -1,0 +1,341 @@
+// An image of the reader's own in the explorer: read, encoded and answered in the page. Goes after explorer.js,
+// own_slices.js and own_controls.js, in one function.
+//
+// The model of the view has the values that explorer.js says, and of own images besides:
+//   state.dataset is the name of the image, task that of the object, case the name, with _z and three digits of the
+//   slice for a volume, as Python calls it.
+
+const RULES = {
+  "first, then single, fed back": { first: "first", later: "single", feedback: true },
+  "most confident of three": { first: "most_confident", later: "most_confident", feedback: false },
+  "most confident, fed back": { first: "most_confident", later: "most_confident", feedback: true },
+};
+const LONGEST_MASK = 1280; // pixels of a mask's longest side as it is shown; it is computed and saved whole
+const BOXLESS = ["sam_small"]; // they never learned boxes
+const LAST = 9; // clicks of Algorithm 1
+const KEPT_PICTURES = 12, KEPT_FEATURES = 48;
+
+/** A worker that runs a script: a function of a task and its content that promises the result. */
+function startWorker(address) {
+  const worker = new Worker(address);
+  const waiting = new Map();
+  let count = 0;
+  worker.onmessage = ({ data: { id, result, problem } }) => {
+    const { done, failed } = waiting.get(id);
+    waiting.delete(id);
+    if (problem === undefined) done(result);
+    else failed(new Error(problem));
+  };
+  worker.onerror = (event) => {
+    for (const { failed } of waiting.values()) failed(new Error(event.message || "the worker stopped: load the page again"));
+    waiting.clear();
+  };
+  const ask = (task, content, transfer = []) => new Promise((done, failed) => {
+    waiting.set(count, { done, failed });
+    worker.postMessage({ id: count++, task, content }, transfer);
+  });
+  return Object.assign(ask, { stop: () => worker.terminate() });
+}
+
+/** Read files as one image, in a worker of their own: a damaged one may lead a reader round and round. */
+async function readIn(address, files) {
+  const contents = await Promise.all(files.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })));
+  const size = contents.reduce((sum, { bytes }) => sum + bytes.length, 0), seconds = 20 + size / 2e6, reader = startWorker(address);
+  let timer;
+  const limit = new Promise((_, failed) => {
+    timer = setTimeout(() => failed(new Error(`${files[0].name} could not be read in ${seconds.toFixed(0)} s: it is damaged, or too large for this computer`)), 1000 * seconds);
+  });
+  try {
+    return await Promise.race([reader("read", { files: contents }, contents.map(({ bytes }) => bytes.buffer)), limit]);
+  } finally {
+    clearTimeout(timer);
+    reader.stop();
+  }
+}
+
+/** What was used lately, by key. forget: called with the key of what was used longest ago, when there are too many. */
+function recent(size, forget = () => {}) {
+  const kept = new Map();
+  /** What is kept under a key, made if it is not. */
+  function take(key, makeIt) {
+    const found = kept.has(key) ? kept.get(key) : makeIt();
+    kept.delete(key);
+    kept.set(key, found);
+    if (kept.size > size) {
+      const [oldest] = kept.keys();
+      kept.delete(oldest);
+      forget(oldest);
+    }
+    return found;
+  }
+  return { take, drop: (key) => kept.delete(key) };
+}
+
+/** The model of the view, and what else can be done with own images. networks: {name: {encoder, decoder, bytes}} of files. */
+function ownImages({ site, worker, networks }) {
+  const address = URL.createObjectURL(new Blob([worker], { type: "text/javascript" }));
+  const encoding = startWorker(address), deciding = startWorker(address); // one encodes, one answers
+  const values = {}, listeners = [], loaded = new Map(), images = new Map(), objects = new Map();
+  const prompts = new Map(), masks = new Map(); // by key: what an object was prompted with, and {mask, model, predicted}
+  const features = recent(KEPT_FEATURES), simulated = recent(KEPT_FEATURES);
+  const truths = new Map(); // by the image's name: {labels, values, chosen}, masks to compare with
+  const kept = recent(KEPT_PICTURES, (key) => deciding("keep", { key }));
+  let model = Object.keys(networks)[0], plane = "axial", window_ = null, rule = Object.keys(RULES)[0];
+  let asked = 0, opened = 0, direction = 1, offer = { text: "" }, shown = "";
+
+  const tell = () => listeners.forEach((listener) => listener());
+  const cutOf = (image) => image.affine && findCut(image, plane);
+  const countOf = (image) => cutOf(image)?.size[0] ?? 1;
+  const caseOf = (image, index) => image.affine ? `${image.name}_z${`${index}`.padStart(3, "0")}` : image.name;
+  const indexOf = (image, name) => image.affine ? +(/_z(\d+)$/.exec(name)?.[1] ?? -1) : 0;
+  const keyOf = ({ dataset, case: name, task }) => JSON.stringify([dataset, images.get(dataset).affine ? plane : "", name, task]);
+  const viewOf = (image, index) => JSON.stringify([image.id, plane, index, window_, truths.get(image.name)?.id, truths.get(image.name)?.chosen]);
+
+  /** The state with what is missing or unknown filled in, and the prompts that its object had before. */
+  function filledIn(wanted) {
+    const image = images.get(wanted.dataset) ?? [...images.values()].at(-1), count = countOf(image);
+    const wish = image.name === wanted.dataset ? indexOf(image, wanted.case) : -1;
+    const index = wish >= 0 && wish < count ? wish : Math.floor(count / 2);
+    const named = objects.get(image.name).map(({ name }) => name);
+    const task = named.includes(wanted.task) ? wanted.task : named[0];
+    const state = { dataset: image.name, task, case: caseOf(image, index) };
+    const key = keyOf(state);
+    if (typeof wanted.clicks === "number" && truthOf(image, index)) state.clicks = clamp(Math.round(wanted.clicks) || 1, 1, LAST);
+    else if (key !== shown || !Array.isArray(wanted.clicks)) Object.assign(state, prompts.get(key) ?? { clicks: [] });
+    else {
+      const { clicks, box, candidate } = wanted;
+      Object.assign(state, { clicks, ...(box && { box }), ...(candidate && { candidate }) });
+      prompts.set(key, Object.fromEntries(Object.entries(state).filter(([name]) => !["dataset", "task", "case"].includes(name))));
+    }
+    shown = key;
+    return { image, index, state };
+  }
+
+  /** The true mask of a slice in run lengths, reduced by `step`; null where none is known, or it is empty. */
+  function truthOf(image, index, step = 1) {
+    const truth = truths.get(image.name);
+    if (!truth) return null;
+    const cut = cutOf(image), [rows, cols] = cut ? cut.size.slice(1) : image.shape, inside = new Uint8Array(rows * cols);
+    const mark = (place, pixel) => { inside[pixel] = truth.labels[place] === truth.chosen ? 1 : 0; };
+    if (cut) eachPixel(image, cut, index, mark);
+    else inside.forEach((_, i) => mark(i, i));
+    return inside.includes(1) ? encode(inside, rows, cols, step) : null;
+  }
+
+  /** Show the state, and let the model answer it. */
+  function answer() {
+    if (!images.size) return;
+    const { image, index, state } = filledIn(values.state);
+    const before = values.scene?.view, view = viewOf(image, index), key = keyOf(state);
+    values.state = state;
+    values.choices = { datasets: [...images.keys()], tasks: [state.task], cases: Array.from({ length: countOf(image) },
+      (_, i) => ({ case: caseOf(image, i), text: `slice ${i + 1} of ${countOf(image)}` })),
+    last: LAST, live: false, code: JSON.stringify(image.name), clickable: loaded.has(model), at_once: true, offer };
+    if (before !== view) {
+      const picture = pictureOf(image, cutOf(image), index, window_), previous = values.scene?.shape;
+      const step = Math.ceil(Math.max(...picture.shape) / LONGEST_MASK);
+      values.scene = { view, picture, image: canvasOf(picture), shape: picture.shape, step, truth: truthOf(image, index, step),
+        still: previous?.join() === picture.shape.join() };
+    }
+    values.objects = objects.get(image.name).map(({ name }) => {
+      const one = keyOf({ ...state, task: name });
+      return { mask: masks.get(one)?.mask, clicks: prompts.get(one)?.clicks ?? [], shown: name === state.task };
+    });
+    respond({ image, index, state, key });
+  }
+
+  async function respond({ image, index, state, key }) {
+    const mine = ++asked, { clicks, box = null, candidate } = state, byAlgorithm = typeof clicks === "number";
+    const known = byAlgorithm ? null : masks.get(key), prompted = byAlgorithm || clicks.length > 0 || Boolean(box);
+    const blank = { model, clicks: byAlgorithm ? [] : clicks, mask: "", iou: null, predicted: null, candidates: [], chosen: -1, problem: "", simulated: null };
+    if (!prompted) masks.delete(key);
+    values.curve = null;
+    values.answers = [{ ...blank, ...(prompted && known), model, clicks: blank.clicks, waiting: prompted }];
+    if (!loaded.has(model)) return;
+    const { shape, step, view, truth } = values.scene;
+    try {
+      const picture = await encoded(image, index);
+      if (mine === asked && prompted) {
+        const about = { task: "", shape, step, whole: true, box, rule: RULES[rule] };
+        const holding = hold(`${model} ${view}`, { ...picture, truths: truth ? { "": truthOf(image, index) } : {} });
+        const made = byAlgorithm ? await simulate(holding, about, truthOf(image, index))
+          : [await deciding("answer", { model, key: holding, asked: { ...about, clicks, byHand: candidate?.[model] } })];
+        if (mine !== asked) return;
+        const answer = made[byAlgorithm ? clicks - 1 : 0];
+        if (byAlgorithm) values.curve = made;
+        else masks.set(key, { ...answer, model });
+        values.answers = [{ ...blank, ...answer, waiting: false }];
+      }
+      if (mine === asked) {
+        tell();
+        ahead(image, index + direction);
+      }
+    } catch (error) {
+      if (mine !== asked) return;
+      values.answers = [{ ...blank, problem: error.message }];
+      tell();
+    }
+  }
+
+  /** What the model answers to Algorithm 1's clicks, computed once. */
+  function simulate(holding, about, truth) {
+    const key = JSON.stringify([holding, rule]);
+    return simulated.take(key, () => {
+      const coming = deciding("simulate", { model, key: holding, asked: about, truth, count: LAST });
+      coming.catch(() => simulated.drop(key));
+      return coming;
+    });
+  }
+
+  /** Let the answering worker keep a picture; returns its name. */
+  function hold(key, picture) {
+    kept.take(key, () => deciding("keep", { key, picture }));
+    return key;
+  }
+
+  /** What the decoder reads of a slice, encoded once. */
+  function encoded(image, index) {
+    const key = `${model} ${viewOf(image, index)}`;
+    return features.take(key, () => {
+      const { bytes, shape } = values.scene.view === viewOf(image, index)
+        ? values.scene.picture : pictureOf(image, cutOf(image), index, window_);
+      say(`${model} encodes it …`);
+      const started = performance.now(), coding = encoding("encode", { model, bytes, shape });
+      coding.then(() => say(`${model} has encoded it in ${((performance.now() - started) / 1000).toFixed(1)} s.`), () => {});
+      return coding;
+    });
+  }
+
+  /** Encode the slice that comes next, when nothing else is waited for. */
+  function ahead(image, index) {
+    if (index >= 0 && index < countOf(image) && image.affine) encoded(image, index).catch(() => {});
+  }
+
+  function say(text, problem = false) {
+    offer = { text, problem };
+    if (!values.choices) return;
+    values.choices = { ...values.choices, offer };
+    tell();
+  }
+
+  const refresh = () => { answer(); tell(); };
+
+  return {
+    model: {
+      get: (name) => values[name],
+      set: (name, value) => { values[name] = value; },
+      save_changes: refresh,
+      on: (event, listener) => event === "change:answers" && listeners.push(listener),
+      send: () => {},
+    },
+
+    /** Make a model of `networks` ready, and let it answer from now on. */
+    async load(name) {
+      const { encoder, decoder } = networks[name];
+      if (!loaded.has(name)) {
+        await siteFile(site, "runtime.js");
+        const files = [await siteFile(site, encoder.file), await siteFile(site, decoder.file)];
+        await Promise.all([encoding("load", { packed: site.packed, model: name, encoder: files[0] }),
+          deciding("load", { packed: site.packed, model: name, decoder: files[1], rule: { feedback: true } })]);
+        loaded.set(name, true);
+        for (const file of [encoder.file, decoder.file]) delete site.files[file]; // the workers have it
+      }
+      model = name;
+      masks.clear();
+      if (images.size) refresh();
+    },
+
+    /** Read files as one image, and show it. */
+    async open(files) {
+      const image = await readIn(address, files);
+      cutOf(image); // throws where it is not known how to cut it
+      const first = !images.size;
+      image.id = opened++;
+      for (const map of [prompts, masks]) // of another image of this name
+        for (const key of [...map.keys()]) if (JSON.parse(key)[0] === image.name) map.delete(key);
+      images.set(image.name, image);
+      truths.delete(image.name);
+      objects.set(image.name, [{ name: "object 1" }]);
+      [plane, window_] = ["axial", null];
+      values.state = { dataset: image.name };
+      answer();
+      if (!first) tell();
+      return image;
+    },
+
+    get shown() {
+      const image = images.get(values.state.dataset), index = indexOf(image, values.state.case);
+      return { image, index, count: countOf(image), plane, window: window_, rule, model, objects: objects.get(image.name) };
+    },
+    /** Read files as the mask that the shown image is compared with. */
+    async compare(files) {
+      const { image } = this.shown, mask = await readIn(address, files);
+      const truth = labelsLike(mask, image);
+      truths.set(image.name, { ...truth, id: opened++, chosen: truth.values[0] });
+      refresh();
+      return mask;
+    },
+    get truth() { return truths.get(values.state.dataset); },
+    toTruth(value) { this.truth.chosen = value; refresh(); },
+    /** How the shown volume is cut in a plane, see `findCut`. */
+    cut: (name) => findCut(images.get(values.state.dataset), name),
+    /** What the decoder reads of the shown slice, with the picture that was encoded. */
+    async features() {
+      const { image, index } = this.shown;
+      return { ...(await encoded(image, index)), picture: values.scene.picture };
+    },
+    /** The masks of the shown image: of all objects and slices, as own_export.js says. */
+    get masks() {
+      const { image } = this.shown, found = [...masks].map(([key, mask]) => [JSON.parse(key), mask, prompts.get(key) ?? {}]);
+      return found.filter(([[name]]) => name === image.name).map(([[, ofPlane, name, object], mask, { clicks = [], box = null }]) => ({
+        ...mask, object, plane: ofPlane, case: name, index: indexOf(image, name), clicks, box,
+        shape: image.affine ? findCut(image, ofPlane).size.slice(1) : image.shape }));
+    },
+    get models() { return [...loaded.keys()]; },
+    toSlice(index) {
+      const { image, count, index: now } = this.shown;
+      direction = Math.sign(index - now) || direction;
+      values.state = { ...values.state, case: caseOf(image, clamp(index, 0, count - 1)) };
+      refresh();
+    },
+    /** Prompt the shown object in the next slice with the deepest pixel of its mask here, and its box where boxes are known. */
+    async carry() {
+      const { image, index, count } = this.shown, { shape } = values.scene, mask = masks.get(keyOf(values.state))?.whole;
+      const deepest = mask && await deciding("deepest", { mask, shape });
+      if (!deepest) throw new Error("There is no mask to carry: click on the image first.");
+      const to = index + direction;
+      if (to < 0 || to >= count) throw new Error("This is the last slice: go to another one first.");
+      this.toSlice(to);
+      const state = { clicks: [deepest.click], ...(BOXLESS.includes(model) ? {} : { box: deepest.box }) };
+      values.state = { ...values.state, box: null, candidate: null, ...state };
+      if (values.state.dataset === image.name) refresh();
+    },
+    toPlane(name) { plane = name; values.state = { dataset: values.state.dataset, task: values.state.task }; refresh(); },
+    toWindow(window) { window_ = window; refresh(); },
+    toRule(name) { rule = name; refresh(); },
+    toObject(name) { values.state = { ...values.state, task: name }; refresh(); },
+    addObject() {
+      const of = objects.get(values.state.dataset), numbers = of.map(({ name }) => +(/^object (\d+)$/.exec(name)?.[1] ?? 0));
+      of.push({ name: `object ${Math.max(...numbers, 0) + 1}` });
+      this.toObject(of.at(-1).name);
+    },
+    /** Call the shown object otherwise; returns whether the name is free. */
+    rename(name) {
+      const { dataset, task } = values.state, of = objects.get(dataset);
+      if (!name || of.some((one) => one.name === name)) return false;
+      for (const map of [prompts, masks])
+        for (const [key, value] of [...map]) {
+          const [image, ofPlane, slice, object] = JSON.parse(key);
+          if (image !== dataset || object !== task) continue;
+          map.delete(key);
+          map.set(JSON.stringify([image, ofPlane, slice, name]), value);
+        }
+      of.find((one) => one.name === task).name = name;
+      values.state = { ...values.state, task: name };
+      shown = keyOf(values.state);
+      refresh();
+      return true;
+    },
+    say,
+  };
+}

@@ -1,0 +1,122 @@
+"""The page "Try it on your image": what reads, encodes and answers in a browser, as files beside
+the pages.
+
+own_image.js starts the page, see own_start.js. Networks are files of their own, see in_page.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...case import BadInputError
+from ...packages import npm_files
+from .in_page import (
+    FILE,
+    RUNTIME,
+    SCRIPTS,
+    plain_scripts,
+    without_map,
+    write_decoder,
+    write_encoder,
+    write_runtime,
+)
+
+MODELS = ("sam_small", "mobile_sam")
+"""SAMs that the page can run: the first one from the start, the others when they are asked for."""
+NAME = "own_image.js"
+READERS = {
+    "pako/dist/pako_inflate.min.js": "pako",
+    "utif/UTIF.js": "UTIF",
+    "upng-js/UPNG.js": "UPNG",
+    "daikon/release/current/daikon-min.js": "daikon",
+}
+"""What reads files, from npm, and the name under which it is known."""
+_WORKER = ("contours.js", "decoder.js", "own_read.js", "own_judge.js", "own_worker.js")
+_PAGE = ("own_slices.js", "own_export.js", "own_controls.js", "own.js", "own_start.js")
+_STYLE = ("explorer.css", "own.css")
+
+
+def write_own_image(packages: Path, folder: Path, models: Sequence[str] = MODELS) -> list[Path]:
+    """Write own_image.js and all that it loads into `folder`; return the paths.
+
+    packages: folder of package.json and package-lock.json. A model whose weights cannot be had is
+    left out. Raises BadInputError if npm or the first model cannot be had.
+    """
+    target, key = folder / NAME, f"// {_state(packages, models)}\n"
+    if target.is_file():
+        with target.open(encoding="utf-8") as file:
+            is_same = file.readline() == key
+        files = [target, folder / "runtime.js", *_named(target, folder)]
+        if is_same and all(path.is_file() for path in files):
+            return files
+        target.unlink()  # of other versions: better none than one that does not fit the rest
+    runtime, *readers = npm_files(packages, [RUNTIME[0], *READERS])
+    write_runtime(packages, folder)
+    networks = _write_networks(folder, models)
+    scripts = [
+        "self.medsamInPage = {};",
+        without_map(runtime.read_bytes()),
+        *(_reader(path, name) for path, name in zip(readers, READERS.values(), strict=True)),
+        plain_scripts(*_WORKER),
+    ]
+    style = "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in _STYLE)
+    page = json.dumps({"style": style, "worker": "\n".join(scripts), "networks": networks})
+    text = f"(() => {{\nconst page = {page};\n{plain_scripts(*SCRIPTS, *_PAGE)}}})();\n"
+    is_whole = len(networks) == len(models)
+    temporary = folder / f"{NAME}.part"
+    temporary.write_text((key if is_whole else "") + text, encoding="utf-8")
+    os.replace(temporary, target)
+    return [target, folder / "runtime.js", *_named(target, folder)]
+
+
+def _state(packages: Path, models: Sequence[str]) -> str:
+    """Return a hash of all that the files depend on: scripts, models, packages and torch."""
+    here = Path(__file__).parent
+    sources = [path for path in (here, here.parents[1] / "models") for path in path.rglob("*.*")]
+    digest = hashlib.sha256(f"{models} {importlib.metadata.version('torch')}".encode())
+    for path in [packages / "package-lock.json", *sorted(sources)]:
+        if path.suffix in (".js", ".css", ".py", ".json", ".csv", ".pt"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _named(target: Path, folder: Path) -> list[Path]:
+    """Return the files of networks that own_image.js names."""
+    return [folder / name for name in FILE.findall(target.read_text(encoding="utf-8"))]
+
+
+def _write_networks(folder: Path, models: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Write encoder and decoder of each model; return what the page says of them."""
+    from ...models import load_model
+
+    networks: dict[str, dict[str, Any]] = {}
+    for name in models:
+        try:
+            model = load_model(name, device="cpu")
+            parts = {
+                "encoder": write_encoder(model, folder),
+                "decoder": write_decoder(model, folder),
+            }
+        except BadInputError as error:
+            if name == models[0]:
+                raise
+            print(f"{name} is left out of the page for own images: {error}", flush=True)
+            continue
+        networks[name] = {**parts, "bytes": sum(part["bytes"] for part in parts.values())}
+    return networks
+
+
+def _reader(path: Path, name: str) -> str:
+    """A package's script as it runs in a worker: as a module, and nothing there is Node.js."""
+    text = without_map(path.read_bytes())
+    return (
+        "((module) => (function (window, exports, require, process) {\n"
+        f"{text}\nself.{name} = module.exports;\n"
+        "})(self, module.exports, (name) => self[name]))({ exports: {} });"
+    )
