@@ -137,7 +137,8 @@ def rule_of(protocol: Protocol) -> dict[str, Any]:
     {'first': 'most_confident', 'later': 'most_confident', 'feedback': False}
     """
     first, later = protocol.mask_choice_at(1), protocol.mask_choice_at(2)
-    return {"first": first, "later": later, "feedback": protocol.feedback}
+    rule = {"first": first, "later": later, "equals": protocol.equals}
+    return {**rule, "feedback": protocol.feedback}
 
 
 def _fitting(head: Mapping[str, Any], stored: Sequence[dict], limit: int) -> HTML:
@@ -240,6 +241,7 @@ def _pictured(case: Case, class_name: str) -> dict[str, Any]:
         "picture": case.image,
         "step": _every(case),
         "truth": case.masks[class_name],
+        "ignored": case.ignored,
     }
 
 

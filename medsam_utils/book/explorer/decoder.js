@@ -31,9 +31,10 @@ function axis(low, padded, seen, original) {
 
 /** Mask of an image where upsampled logits are > 0, and its IoU with the truth, null where none is known.
  *
+ * ignored: pixels that count as neither, or null.
  * Only pixels that depend on a positive logit can be foreground: the others are not computed.
  */
-function foreground(logits, [height, width], [rows, cols], [byRow, byCol], truth) {
+function foreground(logits, [height, width], [rows, cols], [byRow, byCol], truth, ignored) {
   const mask = new Uint8Array(rows * cols);
   let top = height, bottom = -1, left = width, right = -1, area = 0, both = 0;
   for (let row = 0, i = 0; row < height; row++)
@@ -58,7 +59,7 @@ function foreground(logits, [height, width], [rows, cols], [byRow, byCol], truth
   for (let row = firstRow; row < endRow; row++) {
     const [a, b, c, d] = byRow.weights.subarray(4 * row, 4 * row + 4);
     for (let col = firstCol, at = byRow.first[row] * cols + col, i = row * cols + col; col < endCol; col++, at++, i++)
-      if (a * wide[at] + b * wide[at + cols] + c * wide[at + 2 * cols] + d * wide[at + 3 * cols] > 0) {
+      if (a * wide[at] + b * wide[at + cols] + c * wide[at + 2 * cols] + d * wide[at + 3 * cols] > 0 && !ignored?.[i]) {
         mask[i] = 1;
         area++;
         if (truth) both += truth.mask[i];
@@ -82,7 +83,8 @@ async function open(file, shape, imageNetwork) {
     return [task, { mask, area: mask.reduce((sum, inside) => sum + inside, 0) }];
   });
   const axes = [0, 1].map((i) => axis(file.low[i], file.padded, file.seen[i], shape[i]));
-  return { image, axes, truths: Object.fromEntries(truths), answers: new Map() };
+  const ignored = file.ignored ? decode(file.ignored, ...shape) : null;
+  return { image, axes, truths: Object.fromEntries(truths), ignored, answers: new Map() };
 }
 
 const KEPT = 64; // answers of a picture that are kept, with the logits of one mask each
@@ -101,8 +103,9 @@ async function openNetwork(packed) {
  *
  * task: whose truth counts. step: how the answered mask is reduced; whole: whether it is also told as it is. clicks: [row, col, 1 positive or 0 negative].
  * box: [first row, first col, last row, last col], the last ones included, or null; it counts as the first prompt.
- * rule: which mask counts after the first prompt and after later ones, {first, later}, and whether every further
- * prompt comes with the logits of the mask that it corrects, feedback: see clicks.Protocol in Python. usual: that
+ * rule: which mask counts after the first prompt and after later ones, {first, later}, which of candidates
+ * that all miss, equals, and whether every further prompt comes with the logits of the mask that it corrects,
+ * feedback: see clicks.Protocol in Python. usual: that
  * of who asks for none. byHand: the candidate that counts for the last prompt, whatever the rule says.
  */
 site.decoder = async (file, usual) => {
@@ -111,7 +114,7 @@ site.decoder = async (file, usual) => {
 
   /** What the model answers to prompts, as the page shows it, and the logits of the mask that counts. */
   async function respond(picture, asked) {
-    const { image, axes, truths, answers } = opened.get(picture);
+    const { image, axes, truths, ignored, answers } = opened.get(picture);
     const { task, shape, step, whole, clicks, box, byHand, rule = usual } = asked;
     const key = JSON.stringify([task, step, whole, clicks, box, byHand, rule]);
     if (answers.has(key)) return answers.get(key);
@@ -132,10 +135,11 @@ site.decoder = async (file, usual) => {
     const [, , ...low] = output.logits.dims, size = low[0] * low[1];
     const candidates = choice === "single" ? [0] : [1, 2, 3]; // the network gives the single mask first
     const logits = candidates.map((i) => output.logits.data.subarray(i * size, (i + 1) * size));
-    const masks = logits.map((of) => foreground(of, low, shape, axes, truths[task]));
+    const masks = logits.map((of) => foreground(of, low, shape, axes, truths[task], ignored));
     const predicted = candidates.map((i) => output.predicted_iou.data[i]), iou = masks.map((mask) => mask.iou);
     const most = (scores) => scores.indexOf(Math.max(...scores));
-    const byRule = { most_confident: () => most(predicted), oracle: () => most(iou) }[choice]?.() ?? 0;
+    const best = () => (rule.equals === "last" && !iou.some((value) => value > 0) ? iou.length - 1 : most(iou));
+    const byRule = { most_confident: () => most(predicted), oracle: best }[choice]?.() ?? 0;
     const chosen = byHand in candidates ? byHand : byRule;
     const shown = { mask: encode(masks[chosen].mask, ...shape, step), iou: iou[chosen], predicted: predicted[chosen], chosen,
       candidates: predicted.map((value, i) => [value, iou[i]]), ...(whole && { whole: encode(masks[chosen].mask, ...shape) }) };

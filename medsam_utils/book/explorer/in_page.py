@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...models import WITHOUT_BOXES
 from ...packages import npm_files
 from .run_lengths import run_lengths
@@ -46,8 +48,8 @@ def write_files(
     """Files with which a page answers clicks as the SAMs of `models` do; returns what the page says
     of them.
 
-    stored: a page's cases with task, truth (bool H x W) and embeddings by model; the names of their
-    files are added as `embedded`. level: of the dataset.
+    stored: a page's cases with task, truth and ignored (bool H x W) and embeddings by model; the
+    names of their files are added as `embedded`. level: of the dataset.
     """
     from ...models.sam import Sam
 
@@ -61,7 +63,9 @@ def write_files(
     for one in stored:
         of_sams = {name: one["embeddings"][name] for name in sams}
         one["embedded"] = {
-            name: write_picture(sams[name], embedding, truths[id(embedding)], folder)
+            name: write_picture(
+                sams[name], embedding, truths[id(embedding)], folder, one.get("ignored")
+            )
             for name, embedding in of_sams.items()
         }
     if not sams:
@@ -111,11 +115,16 @@ def _name(model: Sam, part: str, *sources: str) -> str:
 
 
 def write_picture(
-    model: Sam, embedding: SamEmbedding, truths: Mapping[str, str], folder: Path
+    model: Sam,
+    embedding: SamEmbedding,
+    truths: Mapping[str, str],
+    folder: Path,
+    ignored: np.ndarray | None = None,
 ) -> str:
     """What the decoder needs of one picture as a file in `folder`; returns its name.
 
     truths: of each task, the true mask on the image's grid as COCO's compressed run lengths.
+    ignored: bool, H x W, pixels that count in no score.
     """
     features = embedding.features.cpu().half().numpy()
     content = {
@@ -125,6 +134,7 @@ def write_picture(
         "padded": model.network.image_encoder.img_size,
         "seen": embedding.resized,
         "truths": truths,
+        "ignored": run_lengths(ignored) if ignored is not None else "",
     }
     name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16] + ".js"
     if not (folder / name).is_file():
