@@ -252,6 +252,10 @@ class DicomStructures(ScanReader):
                 exclusions.append(dataset.exclusion(name, error, name))
                 damaged[path.parent] = path.name
                 continue
+            # Where the end of a file is missing, pydicom reads what there is.
+            is_image = header.modality in ("CT", "MR", "PT")
+            if not header.series or (is_image and header.size == (0, 0)):
+                damaged[path.parent] = path.name
             if header.modality == "RTSTRUCT":
                 sets.append(PurePosixPath(name))
             else:
