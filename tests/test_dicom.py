@@ -617,10 +617,10 @@ def test_several_regions_of_a_class_are_united(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Liver", "Liver minus tumor", "normal liver (no lesion)", ""])
-def test_a_structure_set_without_a_fitting_region_is_listed_with_the_names_it_has(tmp_path, name):
+def test_a_structure_set_without_a_fitting_region_is_listed_without_their_names(tmp_path, name):
     reason = excluded(structured(tmp_path, [(1, SQUARE)], rois=(name,)))["one"]
-    assert reason.startswith("one/RS.dcm: no region fits")
-    assert repr(name) in reason
+    assert reason.startswith("one/RS.dcm: of 1 regions none fits ")
+    assert not name or name not in reason  # which may be the patient's
 
 
 def test_a_structure_set_that_refers_to_a_missing_series_is_listed(tmp_path):

@@ -300,14 +300,21 @@ def test_stray_points_beside_contours_are_passed_over(tmp_path, point):
 def test_a_region_of_points_alone_says_so(tmp_path):
     _, path = patient(tmp_path, [(4, [(2, 2)])])
     change(path, lambda d: setattr(contours_of(d)[0], "ContourGeometricType", "POINT"))
-    assert "'Tumor' has contours of POINT, which enclose no area" in reason(tmp_path)
+    assert "a region has contours of POINT, which enclose no area" in reason(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["OPEN_PLANAR", "OPEN_NONPLANAR", "INVERTED"])
-def test_other_types_are_refused_by_their_names(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("OPEN_PLANAR", "OPEN_PLANAR"),
+        ("OPEN_NONPLANAR", "OPEN_NONPLANAR"),
+        ("DOE^JOHN", "another type"),
+    ],
+)
+def test_other_types_are_refused_by_the_names_that_dicom_knows(tmp_path, kind, told):
     _, path = patient(tmp_path, [(2, BOX), (3, BOX)])
     change(path, lambda d: setattr(contours_of(d)[1], "ContourGeometricType", kind))
-    assert f"'Tumor' has contours of {kind}, which enclose no area" in reason(tmp_path)
+    assert f"a region has contours of {told}, which enclose no area" in reason(tmp_path)
 
 
 def test_an_open_contour_that_ends_where_it_began_is_closed(tmp_path):

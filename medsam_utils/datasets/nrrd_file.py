@@ -116,7 +116,7 @@ def read_segments(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
             volume = values if values.ndim == 3 else values[layer]
         except (KeyError, ValueError, IndexError):
             raise BadCaseError(
-                f"the label or layer of {header[key]!r} is not told: save it again",
+                f"the label or layer of segment {match[1]} is not told: save it again",
                 path,
                 kind="mask",
             ) from None

@@ -133,13 +133,17 @@ def _points(contour: pydicom.Dataset) -> np.ndarray:
     return points
 
 
+_NO_AREA = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")  # types of contours, as DICOM names them
+
+
 def fill_region(region: Region, series: Series, path: Path) -> np.ndarray:
     """Return the voxels of a region, see `rasterise`; raises BadCaseError if it has no area."""
     # Points beside contours mark something; anything else may be a part of the area.
     if region.unfit and (not region.contours or region.unfit != ("POINT",)):
+        known = [kind for kind in region.unfit if kind in _NO_AREA] or ["another type"]
         raise BadCaseError(
-            f"{region.name!r} has contours of {', '.join(region.unfit)}, which enclose no "
-            "area: export closed planar contours (CLOSED_PLANAR)",
+            f"a region has contours of {', '.join(known)}, which enclose no area: export closed "
+            "planar contours (CLOSED_PLANAR)",
             path,
             kind="mask",
         )
@@ -295,10 +299,11 @@ class DicomStructures(ScanReader):
         rois = read_regions(path)
         patterns = {name: re.compile(pattern, re.I) for name, pattern in self.rois}
         if not any(pattern.fullmatch(roi.name) for pattern in patterns.values() for roi in rois):
+            # Their names are not quoted: one may be that of the patient.
             raise BadCaseError(
-                f"no region fits {' or '.join(repr(pattern) for _, pattern in self.rois)}, there "
-                f"are: {', '.join(repr(roi.name) for roi in rois) or 'none'}. Give the reader what "
-                "fits",
+                f"of {len(rois)} regions none fits "
+                f"{' or '.join(repr(pattern) for _, pattern in self.rois)}: look at their names "
+                "with `datasets.rtstruct.read_regions`, and give the reader what fits",
                 path,
                 kind="mask",
             )
