@@ -8,7 +8,7 @@ const ROOT = new URL("..", import.meta.url);
 const EXPLORER = "medsam_utils/book/explorer/";
 const declaration = /^(?:export )?(?:async )?(?:function\*?|const|let|class) (\w+)/gm;
 
-const files = readdirSync(new URL(EXPLORER, ROOT)).filter((file) => file.endsWith(".js"));
+const files = readdirSync(new URL(EXPLORER, ROOT), { recursive: true }).filter((file) => file.endsWith(".js"));
 const texts = Object.fromEntries(files.map((file) => [file, readFileSync(new URL(EXPLORER + file, ROOT), "utf8")]));
 
 /** Names that a file declares at its top. */
@@ -35,7 +35,7 @@ export default [
         UTIF: false, // what reads files in a worker
         UPNG: false,
         daikon: false,
-        page: false, // what Python says to own_start.js
+        page: false, // what Python says to own/start.js
         ...Object.fromEntries(files.filter((other) => other !== file).flatMap(declared).map((name) => [name, false])),
       },
     },

@@ -173,7 +173,7 @@ def write_runtime(packages: Path, folder: Path) -> int:
 
 def plain_scripts(*names: str) -> str:
     """Scripts of this folder, one after the other, as parts of one function instead of modules."""
-    texts = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names]
+    texts = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in names]
     return re.sub(r"^export (default .*)?", "", "\n".join(texts), flags=re.MULTILINE)
 
 

@@ -1,7 +1,7 @@
 """The page "Try it on your image": what reads, encodes and answers in a browser, as files beside
 the pages.
 
-own_image.js starts the page, see own_start.js. Networks are files of their own, see in_page.py.
+own_image.js starts the page, see own/start.js. Networks are files of their own, see in_page.py.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ READERS = {
     "daikon/release/current/daikon-min.js": "daikon",
 }
 """What reads files, from npm, and the name under which it is known."""
-_WORKER = ("contours.js", "decoder.js", "own_read.js", "own_judge.js", "own_worker.js")
-_PAGE = ("own_slices.js", "own_export.js", "own_controls.js", "own.js", "own_start.js")
-_STYLE = ("explorer.css", "own.css")
+_WORKER = ("contours.js", "decoder.js", "own/read.js", "own/judge.js", "own/worker.js")
+_PAGE = ("own/slices.js", "own/export.js", "own/controls.js", "own/images.js", "own/start.js")
+_STYLE = ("explorer.css", "own/own.css")
 
 
 def write_own_image(packages: Path, folder: Path, models: Sequence[str] = MODELS) -> list[Path]:
@@ -65,7 +65,7 @@ def write_own_image(packages: Path, folder: Path, models: Sequence[str] = MODELS
         *(_reader(path, name) for path, name in zip(readers, READERS.values(), strict=True)),
         plain_scripts(*_WORKER),
     ]
-    style = "\n".join(Path(__file__).with_name(name).read_text("utf-8") for name in _STYLE)
+    style = "\n".join((Path(__file__).parent / name).read_text("utf-8") for name in _STYLE)
     page = json.dumps({"style": style, "worker": "\n".join(scripts), "networks": networks})
     text = f"(() => {{\nconst page = {page};\n{plain_scripts(*SCRIPTS, *_PAGE)}}})();\n"
     is_whole = len(networks) == len(models)

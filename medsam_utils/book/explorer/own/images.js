@@ -1,5 +1,5 @@
 // An image of the reader's own in the explorer: read, encoded and answered in the page. Goes after explorer.js,
-// own_slices.js and own_controls.js, in one function.
+// own/slices.js and own/controls.js, in one function.
 //
 // The model of the view has the values that explorer.js says, and of own images besides:
 //   state.dataset is the name of the image, task that of the object, case the name, with _z and three digits of the
@@ -284,7 +284,7 @@ function ownImages({ site, worker, networks }) {
       const { image, index } = this.shown;
       return { ...(await encoded(image, index)), picture: values.scene.picture };
     },
-    /** The masks of the shown image: of all objects and slices, as own_export.js says. */
+    /** The masks of the shown image: of all objects and slices, as own/export.js says. */
     get masks() {
       const { image } = this.shown, found = [...masks].map(([key, mask]) => [JSON.parse(key), mask, prompts.get(key) ?? {}]);
       return found.filter(([[name]]) => name === image.name).map(([[, ofPlane, name, object], mask, { clicks = [], box = null }]) => ({

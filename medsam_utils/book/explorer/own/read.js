@@ -1,10 +1,10 @@
 // Files of a reader's own to what can be shown: in a worker, by daikon (DICOM), UTIF (TIFF) and UPNG.
-// Goes before own_worker.js, in one script.
+// Goes before own/worker.js, in one script.
 //
 // An image is {name, values, shape, channels, affine, modality}. values: numbers as stored, or scaled as the file
 // says. shape: of a flat image [rows, cols]; of a volume its three axes, the first one changing fastest.
 // channels: 1 or 3, of a flat image. affine: of a volume, from its axes to the body in mm, right, anterior, superior.
-// header: of a NIfTI file, what it says of where its voxels lie, see own_export.js.
+// header: of a NIfTI file, what it says of where its voxels lie, see own/export.js.
 // Nothing is read that tells who is shown, or when and where.
 
 const LARGEST = 100e6; // pixels of a flat image

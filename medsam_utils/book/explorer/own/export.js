@@ -1,5 +1,5 @@
 // Masks of own images as files: PNG, NIfTI on the source's grid, COCO, and a session for `make explore`, as
-// annotation.py and session.py write and read them. Goes before own.js, in one function.
+// annotation.py and session.py write and read them. Goes before own/images.js, in one function.
 //
 // A mask is {object, plane, index, case, shape, whole, clicks, box, chosen, model}: whole is COCO's compressed run
 // lengths of the slice as it is shown, shape its [rows, cols].

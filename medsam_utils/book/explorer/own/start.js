@@ -1,4 +1,4 @@
-// The page “Try it on your image”. Goes after own.js, in one function, with what Python says as `page`:
+// The page “Try it on your image”. Goes after own/images.js, in one function, with what Python says as `page`:
 // {style, worker, networks: {name: {encoder: {file, bytes}, decoder, bytes}}}.
 
 const PRIVATE = "Your image stays in this page: nothing is sent, stored or requested. Of a file, its name alone is shown or saved.";

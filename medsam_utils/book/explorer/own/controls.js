@@ -1,4 +1,4 @@
-// Where files are chosen, slices and windows, objects, and what is taken home. Goes before own.js, in one function.
+// Where files are chosen, slices and windows, objects, and what is taken home. Goes before own/images.js, in one function.
 
 const WINDOWS = { "contrast of the slice": null, "soft tissue 40, 400": { centre: 40, width: 400 }, "lung -600, 1500": { centre: -600, width: 1500 },
   "bone 400, 1800": { centre: 400, width: 1800 }, "brain 40, 80": { centre: 40, width: 80 }, "liver 60, 150": { centre: 60, width: 150 } };

@@ -1,5 +1,5 @@
 // Reads files and runs SAM in a worker, so that the page answers to input meanwhile. Goes after ONNX Runtime Web,
-// contours.js, decoder.js, own_read.js and own_judge.js, in one script.
+// contours.js, decoder.js, own/read.js and own/judge.js, in one script.
 //
 // A message {id, task, content} is answered with {id, result} or {id, problem}. The page has several such workers:
 // one encodes, one answers prompts, and files are each read in one of their own.
@@ -51,7 +51,7 @@ function encoderInput({ bytes, size: [rows, cols] }, { side, mean, std }) {
 const encoders = new Map(), answering = new Map(), shownPictures = new Map();
 
 const tasks = {
-  /** Files of an image or a series to what can be shown, see own_read.js. */
+  /** Files of an image or a series to what can be shown, see own/read.js. */
   read: async ({ files }) => {
     const image = await readFiles(files);
     return { result: image, transfer: [image.values.buffer] };

@@ -1,5 +1,5 @@
 // Algorithm 1 in a worker: clicks where a mask is most wrong, as clicks.next_click with Protocol(ties="first").
-// Goes after contours.js and before own_worker.js, in one script.
+// Goes after contours.js and before own/worker.js, in one script.
 
 /** Of each pixel of a region, 0 or 1, the squared distance to the nearest pixel outside it; all round is outside.
  *

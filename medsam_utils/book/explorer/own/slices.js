@@ -1,5 +1,5 @@
 // Upright slices of a volume, and values as the 8-bit picture that SAM and the reader see: as volume_files.find_cut
-// and intensity.py do it in Python. Goes before own.js, in one function.
+// and intensity.py do it in Python. Goes before own/images.js, in one function.
 
 // For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns. On the screen rows
 // run to inferior or posterior, columns to the left or to posterior: each against its world axis.
