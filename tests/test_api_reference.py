@@ -14,7 +14,7 @@ PAGES = sorted((ROOT / "book/api").glob("*.md"))
 PACKAGE = Path(medsam_utils.__file__).parent
 INSIDE = re.compile(  # how files are found, fetched, unpacked and read: for whoever changes it
     r"cache|contents|download|files|packages|machine|datasets\.(entries.*|fetch|listings"
-    r"|nrrd_file|sources"
+    r"|nrrd_file|reading|sources"
     r"|unpack)|models\.(compare_weights|medsam_pixels|mobile_sam|onnx_encoder|onnx_weights"
     r"|ritm_network|ritm_small|sam_onnx|sam_small|simpleclick_network|fast)"
 )
@@ -44,6 +44,23 @@ def test_the_example_draws_curves_and_the_three_worst_cases_of_a_folder(tmp_path
     assert sorted(path.name for path in tmp_path.glob("*.svg")) == sorted(
         ["curves.svg", *(f"{m}, {i}.svg" for m in ("sam_small", "grabcut") for i in range(3))]
     )
+
+
+def test_a_dataset_of_another_layout_is_read_by_its_entry(tmp_path, monkeypatch):
+    for folder, suffix in (("image", "jpg"), ("label", "png")):
+        (tmp_path / "thyroid" / folder).mkdir(parents=True)
+        for key in ("1_1", "1_2", "2_1"):
+            picture = np.zeros((40, 48), np.uint8)
+            picture[10:24, 12:30] = 255
+            Image.fromarray(picture).save(tmp_path / "thyroid" / folder / f"{key}.{suffix}")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "book/api/data.md").read_text(), re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    first = names["rows"][names["rows"]["click"] == 1]
+    assert first["case_id"].tolist() == ["1_1", "1_2", "2_1"]
+    assert first["patient_id"].tolist() == ["1", "1", "2"]
+    assert names["dataset"].load("1_1").masks["nodule"].sum() == 14 * 18
 
 
 def test_every_module_of_the_core_is_on_a_page_and_every_page_in_the_contents():

@@ -7,20 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..case import BadInputError, unknown_name
+from ..intensity import EightBit, Percentile, Window
 from ..packages import wheel_files
 from .dataset import MARKER, Dataset, Listing, Passport
 from .entries import ENTRIES as DATASETS
 from .folder import load_folder
+from .images import ImagePairs
 from .masks import ANY_VALUE
+from .pairs import Pairs
 from .sources import PACKAGES
+from .volumes import Volumes
 
 __all__ = [
     "ANY_VALUE",
     "DATASETS",
     "Dataset",
+    "EightBit",
+    "ImagePairs",
     "Listing",
     "MissingDatasetError",
+    "Pairs",
     "Passport",
+    "Percentile",
+    "Volumes",
+    "Window",
     "load_dataset",
     "load_folder",
     "package_folder",

@@ -50,16 +50,17 @@ class Passport:
 
     layout: the expected files as a tree; study_images: the study's own image count, None where it
     is not in the study; count_rule: which images we count; traps: what goes wrong with these files;
-    masks_by: what made the masks where it was a model and no person, else empty.
+    masks_by: what made the masks where it was a model and no person, else empty. The registry's
+    entries fill in all of it; one of your own may leave out what its page need not tell.
     """
 
     full_name: str
-    citation: str
-    home: str
-    licence: str
-    registration: str
-    layout: str
-    count_rule: str
+    citation: str = ""
+    home: str = ""
+    licence: str = ""
+    registration: str = ""
+    layout: str = ""
+    count_rule: str = ""
     study_images: int | None = None
     traps: tuple[str, ...] = ()
     masks_by: str = ""

@@ -106,7 +106,7 @@ def load_folder(
         classes={"object": ANY_VALUE},
         reader=reader,
         intensity=intensity or (EightBit() if is_flat else Percentile()),
-        passport=Passport(name or root.name, "", "", "", "", LAYOUT, ""),
+        passport=Passport(name or root.name, layout=LAYOUT),
         other_labels=None,
         mask_threshold=_number(threshold, "threshold") or 128,
         root=root,

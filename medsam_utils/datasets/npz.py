@@ -107,7 +107,7 @@ def load_npz(path: str | Path, name: str | None = None) -> Dataset:
         classes=classes if len(classes) > 1 else {"object": (*labels,)},
         reader=NpzFiles(),
         intensity=EightBit(),
-        passport=Passport(title, "", "", "", "", LAYOUT, "every image or slice with a label"),
+        passport=Passport(title, layout=LAYOUT, count_rule="every image or slice with a label"),
         other_labels=None,
         root=root,
         mask_kind="given",
