@@ -192,7 +192,7 @@ def test_the_answer_says_what_the_interval_allows():
     before, after = tables()
     shown = answer(kidney_gains(before, after)).html
     assert "T gains <strong>+0.20</strong> IoU" in shown and "on 6 held-out patients" in shown
-    assert "on 12 patients of a dataset that it did not see (demo)" in shown
+    assert "on 12 patients of a dataset that it did not see. All: demo." in shown
     assert "+0.40" not in shown  # who was learnt from tells nothing
     assert "T loses <strong>-0.20</strong> IoU" in answer(kidney_gains(after, before)).html
     mixed = before.assign(

@@ -90,7 +90,8 @@ def test_large_objects_are_clicked_on_under_the_protocol_and_each_picture_is_sto
     chosen = [subject["ct_torso_z036"]]
     model = load_model("sam_small", device="cpu")
     data = stored(explorer.at_once(subject, {"sam_small": model}, chosen, RULE, clicks=2).data)
-    assert data["rule"] == {"first": "first", "later": "single", "feedback": True}
+    rule = {"first": "first", "later": "single", "equals": "first", "feedback": True}
+    assert data["rule"] == rule
     assert "CT-Torso: liver" in data["tasks"] and "CT-Torso: vertebrae" not in data["tasks"]
     assert len(data["images"]) == 1
     for cases in data["tasks"].values():

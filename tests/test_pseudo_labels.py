@@ -91,7 +91,7 @@ def test_the_answer_says_what_refining_changes(rows):
     shown = answer(labels, networks, "refined").html
     assert "Yes: a label drawn anew gains <strong>+0.50</strong> IoU" in shown
     assert "against the network's own label" in shown
-    assert "from 0.50 to 1.00, 6 patients (demo)" in shown
+    assert "from 0.50 to 1.00, 6 patients. " in shown and shown.endswith("All: demo.</p>")
     assert (
         "Not shown: a network that learns from the labels drawn anew changes by no more than chance"
         in shown

@@ -131,14 +131,18 @@ def _head(
 
 
 def rule_of(protocol: Protocol) -> dict[str, Any]:
-    """Return which mask counts after the first prompt and after later ones, and what is fed back.
+    """Return which mask counts after the first prompt and after later ones, which of masks that all
+    miss, and what is fed back.
 
     >>> rule_of(PAPER)
-    {'first': 'most_confident', 'later': 'most_confident', 'feedback': False}
+    {'first': 'most_confident', 'later': 'most_confident', 'equals': 'first', 'feedback': False}
     """
-    first, later = protocol.mask_choice_at(1), protocol.mask_choice_at(2)
-    rule = {"first": first, "later": later, "equals": protocol.equals}
-    return {**rule, "feedback": protocol.feedback}
+    return {
+        "first": protocol.mask_choice_at(1),
+        "later": protocol.mask_choice_at(2),
+        "equals": protocol.equals,
+        "feedback": protocol.feedback,
+    }
 
 
 def _fitting(head: Mapping[str, Any], stored: Sequence[dict], limit: int) -> HTML:
