@@ -110,8 +110,8 @@ def glossary() -> str:
 # Formats, programs, licences and journals, which need no entry to be read.
 COMMON = """
 CC BY SA MIT GPL JPEG PNG TIFF NIfTI NRRD DICOM COCO CSV SVG PDF HTML JSON ONNX CUDA GPU GPUs CPU
-MPS AMX ID MB WSL GB GiB TinyViT PyTorch TeX AdamW JupyterLab GitHub RGB API TotalSegmentator URL OpenCV
-WebP BMP GIF PGM PPM EXIF RTSTRUCT SEG MetaImage FreeSurfer
+MPS AMX ID MB WSL GB TinyViT PyTorch TeX AdamW JupyterLab GitHub RGB API TotalSegmentator URL OpenCV
+GiB WebP BMP GIF PGM PPM EXIF RTSTRUCT SEG MetaImage FreeSurfer
 Dask SimpleITK PBS LSF SGE NumPy SciPy TO DATA MODELS FOLDER
 """
 
