@@ -104,7 +104,8 @@ def table(verdicts: pd.DataFrame) -> Shown:
         }
         text = f"**{level}.** p is corrected for the {page.plural(tests, 'test')} of this table."
         parts.append(
-            show.paragraphs(text) + show.table(pd.DataFrame(shown), fold=False, kind="medsam-words")
+            show.paragraphs(text)
+            + show.table(pd.DataFrame(shown), fold=False, kind="medsam-claims")
         )
     return show.joined(parts)
 

@@ -189,10 +189,10 @@ def _values(rows: pd.DataFrame, curve: pd.DataFrame, model: str, click: int) -> 
 
 
 def patients_note(rows: pd.DataFrame) -> Shown:
-    """Return that intervals may be too narrow, where every image counts as a patient of its own."""
+    """Return that intervals may be too narrow, where every real image counts as a patient."""
     images = rows[["dataset", "case_id", "patient_id"]].drop_duplicates()
     counted = len(images[["dataset", "patient_id"]].drop_duplicates())
-    if counted < len(images) or counted < FEWEST:
+    if counted < len(images) or counted < FEWEST or set(rows["level"]) == {"demo"}:
         return show.NOTHING
     return show.paragraphs(
         f"**Each of the {counted} images counts as a patient.** If some are of one patient, the "
