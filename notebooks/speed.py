@@ -66,8 +66,8 @@ speed.tables(measured, "cases", "workers")
 # %% [markdown]
 # ## On the clock, with all cores
 #
-# **default** counts the start of the workers and the loading of the model in each, about four
-# seconds here, which a run of a few images does not win back. The released loop has all threads.
+# **default** counts the start of the workers and the loading of the model in each, which a run of a
+# few images does not win back. The released loop has all threads.
 
 # %%
 speed.tables(measured, "loop_on_the_clock")

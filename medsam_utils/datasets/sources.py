@@ -46,7 +46,7 @@ class Package:
         return f"package {self.name} {self.version} of PyPI, {self.size / 1e6:.1f} MB"
 
 
-def _decathlon(task: str, sha256: str, gigabytes: float, note: str = "") -> tuple[Archive, ...]:
+def _decathlon(task: str, sha256: str, gigabytes: float = 0, note: str = "") -> tuple[Archive, ...]:
     """Return the archive of a task of the Medical Segmentation Decathlon."""
     url = f"https://msd-for-monai.s3-us-west-2.amazonaws.com/{task}.tar"
     return (Archive(url, sha256, f"{task}.tar", note, task, gigabytes),)
@@ -57,7 +57,7 @@ _MENDELEY = "https://data.mendeley.com/public-files/datasets/3jykz7wz8d/files"
 
 ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "mri_heart": _decathlon(
-        "Task02_Heart", "4277dc6dfe100142aa8060e895f6ff0f81c5b733703ea250bd294df8f820bcba", 0.4
+        "Task02_Heart", "4277dc6dfe100142aa8060e895f6ff0f81c5b733703ea250bd294df8f820bcba"
     ),
     "mri_prostate_i2cvb": (
         Archive("doi:10.5281/zenodo.162231", None, "ge-1-5t.tar.gz", "split archive", gives="GE"),
@@ -71,14 +71,12 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
             "54601e952315d8f67383e9202a6e145997ade429f54f7e0af44b4e158714f424",
             "NLM-MontgomeryCXRSet.zip",
             gives="MontgomerySet",
-            gigabytes=0.6,
         ),
         Archive(
             "https://openi.nlm.nih.gov/imgs/collections/ChinaSet_AllFiles.zip",
             None,
             "ChinaSet_AllFiles.zip",
             gives="ChinaSet_AllFiles",
-            gigabytes=3.8,
         ),
     ),
     "xray_hip": (
@@ -95,7 +93,6 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
             "Dataset_BUSI.zip",
             "the host's certificate has been reported as unreliable",
             gives="Dataset_BUSI_with_GT",
-            gigabytes=0.2,
         ),
     ),
     "us_muscle": (
@@ -135,13 +132,12 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "ct_hepaticvessel": _decathlon(
         "Task08_HepaticVessel",
         "ee880799f12e3b6e1ef2f8645f6626c5b39de77a4f1eae6f496c25fbf306ba04",
-        9,
     ),
     "ct_spleen": _decathlon(
-        "Task09_Spleen", "dfeba347daae4fb08c38f4d243ab606b28b91b206ffc445ec55c35489fa65e60", 1.6
+        "Task09_Spleen", "dfeba347daae4fb08c38f4d243ab606b28b91b206ffc445ec55c35489fa65e60"
     ),
     "ct_colon": _decathlon(
-        "Task10_Colon", "a26bfd23faf2de703f5a51a262cd4e2b9774c47e7fb86f0e0a854f8446ec2325", 6
+        "Task10_Colon", "a26bfd23faf2de703f5a51a262cd4e2b9774c47e7fb86f0e0a854f8446ec2325"
     ),
 }
 """What can be had without an account; in the order in which it is downloaded."""
