@@ -113,8 +113,8 @@ def largest_regions(
 ) -> list[BoxedMask]:
     """Return the largest connected regions of a mask, at most `count`.
 
-    Diagonal neighbours belong together. equals: which of equally large ones
-    comes first, the first or the last in reading order.
+    Diagonal neighbours belong together. equals: which of equally large ones comes first, the first
+    or the last in reading order.
     """
     found, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.inside, connectivity=8)
     areas = statistics[1:found, cv2.CC_STAT_AREA]

@@ -64,9 +64,9 @@ def evaluate(
     `rows.attrs["excluded"]` lists the cases left out, see `case.Exclusion`,
     `rows.attrs["not_read"]` the files that are part of no case; `rows.attrs["record"]` tells when,
     where and how long, stage by stage, summed over the workers; `rows.attrs["fingerprints"]` is
-    each case's where there is a store. Raises BadInputError for an
-    argument that cannot be used, for a dataset without a usable case, and for a model of your own
-    that does not say what its stored rows depend on (`Model.settings`).
+    each case's where there is a store. Raises BadInputError for an argument that cannot be used,
+    for a dataset without a usable case, and for a model of your own that does not say what its
+    stored rows depend on (`Model.settings`).
     """
     _check(dataset, model, protocol, clicks, max_cases)
     metrics = further_names(metrics)

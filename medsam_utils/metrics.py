@@ -58,8 +58,8 @@ def nsd(
     An outline consists of a piece round each corner that pixels of object and background share, as
     long as the cut through it (marching squares); its distance is that of the corner to the nearest
     such corner of the other mask. The image's edge is outline (Nikolov et al. 2018, and their
-    code). Two empty masks have none: NaN; one empty mask: 0. An object of
-    one pixel has four pieces.
+    code). Two empty masks have none: NaN; one empty mask: 0. An object of one pixel has four
+    pieces.
 
     >>> pixel = np.pad(np.ones((1, 1), bool), 2)
     >>> [nsd(pixel, np.roll(pixel, 1, axis=1), tolerance) for tolerance in (0, 1)]

@@ -178,14 +178,8 @@ def _estimate(
     if claim.take:
         at = parts[0]["value"].agg([f"idx{claim.take}"]).iloc[0]
         effect, note = table["value"][at], f"{table['task'][at]}; compared, not tested"
-        return (
-            counted
-            | dict(effect=effect, low=np.nan, high=np.nan, p=np.nan, clusters=0)
-            | {
-                "error": np.nan,
-                "note": note,
-            }
-        )
+        unknown = dict.fromkeys(("low", "high", "p", "error"), np.nan)
+        return counted | unknown | {"effect": effect, "clusters": 0, "note": note}
     found = counted | _test(claim, parts, resamples)
     if left_out and not found["note"]:
         found["note"] = f"without {', '.join(left_out)}: too few patients"

@@ -174,7 +174,7 @@ def load_images(path: str | Path, plane: str = "axial", within: str = "") -> Dat
         reader=Unlabelled(only, plane),
         intensity=EightBit() if kinds == {True} else Percentile(),
         passport=Passport(
-            path.name, "", "", "", "", "image files", "every image, every slice of a volume"
+            path.name, layout="image files", count_rule="every image, every slice of a volume"
         ),
         root=root,
         within=folders,
