@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ def export_npz(
 
     dataset: of `datasets.npz.load_npz`. folder: gets a file of the same name for each, with the
     array `segs`: the shape and numbers of `gts`; where masks overlap, the higher number is kept,
-    and slices without a row are 0. rows, click and errors: as for `export_masks`.
+    and slices without a row are 0. rows and click: as for `export_masks`. Raises BadInputError as
+    that does, and for files of one name in several folders.
     """
     if not isinstance(dataset.reader, NpzFiles):
         raise BadInputError(f"{dataset.name} is not of .npz files: take export_masks")
@@ -31,18 +33,25 @@ def export_npz(
     last = int(rows["click"].max() if click is None else click)
     references = {reference.case_id: reference for reference in dataset}
     files = rows["case_id"].map(lambda case_id: references[case_id].images[0])
+    names = Counter(file.name for file in files.unique())
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise BadInputError(
+            f"{twice[0]} lies in several folders, and predictions have one: export the rows of one "
+            "folder at a time"
+        )
     paths = []
     for file, file_rows in rows.groupby(files, sort=False):
         labels = read_labels(label_file(references[file_rows["case_id"].iloc[0]]))
         found = np.zeros(labels.shape, np.min_scalar_type(int(labels.max())))
-        for (case_id, task), object_rows in file_rows.groupby(["case_id", "task"], sort=False):
-            class_name = dataset.task_classes[task]
-            (label,) = dataset.classes[class_name]
-            mask = replay(dataset.load(case_id, class_name), model, object_rows, last)
-            index = references[case_id].slice_index
+        for case_id, case_rows in file_rows.groupby("case_id", sort=False):
+            case, index = dataset.load(case_id), references[case_id].slice_index
+            embedding = model.encode(case.image)
             plane = found if index is None else found[index]
-            plane[mask] = np.maximum(plane[mask], label)
-        path = Path(folder).expanduser() / file.relative_to(dataset.root).name
+            for task, object_rows in case_rows.groupby("task", sort=False):
+                (label,) = dataset.classes[dataset.task_classes[task]]
+                mask = replay(case, model, object_rows, last, embedding)
+                plane[mask] = np.maximum(plane[mask], label)
+        path = Path(folder).expanduser() / file.name
         with atomic_path(path) as unfinished, unfinished.open("wb") as stream:
             np.savez_compressed(stream, segs=found)
         paths.append(path)

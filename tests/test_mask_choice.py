@@ -11,7 +11,7 @@ from medsam_utils.book.explorer.responses import Responses
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import PROTOCOLS, SAM_ADVICE, choose_mask
 from medsam_utils.results import as_rows
-from medsam_utils.simulation import replay, simulate
+from medsam_utils.simulation import replay, replay_clicks, simulate
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,20 @@ def test_a_stored_row_is_drawn_again(case, fast, protocol):
         mask, truth = replay(case, fast, rows, click), case.masks[task]
         iou = (mask & truth).sum() / (mask | truth).sum()
         assert iou == pytest.approx(rows.loc[rows["click"] == click, "iou"].iloc[0], abs=1e-6)
+
+
+def test_masks_of_several_rows_are_decoded_once_each(case, fast, monkeypatch):
+    task = next(iter(case.masks))
+    rows = as_rows(list(simulate(case, {task: "t"}, fast, SAM_ADVICE, 4)))
+    rows = rows.assign(protocol=SAM_ADVICE.name)
+    last, embedding = replay(case, fast, rows, 4), fast.encode(case.image)
+    calls, predict = [], fast.predict
+    monkeypatch.setattr(
+        fast, "predict", lambda *args, **kw: (calls.append(args), predict(*args, **kw))[1]
+    )
+    masks = list(replay_clicks(case, fast, rows, range(1, 5), embedding))
+    assert len(calls) == len(masks) == 4
+    np.testing.assert_array_equal(masks[-1], last)
 
 
 def test_the_explorer_answers_as_the_evaluation_does(case, fast):

@@ -1,6 +1,7 @@
 """The .npz files of the CVPR challenges: images and volumes as cases, predictions as files."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -133,3 +134,13 @@ def test_other_datasets_are_refused(folder, tmp_path):
     rows = evaluate(dataset, load_model("grabcut"), clicks=1, executor=None)
     with pytest.raises(BadInputError, match="made the rows"):
         export_npz(rows, dataset, load_model("ritm_small"), tmp_path)
+
+
+def test_two_files_of_one_name_are_not_written_over_each_other(folder, tmp_path):
+    for place in ("one", "two"):
+        (folder / place).mkdir()
+        shutil.copyfile(folder / "US_b.npz", folder / place / "US_c.npz")
+    dataset, model = load_folder(folder), load_model("grabcut")
+    rows = evaluate(dataset, model, clicks=1, executor=None)
+    with pytest.raises(BadInputError, match=r"US_c\.npz lies in several folders"):
+        export_npz(rows, dataset, model, tmp_path)

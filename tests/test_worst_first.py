@@ -78,3 +78,5 @@ def test_that_each_image_counts_as_a_patient_is_told_where_it_is_so(study):
     apart = [one.assign(patient_id=one["case_id"]) for one in copies]
     assert "Each of the 9 images counts as a patient" in page.patients_note(pd.concat(apart)).html
     assert page.patients_note(pd.concat(copies)).html == ""
+    drawn = pd.concat(apart).assign(level="demo")
+    assert page.patients_note(drawn).html == ""  # phantoms are no patients

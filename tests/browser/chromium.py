@@ -61,3 +61,13 @@ def watched(context):
     page.on("requestfailed", failed)
     page.route("**/*", local_only)
     return page
+
+
+def place_on_canvas(page, shape: tuple[int, int], row: int, col: int) -> dict:
+    """Where a pixel of an image of a shape lies on the first canvas that shows it whole."""
+    box, (rows, cols) = page.locator("canvas").first.bounding_box(), shape
+    size = min(box["height"] / rows, box["width"] / cols)
+    return {
+        "x": box["width"] / 2 + (col + 0.5 - cols / 2) * size,
+        "y": box["height"] / 2 + (row + 0.5 - rows / 2) * size,
+    }

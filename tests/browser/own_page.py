@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from chromium import watched
+from chromium import place_on_canvas, watched
 
 
 def opened(browser, address, **options):
@@ -83,12 +83,4 @@ def features(page) -> tuple[np.ndarray, np.ndarray]:
 
 def pixel_of(page, row, col):
     """Where a pixel of the image lies on the canvas."""
-    box, (rows, cols) = (
-        page.locator("canvas").first.bounding_box(),
-        explorer_of(page, "scene")["shape"],
-    )
-    size = min(box["height"] / rows, box["width"] / cols)
-    return {
-        "x": box["width"] / 2 + (col + 0.5 - cols / 2) * size,
-        "y": box["height"] / 2 + (row + 0.5 - rows / 2) * size,
-    }
+    return place_on_canvas(page, explorer_of(page, "scene")["shape"], row, col)

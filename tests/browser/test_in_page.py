@@ -10,7 +10,8 @@ import threading
 
 import numpy as np
 import pytest
-from chromium import HEAD, PACKAGES, Quiet, watched
+from chromium import HEAD, PACKAGES, Quiet, place_on_canvas, watched
+from PIL import Image
 from test_explorer import mask_of, stored, write_folder
 
 from medsam_utils import PAPER, Click, Protocol, evaluate, load_folder, load_model
@@ -26,6 +27,7 @@ RULES = {
     "first": Protocol(mask_choice="first"),
     "single": Protocol(mask_choice="single"),
     "oracle": Protocol(mask_choice="oracle"),
+    "oracle-last": Protocol(mask_choice="oracle", equals="last"),
     "sam-advice": SAM_ADVICE,
     "first-then-single": Protocol(mask_choice="first", later_mask_choice="single", feedback=True),
 }
@@ -43,6 +45,10 @@ def write_pages(root, folder, model, protocols):
         pytest.skip(str(error))
     write_folder(root, ["small </script>"], (60, 48), (1, 2))
     write_folder(root, ["ünïcödé large"], (500, 700), (1, 2))
+    large = root / "masks/ünïcödé large.png"
+    values = np.array(Image.open(large))
+    values[16:22, 5:27] = 255  # a band across the first object, which counts in no score
+    Image.fromarray(values).save(large)
     subject, pages = load_folder(root, name="Two images"), {}
     announced = f"<script>window.medsamInPage={{root:'in_page/',bytes:{size}}}</script>"
     for name, protocol in protocols.items():
@@ -114,15 +120,7 @@ def answered(page) -> dict:
 
 def pixel(page, row, col):
     """Where a pixel of the image lies on the canvas."""
-    box, (rows, cols) = (
-        page.locator("canvas").first.bounding_box(),
-        explorer_of(page, "scene")["shape"],
-    )
-    size = min(box["height"] / rows, box["width"] / cols)
-    return {
-        "x": box["width"] / 2 + (col + 0.5 - cols / 2) * size,
-        "y": box["height"] / 2 + (row + 0.5 - rows / 2) * size,
-    }
+    return place_on_canvas(page, explorer_of(page, "scene")["shape"], row, col)
 
 
 def ask(page, **state) -> dict:
@@ -238,6 +236,21 @@ def test_which_mask_counts_and_is_fed_back_is_as_in_python(browser, site, name):
     page.context.close()
     assert page.complaints == []
     assert len(overlaps) >= 50 and ((overlaps >= 0.995) | (pixels <= 1)).all()
+
+
+@pytest.mark.parametrize(("name", "counts"), [("oracle", 0), ("oracle-last", 2)])
+def test_of_masks_that_all_miss_the_same_counts_as_in_python(browser, site, name, counts):
+    subject, model, _, ways = site
+    class_name, task = next(iter(subject.tasks.items()))
+    case = subject.load("ünïcödé large", class_name)
+    python = Responses(case, case.masks[class_name], task, {model.name: model}, RULES[name])
+    expected = python.respond(model.name, (Click(480, 690, True, 0, 0),))
+    assert set(expected.iou) == {0} and expected.chosen == counts
+    page = opened(browser, f"{ways['file']}{name}.html")
+    started(page)
+    answer = ask(page, task=task, case=case.case_id, clicks=[[480, 690, 1]], box=None)
+    page.context.close()
+    assert page.complaints == [] and answer["chosen"] == counts
 
 
 @pytest.fixture(scope="module")

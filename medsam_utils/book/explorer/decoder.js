@@ -31,7 +31,7 @@ function axis(low, padded, seen, original) {
 
 /** Mask of an image where upsampled logits are > 0, and its IoU with the truth, null where none is known.
  *
- * ignored: pixels that count as neither, or null.
+ * ignored: pixels that count in no score, or null; the mask keeps them.
  * Only pixels that depend on a positive logit can be foreground: the others are not computed.
  */
 function foreground(logits, [height, width], [rows, cols], [byRow, byCol], truth, ignored) {
@@ -59,8 +59,9 @@ function foreground(logits, [height, width], [rows, cols], [byRow, byCol], truth
   for (let row = firstRow; row < endRow; row++) {
     const [a, b, c, d] = byRow.weights.subarray(4 * row, 4 * row + 4);
     for (let col = firstCol, at = byRow.first[row] * cols + col, i = row * cols + col; col < endCol; col++, at++, i++)
-      if (a * wide[at] + b * wide[at + cols] + c * wide[at + 2 * cols] + d * wide[at + 3 * cols] > 0 && !ignored?.[i]) {
+      if (a * wide[at] + b * wide[at + cols] + c * wide[at + 2 * cols] + d * wide[at + 3 * cols] > 0) {
         mask[i] = 1;
+        if (ignored?.[i]) continue;
         area++;
         if (truth) both += truth.mask[i];
       }
