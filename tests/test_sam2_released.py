@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from local_server import sha256
+from random_weights import random_weights
 
 from medsam_utils import MODELS, BadInputError, Click, load_model
 from medsam_utils.boxed_mask import BoxedMask
@@ -62,15 +63,7 @@ def released_shapes(size):
 
 def random_state(shapes):
     """Return weights by name for {name: shape}; nothing in the network is neutral."""
-    rng, state = np.random.default_rng(0), {}
-    for name in sorted(shapes):
-        shape = shapes[name]
-        if len(shape) > 1 and name.endswith("weight"):
-            state[name] = rng.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5
-        elif name.endswith("weight"):
-            state[name] = rng.uniform(0.5, 1.5, shape)
-        else:
-            state[name] = rng.standard_normal(shape) * (1 if "gaussian" in name else 0.1)
+    state = random_weights(shapes, wide="gaussian")
     state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] += 5  # the object is there
     return {name: torch.as_tensor(values, dtype=torch.float32) for name, values in state.items()}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from random_weights import random_weights
 from scipy.special import logit
 from test_ritm import CLICKS, PROBES, Blobs, answers, picture, shapes_of
 
@@ -30,15 +31,7 @@ ZOOM = {"skip_clicks": -1, "target_size": (448, 448)}
 
 def random_state(shapes, bias):
     """Weights by name for {name: shape}; nothing in the network is neutral."""
-    rng, state = np.random.default_rng(0), {}
-    for name in sorted(shapes):
-        shape = shapes[name]
-        if len(shape) > 1 and name.endswith("weight"):
-            state[name] = rng.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5
-        elif name.endswith("weight"):
-            state[name] = rng.uniform(0.5, 1.5, shape)
-        else:
-            state[name] = rng.standard_normal(shape) * 0.1
+    state = random_weights(shapes)
     state["patch_embed_coords.proj.weight"][:, 1:] *= 4  # clicks count more than the mask before
     state["head.conv_seg.bias"] = np.full(1, bias)
     return {name: torch.as_tensor(values, dtype=torch.float32) for name, values in state.items()}
