@@ -17,6 +17,7 @@ from medsam_utils import load_folder
 from medsam_utils.book.doctor.examine import examine
 from medsam_utils.case import BadCaseError
 from medsam_utils.datasets.images import read_image, read_mask
+from medsam_utils.datasets.nrrd_file import read_segments
 from medsam_utils.datasets.reading import inflate, reading
 from medsam_utils.datasets.volume_files import read_volume
 from medsam_utils.fingerprint import case_fingerprints
@@ -149,6 +150,8 @@ def test_no_bit_of_a_png_or_of_a_packed_strip_can_change_unnoticed(tmp_path):
                 np.testing.assert_array_equal(read_mask(path), values)
             except BadCaseError as error:
                 assert path.name in str(error)
+            else:  # nothing is in the last part of a PNG
+                assert kind == "TIFF" or at >= len(content) - 12
 
 
 @pytest.mark.parametrize("suffix", ["pgm", "tif", "bmp", "gif", "webp", "jpg"])
@@ -329,3 +332,18 @@ def test_inflating_stops_at_what_was_declared(tmp_path):
     path.write_bytes(gzip.compress(plain + bytes(80 << 20)))
     with pytest.raises(BadCaseError, match=r"a\.nii\.gz: cannot be read"):
         read_volume(path)
+
+
+def test_a_reason_quotes_no_name_of_a_segment(tmp_path):
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": np.eye(3),
+        "space origin": np.zeros(3),
+        "kinds": ["domain"] * 3,
+        "Segment0_Name": "DOE^JOHN",
+    }
+    path = tmp_path / "a.seg.nrrd"
+    nrrd.write(str(path), np.ones((4, 4, 4), np.uint8), header)
+    with pytest.raises(BadCaseError, match="segment 0 is not told") as caught:
+        read_segments(path)
+    assert "DOE" not in str(caught.value)
