@@ -10,7 +10,7 @@ strengths, one of which is often "none".
 import cv2
 import numpy as np
 
-MIN_PIXELS = 24  # smaller objects are not targets
+MIN_PIXELS = 16  # smaller objects are not targets
 
 
 def draw(rng: np.random.Generator, size: int = 256) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -195,7 +195,7 @@ def _bone(rng, shape):
     return mask.astype(bool)
 
 
-SHAPES = {_blob: 0.48, _ring: 0.16, _pair: 0.1, _vessel: 0.07, _bone: 0.12, _many: 0.07}
+SHAPES = {_blob: 0.42, _ring: 0.19, _pair: 0.1, _vessel: 0.1, _bone: 0.11, _many: 0.08}
 
 
 # Label maps: int H x W, 0 is the background.
@@ -292,7 +292,7 @@ def _worth(smooth, mask):
     contrast = np.abs(mean - mean_around).item() / np.sqrt(
         (spread**2 + spread_around**2).item() / 2 + 10
     )
-    return np.clip(thickness / size / 0.06, 0.1, 1) * np.clip(contrast / 0.9, 0.1, 1) ** 1.5
+    return np.clip(thickness / size / 0.06, 0.3, 1) * np.clip(contrast / 0.9, 0.1, 1) ** 1.5
 
 
 # From labels to grey values: float32 H x W, about 0 to 1.
@@ -301,7 +301,7 @@ def _worth(smooth, mask):
 def _paint(rng, labels):
     """Mean, rim and texture of every label."""
     count = int(labels.max()) + 1
-    spread = rng.choice([0.08, 0.2, 0.35])  # small: neighbours of low contrast, as soft tissues are
+    spread = rng.choice([0.04, 0.08, 0.2, 0.35])  # small: neighbours nearly alike, as soft tissues
     means = rng.uniform(0.2, 0.8) + spread * rng.normal(size=count)
     odd = rng.random(count) < rng.choice([0.15, 0.5])  # air, fluid, bone, contrast medium
     means = np.where(odd, rng.uniform(-0.2, 1.2, count), means)

@@ -8,24 +8,28 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..case import Case
 from ..clicks import PAPER
 from ..models import load_model
-from ..models.sam_small import build_sam_small
+from ..models.checkpoints import load_state_dict
+from ..models.sam_small import CHANNELS, build_sam_small
 from ..simulation import simulate
-from ..workflows.training import Training, click_in, decode, load_batches, mixed_precision
+from ..workflows.training import Training, click_in, load_batches, mixed_precision
 from .drawings import Drawings, draw
 
-ROUNDS = [(1,), (1, 1), (1, 1), (1, 2), (1, 4), (1, 1, 1), (1, 2, 3), (1, 3, 4)]
-"""Clicks added in each round of a step: mostly one or two, now and then many, so that nine are no
-surprise."""
+FIRST_PROMPTS = {"click": 0.55, "box": 0.33, "box and click": 0.12}
+"""How often a step begins with which prompt of its objects."""
+ROUNDS = [(), (1,), (1, 1), (0, 1), (2,), (4,), (1, 2), (1, 3, 4), (7,)]
+"""Clicks that each later round of a step adds: mostly one or two, now and then many, so that nine
+are no surprise; none where the last mask alone is corrected."""
 UNSEEN = 999  # seed of the drawings that no training sees
 
 
@@ -64,41 +68,77 @@ def add_clicks(
     return torch.cat([points, more_points], 1), torch.cat([labels, more_labels], 1)
 
 
-def candidate_loss(
-    logits: Tensor, predicted_iou: Tensor, target: Tensor, ambiguous: bool
-) -> tuple[Tensor, Tensor]:
-    """Compute the loss of three candidates B x 3 x h x w, and their true IoU, B x 3.
+def noisy_boxes(truths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a box round each object, B x 4, (x, y) of its first and last pixel of the input.
 
-    target: share of each pixel that the object covers, B x 1 x h x w. ambiguous: whether there was
-    one click only, which can mean several objects; several clicks should leave one meaning.
+    truths: bool, B x h x w, at half the input's size. As in SAM's training a side is off by a
+    tenth of the box's length on average, at most 20 pixels; one box in three is exact.
+    """
+    boxes = []
+    for truth in truths:
+        rows, cols = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
+        box = 2.0 * np.array([cols[0], rows[0], cols[-1] + 0.5, rows[-1] + 0.5])
+        lengths = np.tile(box[2:] - box[:2] + 1, 2)
+        noise = np.clip(0.1 * lengths * rng.standard_normal(4), -20, 20)
+        box += noise * (rng.random() > 1 / 3)
+        box[2:] = np.maximum(box[2:], box[:2] + 1)
+        boxes.append(np.clip(box, 0, 2 * truth.shape[0] - 1))
+    return np.array(boxes)
+
+
+def mask_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the loss of K masks B x K x h x w, and their true IoU, both B x K.
+
+    target: share of each pixel that the object covers, B x 1 x h x w. Pixels beside the outline
+    count five times: it is where masks differ that are nearly right.
     """
     probability = logits.sigmoid()
     overlap = (probability * target).sum((2, 3))
     dice = 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
+    widest, narrowest = (
+        functional.max_pool2d(sign * target, 5, stride=1, padding=2) for sign in (1, -1)
+    )
+    weight = 1 + 4 * (widest + narrowest)
     entropy = functional.binary_cross_entropy_with_logits(
         logits, target.expand_as(logits), reduction="none"
     )
     # Objects are small: their own pixels count once more, or all masks stay empty for hundreds of
     # steps.
     inside = (entropy * target).sum((2, 3)) / target.sum((2, 3))
-    per_candidate = dice + 2 * entropy.mean((2, 3)) + 0.3 * inside
+    losses = dice + 2 * (entropy * weight).mean((2, 3)) + 0.3 * inside
     mask, truth = logits > 0, target > 0.5
     true_iou = (mask & truth).sum((2, 3)) / (mask | truth).sum((2, 3)).clamp(min=1)
-    mean_weight = 0.2 if ambiguous else 0.4
-    segmentation = per_candidate.min(1).values.mean() + mean_weight * per_candidate.mean()
+    return losses, true_iou
+
+
+def prompt_loss(
+    logits: Tensor, predicted_iou: Tensor, target: Tensor, ambiguous: bool
+) -> tuple[Tensor, Tensor]:
+    """Compute the loss of an answer B x 4 x h x w, and its true IoU, B x 4.
+
+    The first mask is SAM's single one, the others its three candidates. ambiguous: whether there
+    was one click only, which can mean several objects, so the best candidate counts most; other
+    prompts should leave one meaning.
+    """
+    losses, true_iou = mask_losses(logits, target)
+    single, candidates = losses[:, 0], losses[:, 1:]
+    best, mean = candidates.min(1).values.mean(), candidates.mean()
+    segmentation = best + (0.2 if ambiguous else 0.4) * mean
+    segmentation = segmentation + (0.1 if ambiguous else 0.5) * single.mean()
     return segmentation + 8 * (predicted_iou - true_iou).square().mean(), true_iou
 
 
-def affinity_loss(embeddings: Tensor, points: Tensor, target: Tensor) -> Tensor:
+def affinity_loss(embeddings: Tensor, truths: np.ndarray, target: Tensor) -> Tensor:
     """Compute the loss that makes the embedding alike inside an object and different outside.
 
-    The cell under the first click is compared with all cells by cosine. It is no part of the model:
+    A cell in the object's middle is compared with all cells by cosine. It is no part of the model:
     without it the decoder draws disks round clicks for thousands of steps before the image begins
-    to matter.
+    to matter. truths: bool, B x h x w. target: share of each pixel, B x 1 x h x w.
     """
     features = functional.normalize(embeddings.float(), dim=1)
-    cells = (points[:, 0] / 8).long()
-    clicked = features[torch.arange(len(cells)), :, cells[:, 1], cells[:, 0]]
+    middle = np.array([click_in(truth, np.random.default_rng(0), [], 0) for truth in truths])
+    rows, cols = torch.tensor(middle // 4, device=features.device).T
+    clicked = features[torch.arange(len(features)), :, rows, cols]
     logits = 10 * (torch.einsum("bchw,bc->bhw", features, clicked) - 0.5)
     inside = functional.avg_pool2d(target, 4)[:, 0]
     probability = logits.sigmoid()
@@ -117,6 +157,26 @@ def network_input(sam: Sam, batch: Mapping[str, Tensor], device: str) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
+def decode_all(
+    sam: Sam,
+    embeddings: Tensor,
+    points: Tensor,
+    labels: Tensor,
+    boxes: Tensor | None,
+    logits: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Decode B objects of B images: logits B x 4 x 4h x 4w and predicted IoU B x 4.
+
+    embeddings: B x C x h x w, of the encoder. points: B x N x 2, (x, y) in pixels of its input.
+    labels: B x N. boxes: B x 4. logits: B x 1 x 4h x 4w, of an earlier answer.
+    """
+    with torch.autocast(points.device.type, enabled=False):  # positions need float32
+        clicks = (points, labels) if points.shape[1] else None
+        sparse, dense = sam.prompt_encoder(points=clicks, boxes=boxes, masks=logits)
+        position = sam.prompt_encoder.get_dense_pe()
+    return sam.mask_decoder.predict_masks(embeddings, position, sparse, dense)
+
+
 def step_loss(
     sam: Sam,
     batch: Mapping[str, Tensor],
@@ -127,7 +187,8 @@ def step_loss(
     """Compute the loss of a step, in which every object of a batch is clicked for some rounds.
 
     mixed: of `mixed_precision`. Also returns what is noted of the step: loss, its affinity part,
-    and the mean IoU of the most confident mask in the first and the last round.
+    the mean IoU of the most confident candidate in the first and the last round, and whether it
+    began with a box.
     """
     images, masks = network_input(sam, batch, device), batch["masks"].to(device).float()
     targets = functional.avg_pool2d(masks.flatten(0, 1)[:, None], 2)
@@ -137,26 +198,46 @@ def step_loss(
 
     points = torch.zeros(len(truths), 0, 2, device=device)
     labels = torch.zeros(len(truths), 0, device=device)
-    predictions, previous = np.zeros_like(truths), None
+    predictions, logits, boxes = np.zeros_like(truths), None, None
+    first = rng.choice(list(FIRST_PROMPTS), p=list(FIRST_PROMPTS.values()))
+    if "box" in first:
+        boxes = torch.tensor(noisy_boxes(truths, rng), dtype=torch.float32, device=device)
+    rounds = (int("click" in first), *ROUNDS[rng.integers(len(ROUNDS))])
+    feeds_back, asks_single = rng.random() < 0.5, rng.random() < 0.3
     total, ious = torch.zeros((), device=device), []
     with mixed:
         embeddings = sam.image_encoder(images).repeat_interleave(masks.shape[1], 0)
-        rounds = ROUNDS[rng.integers(len(ROUNDS))]
         for count in rounds:
-            points, labels = add_clicks(points, labels, truths, predictions, count, rng)
-            previous = previous if rng.random() < 0.25 else None
-            logits, predicted_iou = decode(sam, embeddings, points, labels, previous)
-            loss, true_iou = candidate_loss(
-                logits.float(), predicted_iou.float(), targets, points.shape[1] == 1
-            )
+            if count:
+                points, labels = add_clicks(points, labels, truths, predictions, count, rng)
+            given = logits if feeds_back or not count else None
+            answer, predicted_iou = decode_all(sam, embeddings, points, labels, boxes, given)
+            ambiguous = boxes is None and points.shape[1] == 1
+            loss, true_iou = prompt_loss(answer.float(), predicted_iou.float(), targets, ambiguous)
             total = total + loss / len(rounds)
-            best = predicted_iou.argmax(1, keepdim=True)
-            ious.append(true_iou.gather(1, best).mean().item())
-            previous = logits[torch.arange(len(best)), best[:, 0]].detach().float()[:, None]
-            predictions = (previous[:, 0] > 0).cpu().numpy()
-        affinity = affinity_loss(embeddings, points, targets)
+            best = 1 + predicted_iou[:, 1:].argmax(1)
+            ious.append(true_iou[torch.arange(len(best)), best].mean().item())
+            best = best * 0 if asks_single and not ambiguous else best
+            logits = answer[torch.arange(len(best)), best].detach().float()[:, None]
+            predictions = (logits[:, 0] > 0).cpu().numpy()
+        affinity = affinity_loss(embeddings[:, :CHANNELS], truths, targets)
     total = total + affinity
-    return total, (total.item(), affinity.item(), ious[0], ious[-1])
+    return total, (total.item(), affinity.item(), ious[0], ious[-1], float(boxes is not None))
+
+
+def _begin(weights: str) -> Sam:
+    """Build the network with random weights, or with those of a file.
+
+    Detail that the file has no weights for is zero at first, so the masks are the file's.
+    """
+    network = build_sam_small()
+    if weights:
+        missing, _ = network.load_state_dict(load_state_dict(Path(weights)), strict=False)
+        if missing:
+            for layer in (network.image_encoder.to_quarter_detail, network.mask_decoder.widen_detail):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+    return network
 
 
 def train(
@@ -173,16 +254,17 @@ def train(
     device: str = "cpu",
     bfloat16: bool = False,
     workers: int = 1,
+    begin: str = "",
 ) -> Training:
     """Train sam_small from random weights, or go on from the checkpoint in the folder.
 
-    batch: drawings of a step, with so many `objects` each. workers: processes that draw, 0 for this
+    begin: weights file to begin with instead; what it lacks is made anew. batch: drawings of a step, with so many `objects` each. workers: processes that draw, 0 for this
     one. The other arguments are those of `Training` and its `steps`. Drawings and clicks of a step
     depend only on the seed and the step, so a resumed run does what an uninterrupted one does.
     """
     torch.manual_seed(seed)
     training = Training(
-        build_sam_small().to(device),
+        _begin(begin).to(device),
         inner=lambda name, p: p.ndim == 2 and "embed" not in name and "token" not in name,
         folder=folder,
         name="sam_small",

@@ -1,5 +1,7 @@
 """The embedded small SAM: segment-anything's parts round a small convolutional encoder."""
 
+from typing import Any
+
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling.image_encoder import Block
@@ -8,6 +10,7 @@ from torch import nn
 IMAGE_SIZE = 256  # longest side of the input, in pixels
 STRIDE = 8  # input pixels per embedding cell
 CHANNELS = 64  # of the embedding, the prompts and the mask decoder
+DETAIL = (16, 4)  # channels of the detail at strides 4 and 2
 
 
 class ConvBlock(nn.Module):
@@ -50,11 +53,12 @@ def _downsample(before: int, after: int) -> nn.Sequential:
 
 
 class ConvEncoder(nn.Module):
-    """Encode a normalised image as one embedding vector per cell of 8 x 8 pixels.
+    """Encode a normalised image as one embedding vector per cell of 8 x 8 pixels, and its detail.
 
     Four stages at strides 2, 4, 8 and 16; attention only at the coarsest, where every cell sees the
-    whole image. All stages are brought to stride 8 and summed, so that fine edges reach the mask
-    decoder.
+    whole image. All stages are brought to stride 8 and summed. The cells' vectors lose where in a
+    cell an edge runs, so the finest two stages also give detail for `DetailMaskDecoder`, the 2 x 2
+    and 4 x 4 positions of a cell as channels.
     """
 
     def __init__(self, widths: tuple[int, int, int, int] = (16, 48, 96, 192)):
@@ -88,14 +92,69 @@ class ConvEncoder(nn.Module):
             nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
             ChannelNorm(CHANNELS),
         )
+        quarter_detail, half_detail = DETAIL
+        self.to_quarter_detail = nn.Conv2d(half + quarter, quarter_detail, 1)
+        self.to_half_detail = nn.Conv2d(half, half_detail, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map B x 3 x 256 x 256 to B x 64 x 32 x 32."""
-        embedding = 0
+        """Map B x 3 x 256 x 256 to B x 192 x 32 x 32: embedding, detail at strides 4 and 2."""
+        embedding, outputs = 0, []
         for stage, to_embedding in zip(self.stages, self.to_embedding, strict=True):
             x = stage(x)
+            outputs.append(x)
             embedding = embedding + to_embedding(x)
-        return self.neck(embedding)
+        half, quarter = outputs[:2]
+        finest = nn.functional.avg_pool2d(half, 2)
+        quarter_detail = self.to_quarter_detail(torch.cat([finest, quarter], 1))
+        details = [
+            nn.functional.pixel_unshuffle(quarter_detail, 2),
+            nn.functional.pixel_unshuffle(self.to_half_detail(half), 4),
+        ]
+        return torch.cat([self.neck(embedding), *details], 1)
+
+
+class DetailMaskDecoder(MaskDecoder):
+    """segment-anything's mask decoder; while upscaling it adds detail of the image.
+
+    As in SAM 2 (Ravi et al. 2024), where a finer stage of the encoder is added at each upscaling.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.widen_detail = nn.Conv2d(DETAIL[1], CHANNELS // 8, 1)
+
+    def details(self, detail: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is added at 2h x 2w and 4h x 4w pixels, from detail B x C x h x w."""
+        quarter, half = detail.split([4 * DETAIL[0], 16 * DETAIL[1]], 1)
+        half = nn.functional.pixel_shuffle(half, 4)
+        return nn.functional.pixel_shuffle(quarter, 2), self.widen_detail(half)
+
+    def predict_masks(
+        self,
+        image_embeddings: torch.Tensor,
+        image_pe: torch.Tensor,
+        sparse_prompt_embeddings: torch.Tensor,
+        dense_prompt_embeddings: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predict logits B x 4 x 4h x 4w and IoU B x 4 of B objects, of one image or of B images.
+
+        image_embeddings: 1 or B x C x h x w, embedding and detail of `ConvEncoder`.
+        """
+        embedding, detail = image_embeddings.tensor_split([CHANNELS], 1)
+        outputs = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        count = len(sparse_prompt_embeddings)
+        tokens = torch.cat([outputs.expand(count, -1, -1), sparse_prompt_embeddings], 1)
+        source = embedding + dense_prompt_embeddings
+        read, written = self.transformer(source, image_pe.expand(count, -1, -1, -1), tokens)
+        transposed_1, norm, activation_1, transposed_2, activation_2 = self.output_upscaling
+        quarter, half = self.details(detail)
+        upscaled = transposed_1(written.transpose(1, 2).reshape(source.shape))
+        upscaled = activation_1(norm(upscaled + quarter))
+        upscaled = activation_2(transposed_2(upscaled) + half)
+        hypernetworks = enumerate(self.output_hypernetworks_mlps, 1)
+        kernels = torch.stack([network(read[:, i]) for i, network in hypernetworks], 1)
+        logits = torch.einsum("bkc,bchw->bkhw", kernels, upscaled)
+        return logits, self.iou_prediction_head(read[:, 0])
 
 
 def _tie(attention: nn.Module) -> None:
@@ -128,7 +187,7 @@ def build_sam_small() -> Sam:
     )
     # 32 random frequencies place a click only coarsely: every other one is made four times finer.
     prompt_encoder.pe_layer.positional_encoding_gaussian_matrix[:, ::2] *= 4
-    mask_decoder = MaskDecoder(
+    mask_decoder = DetailMaskDecoder(
         transformer_dim=CHANNELS,
         transformer=TwoWayTransformer(
             depth=2, embedding_dim=CHANNELS, num_heads=4, mlp_dim=4 * CHANNELS
