@@ -20,6 +20,8 @@ OPSET = 17
 IMAGE = ["tokens", "keys", "values", "queries"]
 """What the image network says of an image, the mask network changes, and the prompt network
 reads."""
+DETAIL = ["detail_1", "detail_2"]
+"""What it says further where the mask decoder adds detail; no mask changes it."""
 
 
 class ImageNetwork(nn.Module):
@@ -29,13 +31,13 @@ class ImageNetwork(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return tokens and their keys, values and queries.
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Return tokens, their keys, values and queries, and the detail if there is any.
 
         features: float16, 1 x C x h x w, of the encoder.
         """
         image = Decoder(self.network).image_tokens(features.float())
-        return image.tokens, *image.projected
+        return image.tokens, *image.projected, *image.detail
 
 
 class ImageEncoder(nn.Module):
@@ -78,25 +80,25 @@ class PromptNetwork(nn.Module):
 
     def forward(
         self,
+        points: Tensor,
+        labels: Tensor,
         tokens: Tensor,
         keys: Tensor,
         values: Tensor,
         queries: Tensor,
-        points: Tensor,
-        labels: Tensor,
+        *detail: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return low-resolution logits 1 x 4 x 4h x 4w and predicted IoU 1 x 4: first of the single
         mask, then of the three candidates.
 
-        tokens to queries: the image as `ImageNetwork` or `MaskNetwork` gives it. points: float32,
-        1 x n x 2, (x, y) in pixels of the encoder's input. labels: int32, 1 x n, 1 positive, 0
-        negative, 2 a box's first pixel, 3 its last, -1 the point with which clicks without a box
-        end.
+        points: float32, 1 x n x 2, (x, y) in pixels of the encoder's input. labels: int32, 1 x n, 1
+        positive, 0 negative, 2 a box's first pixel, 3 its last, -1 the point with which clicks
+        without a box end. tokens to detail: the image as `ImageNetwork` or `MaskNetwork` gives it.
         """
         decoder, encoder = Decoder(self.network), self.network.prompt_encoder
         meanings = torch.cat([decoder.labels, encoder.not_a_point_embed.weight])[labels.long()]
         prompts = decoder._places(points + 0.5) * (labels >= 0)[..., None] + meanings
-        image = ImageTokens(tokens, (keys, values, queries))
+        image = ImageTokens(tokens, (keys, values, queries), detail)
         return decoder.answer(image, torch.cat([decoder.outputs, prompts], dim=1), ALL)
 
 
@@ -126,18 +128,20 @@ def export(network: Sam) -> dict[str, bytes]:
     Half as large as with float32 weights.
     """
     small, encoder = half_stored(network), network.prompt_encoder
-    features = torch.zeros(1, encoder.embed_dim, *encoder.image_embedding_size, dtype=torch.float16)
+    channels = getattr(network.mask_decoder, "embedding_channels", encoder.embed_dim)
+    features = torch.zeros(1, channels, *encoder.image_embedding_size, dtype=torch.float16)
     image_network = ImageNetwork(small)
     image = image_network(features)
+    names = [*IMAGE, *DETAIL][: len(image)]
     logits = torch.zeros(1, 1, *encoder.mask_input_size)
     prompts = (torch.zeros(1, 2, 2), torch.ones(1, 2, dtype=torch.int32))
     return {
-        "image_network": _onnx(image_network, (features,), ["features"], IMAGE),
+        "image_network": _onnx(image_network, (features,), ["features"], names),
         "mask_network": _onnx(MaskNetwork(small), (image[0], logits), ["image", "logits"], IMAGE),
         "prompt_network": _onnx(
             PromptNetwork(small),
-            (*image, *prompts),
-            [*IMAGE, "points", "labels"],
+            (*prompts, *image),
+            ["points", "labels", *names],
             ["logits", "predicted_iou"],
             dynamic_axes={"points": {1: "n"}, "labels": {1: "n"}},
         ),

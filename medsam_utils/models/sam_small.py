@@ -119,6 +119,8 @@ class DetailMaskDecoder(MaskDecoder):
     As in SAM 2 (Ravi et al. 2024), where a finer stage of the encoder is added at each upscaling.
     """
 
+    embedding_channels = CHANNELS + 4 * DETAIL[0] + 16 * DETAIL[1]
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.widen_detail = nn.Conv2d(DETAIL[1], CHANNELS // 8, 1)
@@ -174,7 +176,7 @@ def _tie(attention: nn.Module) -> None:
 def build_sam_small() -> Sam:
     """Build the small SAM with random weights.
 
-    256 x 256 input, 32 x 32 embedding of 64 channels, 128 x 128 mask logits, 2.3 million
+    256 x 256 input, 32 x 32 embedding of 64 channels and 128 of detail, 128 x 128 mask logits, 2.3 million
     parameters. It runs in `segment_anything.SamPredictor` like any other Sam (Kirillov et al.
     2023).
     """

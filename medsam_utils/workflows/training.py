@@ -43,13 +43,18 @@ def decode(
     embeddings: B x C x h x w. points: B x N x 2, (x, y) in pixels of the encoder's input. labels: B
     x N, 1 positive, 0 negative, -1 no point. previous: logits B x 1 x 4h x 4w. segment-anything
     decodes the objects of one image at a time; added to the dense prompt, the embeddings of many go
-    through one call.
+    through one call. Detail that follows the embedding's channels (`models.sam_small`) stays as it
+    is.
     """
     with torch.autocast(points.device.type, enabled=False):  # positions need float32
         sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=previous)
         position = sam.prompt_encoder.get_dense_pe()
+    embeddings, detail = embeddings.tensor_split([dense.shape[1]], 1)
+    image = torch.zeros_like(embeddings[:1])
+    if detail.shape[1]:
+        image = torch.cat([image.expand_as(embeddings), detail], 1)
     return sam.mask_decoder(
-        image_embeddings=torch.zeros_like(embeddings[:1]),
+        image_embeddings=image,
         image_pe=position,
         sparse_prompt_embeddings=sparse,
         dense_prompt_embeddings=dense + embeddings,

@@ -123,7 +123,8 @@ site.decoder = async (file, usual) => {
     let prompted = image;
     if (rule.feedback && prompts > 1) {
       const { logits, low } = await respond(picture, { ...asked, clicks: clicks.slice(0, -1), byHand: undefined });
-      prompted = await maskNetwork.run({ image: image.tokens, logits: new ort.Tensor("float32", logits, [1, 1, ...low]) });
+      const changed = await maskNetwork.run({ image: image.tokens, logits: new ort.Tensor("float32", logits, [1, 1, ...low]) });
+      prompted = { ...image, ...changed };
     }
     const corners = box ? [[box[0], box[1], 2], [box[2], box[3], 3]] : [[0, 0, -1]]; // or SAM's filler for none
     const points = [...clicks, ...corners];

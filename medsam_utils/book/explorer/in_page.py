@@ -79,7 +79,8 @@ def write_files(
 
 def write_decoder(model: Sam, folder: Path) -> dict[str, Any]:
     """Decoder of a model as a file in `folder`, exported once: {"file": name, "bytes": size}."""
-    name = _name(model, "", "sam_onnx.py", "fast/decoder.py", "fast/folded_attention.py")
+    sources = ("sam_onnx.py", "sam_small.py", "fast/decoder.py", "fast/folded_attention.py")
+    name = _name(model, "", *sources)
     if not (folder / name).is_file():
         from ...models import sam_onnx
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from segment_anything.modeling import Sam
@@ -30,18 +30,26 @@ class ImageTokens:
     """What the decoder needs of an image: tokens, N x C, or B x N x C of each object's own.
 
     projected: keys, values and queries that the first layer makes of them, N x D, without their
-    biases.
+    biases. detail: what a `DetailMaskDecoder` adds while upscaling, 4 x C / 4 x N
+    and 4 x N x C / 2, or B of each; empty for other decoders.
     """
 
     tokens: Tensor
     projected: tuple[Tensor, ...]
+    detail: tuple[Tensor, ...] = ()
 
     @classmethod
     def stack(cls, images: Sequence[ImageTokens]) -> ImageTokens:
         """Tokens of B images, one for each object."""
         tokens = torch.stack([image.tokens for image in images])
-        projected = zip(*(image.projected for image in images), strict=True)
-        return cls(tokens, tuple(torch.stack(parts) for parts in projected))
+        projected, detail = (
+            tuple(torch.stack(parts) for parts in zip(*of_images, strict=True))
+            for of_images in (
+                [image.projected for image in images],
+                [image.detail for image in images],
+            )
+        )
+        return cls(tokens, projected, detail)
 
 
 class Decoder:
@@ -79,15 +87,30 @@ class Decoder:
 
     def image_tokens(self, features: Tensor) -> ImageTokens:
         """From the encoder's features, 1 x C x h x w; no mask is given as a prompt."""
-        return self._image(
-            features[0].flatten(1).T + self.network.prompt_encoder.no_mask_embed.weight
-        )
+        encoder = self.network.prompt_encoder
+        embedding, detail = features.tensor_split([encoder.embed_dim], 1)
+        tokens = embedding[0].flatten(1).T + encoder.no_mask_embed.weight
+        return replace(self._image(tokens), detail=self._detail(detail))
+
+    def _detail(self, detail: Tensor) -> tuple[Tensor, ...]:
+        """Detail 1 x C x h x w in the order in which `_masks` adds it."""
+        if not detail.shape[1]:
+            return ()
+        quarter, half = self.network.mask_decoder.details(detail)
+        quarter = F.pixel_unshuffle(quarter, 2)[0].unflatten(0, (-1, 4)).flatten(2)
+        quarter = (quarter - quarter.mean(0)).transpose(0, 1)
+        # To 2 x 2 pixels of stride 4, each of which has 2 x 2 of stride 2, their channels last.
+        channels, rows, cols = half.shape[1:]
+        half = half.view(channels, rows // 4, 2, 2, cols // 4, 2, 2)
+        half = half.permute(2, 5, 1, 4, 3, 6, 0).reshape(4, -1, 4 * channels)
+        return quarter.contiguous(), half.contiguous()
 
     def _with_masks(self, image: ImageTokens, masks: Tensor) -> ImageTokens:
         """The image as each object's mask prompt, B x 1 x 4h x 4w, changes it."""
         encoder = self.network.prompt_encoder
         given = encoder._embed_masks(masks).flatten(2).transpose(-2, -1)
-        return self._image(image.tokens + (given - encoder.no_mask_embed.weight))
+        changed = self._image(image.tokens + (given - encoder.no_mask_embed.weight))
+        return replace(changed, detail=image.detail)
 
     def _image(self, tokens: Tensor) -> ImageTokens:
         tokens = tokens.contiguous()
@@ -137,7 +160,7 @@ class Decoder:
         kernels = outputs[:, 1:].transpose(0, 1)
         for i, (weight, bias) in enumerate(self.kernels[candidates]):
             kernels = torch.baddbmm(bias, kernels.relu() if i else kernels, weight)
-        return self._masks(tokens, kernels.transpose(0, 1)), predicted_iou
+        return self._masks(tokens, kernels.transpose(0, 1), image.detail), predicted_iou
 
     def _prompts(self, points: Tensor, labels: Tensor, boxes: Tensor | None) -> Tensor:
         """Return tokens B x T x C: of the outputs, the points, and a box or SAM's filler."""
@@ -167,7 +190,7 @@ class Decoder:
         )
         return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
-    def _masks(self, tokens: Tensor, kernels: Tensor) -> Tensor:
+    def _masks(self, tokens: Tensor, kernels: Tensor, detail: tuple[Tensor, ...]) -> Tensor:
         """Logits B x K x 4h x 4w of image tokens B x N x C under kernels B x K x C / 8.
 
         Each token becomes 2 x 2, then 4 x 4 pixels, which stay beside each other until the end.
@@ -175,8 +198,13 @@ class Decoder:
         if (
             len(tokens) > 1 and tokens.is_cpu
         ):  # the pixels of one object fit into a processor's cache
-            parts = zip(tokens.split(1), kernels.split(1), strict=True)
+            of_each = [
+                tuple(part[i] if part.dim() == 4 else part for part in detail)
+                for i in range(len(tokens))
+            ]
+            parts = zip(tokens.split(1), kernels.split(1), of_each, strict=True)
             return torch.cat([self._masks(*part) for part in parts])
+        quarter, half = detail or (None, None)
         size, masks = kernels.shape[:2]
         weight, bias = self.upscale_1
         x = (
@@ -184,12 +212,17 @@ class Decoder:
             .add_(bias[:, None])
             .unflatten(1, (4, len(self.scale)))
         )
+        if quarter is not None:
+            x.add_(quarter)
         x.mul_(x.square().mean(dim=2, keepdim=True).add_(self.epsilon).rsqrt_())
         # Transposed, because torch rounds GELU in another way where a tensor is in plain order;
         # SAM's is not.
         x = self.activation_1(x.mul_(self.scale).add_(self.shift).transpose(-2, -1))
         weight, bias = self.upscale_2
-        x = self.activation_2((x @ weight.T).add_(bias).transpose(-2, -1)).transpose(-2, -1)
+        x = (x @ weight.T).add_(bias)
+        if half is not None:
+            x.add_(half)
+        x = self.activation_2(x.transpose(-2, -1)).transpose(-2, -1)
         logits = kernels @ x.view(size, -1, kernels.shape[-1]).transpose(-2, -1)
         # Two neighbours in a row move as one: half as many numbers to move.
         height, width = self.network.prompt_encoder.image_embedding_size
