@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -20,8 +21,10 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from medsam_utils import evaluate, load_folder, load_model
+from medsam_utils import PAPER, Dataset, Model, evaluate, load_folder, load_model
+from medsam_utils.demo.training_sam import TIGHT_BOX, cell_border_edges
 from medsam_utils.intensity import EightBit, Percentile, Window
+from medsam_utils.simulation import simulate_clicks
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
@@ -106,48 +109,62 @@ def as_nifti(path: Path, to: Path) -> Path:
     return to
 
 
-def table(model_names: list[str]) -> pd.DataFrame:
-    """IoU after 1, 3 and 9 clicks of every set under `PAPER`, all pairs, and of eight flat sets
-    together.
+WAYS = {
+    "clicks": PAPER,
+    "feedback": replace(PAPER, feedback=True),
+    "feedback, single later": replace(PAPER, feedback=True, later_mask_choice="single"),
+    "box": TIGHT_BOX,
+}
+"""Ways of asking a model: Algorithm 1, the last mask fed back, and a tight box alone."""
+WITHOUT_PROMPTS = ("grabcut", "ritm")  # how models begin that take no box or no fed back mask
 
-    calibration: mean absolute difference of predicted and true IoU over all clicks.
+
+def measure(model: Model, dataset: Dataset, clicks: int = 9) -> tuple[dict[str, float], list[str]]:
+    """Return what one model scores on one dataset, and how many objects were left out, and why."""
+    found: dict[str, float] = {}
+    edges = np.zeros(2, int)
+    for way, protocol in WAYS.items():
+        if way != "clicks" and model.name.startswith(WITHOUT_PROMPTS):
+            continue
+        rows = evaluate(dataset, model, protocol, 1 if way == "box" else clicks)
+        iou = rows.groupby("click")["iou"].mean()
+        if way == "box":
+            found["box"] = iou[1]
+        else:
+            name = "" if way == "clicks" else f" {way}"
+            found |= {f"IoU@{n}{name}": iou[n] for n in (1, 3, clicks)}
+        if way == "clicks":
+            error = (rows["predicted_iou"] - rows["iou"]).abs()
+            found |= {"objects": int((rows["click"] == 1).sum()), "calibration": error.mean()}
+            excluded = list(rows.attrs["excluded"])
+    for case in dataset:
+        tasks = {name: name for name in case.masks}
+        for n, target in simulate_clicks(case, tasks, model, PAPER, 3):
+            if n == 3 and target.logits is not None:
+                edges += cell_border_edges(target.logits > 0)
+    found["edges on cell borders"] = edges[0] / max(edges[1], 1)
+    return found, excluded
+
+
+def table(model_names: list[str]) -> pd.DataFrame:
+    """Scores of every set, all pairs: of the ways of `WAYS`, and of the eight flat sets together.
+
+    calibration: mean absolute difference of predicted and true IoU over all clicks. edges on cell
+    borders: share of the masks' edges after three clicks; a quarter would be chance.
     """
     lines = []
     for model in (load_model(name, device="cpu") for name in model_names):
         for set_name in sets():
             with tempfile.TemporaryDirectory() as folder:
                 staged = stage(set_name, Path(folder, set_name))
-                rows = evaluate(load_folder(staged, intensity=intensity(set_name)), model)
-            iou = rows.groupby("click")["iou"].mean()
-            calibration = (rows["predicted_iou"] - rows["iou"]).abs().mean()
-            objects, excluded = int((rows["click"] == 1).sum()), len(rows.attrs["excluded"])
-            line = [
-                model.name,
-                model.weights[:12],
-                set_name,
-                objects,
-                excluded,
-                *iou[[1, 3, 9]],
-                calibration,
-            ]
-            lines.append(line)
-    columns = [
-        "model",
-        "weights",
-        "set",
-        "objects",
-        "excluded",
-        "IoU@1",
-        "IoU@3",
-        "IoU@9",
-        "calibration",
-    ]
-    found = pd.DataFrame(lines, columns=columns)
-    scores = (
-        found[found["set"].isin(FLAT)].groupby(["model", "weights"], sort=False)[columns[5:]].mean()
-    )
-    means = scores.reset_index().assign(set="mean of the eight")
-    return pd.concat([found.astype({"objects": "Int64", "excluded": "Int64"}), means]).round(3)
+                dataset = load_folder(staged, intensity=intensity(set_name))
+                found, excluded = measure(model, dataset)
+            about = {"model": model.name, "weights": model.weights[:12], "set": set_name}
+            lines.append(about | found | {"excluded": len(excluded)})
+    found = pd.DataFrame(lines)
+    flat = found[found["set"].isin(FLAT)].groupby(["model", "weights"], sort=False)
+    means = flat.mean(numeric_only=True).reset_index().assign(set="mean of the eight")
+    return pd.concat([found, means]).round(3)
 
 
 if __name__ == "__main__":  # python tests/realdata.py sam_small ritm_small grabcut

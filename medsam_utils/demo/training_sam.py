@@ -8,9 +8,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pandas as pd
 import torch
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
@@ -21,16 +24,33 @@ from ..clicks import PAPER
 from ..models import load_model
 from ..models.checkpoints import load_state_dict
 from ..models.sam_small import CHANNELS, build_sam_small
-from ..simulation import simulate
+from ..simulation import simulate_clicks
 from ..workflows.training import Training, click_in, load_batches, mixed_precision
 from .drawings import Drawings, draw
 
-FIRST_PROMPTS = {"click": 0.55, "box": 0.33, "box and click": 0.12}
-"""How often a step begins with which prompt of its objects."""
 ROUNDS = [(), (1,), (1, 1), (0, 1), (2,), (4,), (1, 2), (1, 3, 4), (7,)]
 """Clicks that each later round of a step adds: mostly one or two, now and then many, so that nine
 are no surprise; none where the last mask alone is corrected."""
 UNSEEN = 999  # seed of the drawings that no training sees
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """What can be changed one at a time, to see what it gives.
+
+    boxes: share of steps that begin with a box. feedback: share of steps in which each further
+    prompt comes with the last mask. edge_weight: how much more a pixel beside the outline counts.
+    detail: whether the mask decoder adds detail of the image.
+    """
+
+    boxes: float = 0.45
+    feedback: float = 0.5
+    edge_weight: float = 4.0
+    detail: bool = True
+
+
+RECIPE = TrainingRecipe()
+TIGHT_BOX = replace(PAPER, prompt="box_all")
 
 
 def drawing(seed: int, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -86,11 +106,11 @@ def noisy_boxes(truths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.array(boxes)
 
 
-def mask_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def mask_losses(logits: Tensor, target: Tensor, edge_weight: float) -> tuple[Tensor, Tensor]:
     """Compute the loss of K masks B x K x h x w, and their true IoU, both B x K.
 
-    target: share of each pixel that the object covers, B x 1 x h x w. Pixels beside the outline
-    count five times: it is where masks differ that are nearly right.
+    target: share of each pixel that the object covers, B x 1 x h x w. edge_weight: how much more
+    pixels beside the outline count, where masks differ that are nearly right.
     """
     probability = logits.sigmoid()
     overlap = (probability * target).sum((2, 3))
@@ -98,7 +118,7 @@ def mask_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     widest, narrowest = (
         functional.max_pool2d(sign * target, 5, stride=1, padding=2) for sign in (1, -1)
     )
-    weight = 1 + 4 * (widest + narrowest)
+    weight = 1 + edge_weight * (widest + narrowest)
     entropy = functional.binary_cross_entropy_with_logits(
         logits, target.expand_as(logits), reduction="none"
     )
@@ -112,7 +132,11 @@ def mask_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def prompt_loss(
-    logits: Tensor, predicted_iou: Tensor, target: Tensor, ambiguous: bool
+    logits: Tensor,
+    predicted_iou: Tensor,
+    target: Tensor,
+    ambiguous: bool,
+    edge_weight: float = RECIPE.edge_weight,
 ) -> tuple[Tensor, Tensor]:
     """Compute the loss of an answer B x 4 x h x w, and its true IoU, B x 4.
 
@@ -120,7 +144,7 @@ def prompt_loss(
     was one click only, which can mean several objects, so the best candidate counts most; other
     prompts should leave one meaning.
     """
-    losses, true_iou = mask_losses(logits, target)
+    losses, true_iou = mask_losses(logits, target, edge_weight)
     single, candidates = losses[:, 0], losses[:, 1:]
     best, mean = candidates.min(1).values.mean(), candidates.mean()
     segmentation = best + (0.2 if ambiguous else 0.4) * mean
@@ -183,6 +207,7 @@ def step_loss(
     rng: np.random.Generator,
     device: str,
     mixed: AbstractContextManager,
+    recipe: TrainingRecipe = RECIPE,
 ) -> tuple[Tensor, tuple[float, ...]]:
     """Compute the loss of a step, in which every object of a batch is clicked for some rounds.
 
@@ -199,11 +224,11 @@ def step_loss(
     points = torch.zeros(len(truths), 0, 2, device=device)
     labels = torch.zeros(len(truths), 0, device=device)
     predictions, logits, boxes = np.zeros_like(truths), None, None
-    first = rng.choice(list(FIRST_PROMPTS), p=list(FIRST_PROMPTS.values()))
-    if "box" in first:
+    has_box, has_click = rng.random() < recipe.boxes, rng.random() < 0.25
+    if has_box:
         boxes = torch.tensor(noisy_boxes(truths, rng), dtype=torch.float32, device=device)
-    rounds = (int("click" in first), *ROUNDS[rng.integers(len(ROUNDS))])
-    feeds_back, asks_single = rng.random() < 0.5, rng.random() < 0.3
+    rounds = (int(has_click or not has_box), *ROUNDS[rng.integers(len(ROUNDS))])
+    feeds_back, asks_single = rng.random() < recipe.feedback, rng.random() < 0.3
     total, ious = torch.zeros((), device=device), []
     with mixed:
         embeddings = sam.image_encoder(images).repeat_interleave(masks.shape[1], 0)
@@ -213,7 +238,9 @@ def step_loss(
             given = logits if feeds_back or not count else None
             answer, predicted_iou = decode_all(sam, embeddings, points, labels, boxes, given)
             ambiguous = boxes is None and points.shape[1] == 1
-            loss, true_iou = prompt_loss(answer.float(), predicted_iou.float(), targets, ambiguous)
+            loss, true_iou = prompt_loss(
+                answer.float(), predicted_iou.float(), targets, ambiguous, recipe.edge_weight
+            )
             total = total + loss / len(rounds)
             best = 1 + predicted_iou[:, 1:].argmax(1)
             ious.append(true_iou[torch.arange(len(best)), best].mean().item())
@@ -225,18 +252,20 @@ def step_loss(
     return total, (total.item(), affinity.item(), ious[0], ious[-1], float(boxes is not None))
 
 
-def _begin(weights: str) -> Sam:
+def _begin(weights: str, recipe: TrainingRecipe) -> Sam:
     """Build the network with random weights, or with those of a file.
 
     Detail that the file has no weights for is zero at first, so the masks are the file's.
     """
     network = build_sam_small()
+    detail = [network.image_encoder.to_quarter_detail, network.mask_decoder.widen_detail]
+    missing = []
     if weights:
         missing, _ = network.load_state_dict(load_state_dict(Path(weights)), strict=False)
-        if missing:
-            for layer in (network.image_encoder.to_quarter_detail, network.mask_decoder.widen_detail):
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+    for parameter in [parameter for layer in detail for parameter in layer.parameters()]:
+        if missing or not recipe.detail:
+            nn.init.zeros_(parameter)
+        parameter.requires_grad_(recipe.detail)
     return network
 
 
@@ -255,16 +284,18 @@ def train(
     bfloat16: bool = False,
     workers: int = 1,
     begin: str = "",
+    recipe: TrainingRecipe = RECIPE,
 ) -> Training:
     """Train sam_small from random weights, or go on from the checkpoint in the folder.
 
-    begin: weights file to begin with instead; what it lacks is made anew. batch: drawings of a step, with so many `objects` each. workers: processes that draw, 0 for this
-    one. The other arguments are those of `Training` and its `steps`. Drawings and clicks of a step
-    depend only on the seed and the step, so a resumed run does what an uninterrupted one does.
+    batch: drawings of a step, with so many `objects` each. workers: processes that draw, 0 for this
+    one. begin: weights file to begin with instead of random ones; what it lacks is made anew. The
+    other arguments are those of `Training` and its `steps`. Drawings and clicks of a step depend
+    only on the seed and the step, so a resumed run does what an uninterrupted one does.
     """
     torch.manual_seed(seed)
     training = Training(
-        _begin(begin).to(device),
+        _begin(begin, recipe).to(device),
         inner=lambda name, p: p.ndim == 2 and "embed" not in name and "token" not in name,
         folder=folder,
         name="sam_small",
@@ -276,22 +307,66 @@ def train(
     mixed = mixed_precision(device, bfloat16)
     for step, drawn in training.steps(batches, steps, minutes, fall, learning_rate, save_every):
         rng = np.random.default_rng([seed, step, 1])
-        total, noted = step_loss(sam, drawn, rng, device, mixed)
+        total, noted = step_loss(sam, drawn, rng, device, mixed, recipe)
         total.backward()
         training.history.append(noted)
     return training
 
 
-def iou_on_drawings(network: Sam, count: int, device: str = "cpu", clicks: int = 3) -> np.ndarray:
-    """Compute the mean IoU after each of Algorithm 1's clicks, on drawings that no training sees.
+def kind_of(image: np.ndarray, mask: np.ndarray) -> str:
+    """Name what is hard about an object: bool H x W in an image uint8 H x W x 3."""
+    region = np.pad(mask, 1).astype(np.uint8)
+    thickness = cv2.distanceTransform(region, cv2.DIST_L2, 5).max()
+    outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = cv2.drawContours(np.zeros_like(region), outlines, -1, 1, cv2.FILLED)
+    if mask.sum() < 0.003 * mask.size:
+        return "very small"
+    if thickness < 4:
+        return "thin"
+    if filled.sum() > 1.1 * mask.sum():
+        return "hollow"
+    if len(outlines) > 1:
+        return "several parts"
+    grey = cv2.GaussianBlur(image[..., 0].astype(np.float32), (0, 0), 1)
+    near, square = mask.astype(np.uint8), np.ones((9, 9), np.uint8)
+    rim, halo = mask & ~(cv2.erode(near, square) > 0), ~mask & (cv2.dilate(near, square) > 0)
+    if abs(grey[rim].mean() - grey[halo].mean()) < 0.5 * np.hypot(
+        grey[rim].std(), grey[halo].std()
+    ):
+        return "faint"
+    return "other"
 
-    count: of the drawings; of each the first object is clicked.
+
+def score_drawings(network: Sam, count: int, device: str = "cpu", clicks: int = 3) -> pd.DataFrame:
+    """Score a network on drawings that no training sees, the first object of each.
+
+    Columns: drawing, kind (`kind_of`), prompt (clicks or box), click, iou, predicted_iou, and of
+    the mask's edges how many lie on the borders of cells, on_borders, and how many there are, edges
+    (both at the resolution of the logits).
     """
-    model, values = load_model("sam_small", device=device), []
+    model, rows = load_model("sam_small", device=device), []
     model.network = copy.deepcopy(network).eval()
     for number in range(count):
         image, masks = drawing(UNSEEN, number)
         case = Case("drawings", str(number), str(number), None, image, {"object": masks[0]})
-        records = simulate(case, {"object": "drawings"}, model, PAPER, clicks)
-        values.append([record["iou"] for record in records])
-    return np.mean(values, axis=0)
+        embedding, kind = model.encode(image), kind_of(image, masks[0])
+        for prompt, protocol in {"clicks": PAPER, "box": TIGHT_BOX}.items():
+            limit = clicks if prompt == "clicks" else 1
+            found = simulate_clicks(case, {"object": "object"}, model, protocol, limit, embedding)
+            for n, target in found:
+                about = {"drawing": number, "kind": kind, "prompt": prompt, "click": n}
+                scores = {key: target.scores[key] for key in ("iou", "predicted_iou")}
+                on_borders, edges = cell_border_edges(target.logits > 0)
+                rows.append(about | scores | {"on_borders": on_borders, "edges": edges})
+    return pd.DataFrame(rows)
+
+
+def cell_border_edges(mask: np.ndarray, cell: int = 4) -> tuple[int, int]:
+    """Count a mask's edges, between two pixels, that lie on borders of cells, and all of them.
+
+    mask: bool, at the resolution of the network's logits, where SAM's cell is 4 pixels wide; a
+    quarter of the edges would lie there by chance.
+    """
+    places = [np.nonzero(np.diff(mask.astype(np.int8), axis=axis))[axis] + 1 for axis in (0, 1)]
+    every = np.concatenate(places)
+    return int((every % cell == 0).sum()), len(every)
