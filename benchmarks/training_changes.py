@@ -1,9 +1,9 @@
 """What each change of `sam_small`'s training gives: short runs that differ in one change.
 
-    python benchmarks/training_changes.py --begin sam_small.pt [--steps 250] [--drawings 100]
+    python benchmarks/training_changes.py --start-from sam_small.pt [--steps 250] [--drawings 100]
 
 All runs begin with the same weights and have the same drawings, clicks and steps; all are scored on
-the same drawings, which no training sees. begin: weights file; the published table began with the
+the same drawings, which no training sees. start_from: weights file; the published table began with the
 weights of 6,176 steps that version 1.0 held.
 """
 
@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from report import write
 
+from medsam_utils.book.pages.training import means
 from medsam_utils.demo.training_sam import RECIPE, TrainingRecipe, score_drawings, train
 
 NONE = TrainingRecipe(boxes=0, edge_weight=0, detail=False)
@@ -26,23 +27,10 @@ RUNS = {
 }
 
 
-def summary(scores: pd.DataFrame) -> dict[str, float]:
-    """Return the means of `score_drawings` that the table shows."""
-    clicks, box = (scores[scores["prompt"] == prompt] for prompt in ("clicks", "box"))
-    last = clicks[clicks["click"] == clicks["click"].max()]
-    iou = clicks.groupby("click")["iou"].mean()
-    return {
-        **{f"IoU@{n}": iou[n] for n in (iou.index[0], iou.index[-1])},
-        "box": box["iou"].mean(),
-        "edges on cell borders": last["on_borders"].sum() / last["edges"].sum(),
-        "confidence off by": (clicks["predicted_iou"] - clicks["iou"]).abs().mean(),
-    }
-
-
 def main() -> None:
     """Train and score the runs, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--begin", default="")
+    parser.add_argument("--start-from", default="")
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--drawings", type=int, default=100)
     options = parser.parse_args()
@@ -56,12 +44,12 @@ def main() -> None:
             objects=3,
             learning_rate=5e-4,
             seed=3,
-            begin=options.begin,
+            start_from=options.start_from,
             workers=0,
             recipe=recipe,
         )
         scores = score_drawings(training.average, options.drawings)
-        lines.append({"change": name, **summary(scores)})
+        lines.append({"change": name, **means(scores)})
         print(lines[-1], flush=True)
     write(
         "training_changes",

@@ -127,8 +127,18 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monke
 def test_the_log_of_the_training_ends_with_the_weights_that_are_here(trained):
     steps = pd.read_csv(WEIGHTS.with_suffix(".csv")).iloc[-1]
     assert pooch.file_hash(str(WEIGHTS)).startswith(steps["weights"])
-    measured = training_sam.iou_on_drawings(trained, 20)
-    assert len(measured) == 3 and measured[0] == pytest.approx(steps["iou_1"], abs=0.15)
+    scores = training_sam.score_drawings(trained, 20)
+    first = scores[(scores["prompt"] == "clicks") & (scores["click"] == 1)]
+    assert len(first) == 20 and first["iou"].mean() == pytest.approx(steps["iou_1"], abs=0.15)
+
+
+@pytest.mark.slow
+def test_it_takes_boxes_and_sees_edges_within_cells(trained):
+    scores = training_sam.score_drawings(trained, 30)
+    clicks, box = (scores[scores["prompt"] == prompt] for prompt in ("clicks", "box"))
+    assert box["iou"].mean() > 0.5
+    last = clicks[clicks["click"] == 3]
+    assert last["on_borders"].sum() / last["edges"].sum() < 0.45
 
 
 def test_without_a_folder_training_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -141,36 +151,108 @@ def test_without_a_folder_training_leaves_nothing_behind(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir()) and not torch.equal(before, training.average.weight)
 
 
-def candidates(*fills: float) -> torch.Tensor:
-    """Logits of three candidates, 1 x 3 x 8 x 8, each the same in the middle and -9 around it."""
-    logits = torch.full((1, 3, 8, 8), -9.0)
+def answer(*fills: float) -> torch.Tensor:
+    """Logits 1 x 4 x 16 x 16, each mask the same in the middle and -9 around it."""
+    logits = torch.full((1, 4, 16, 16), -9.0)
     for i, fill in enumerate(fills):
-        logits[0, i, 2:6, 2:6] = fill
+        logits[0, i, 4:12, 4:12] = fill
     return logits
 
 
+SQUARE = torch.zeros(1, 1, 16, 16)
+SQUARE[..., 4:12, 4:12] = 1
+
+
 def test_the_best_candidate_counts_most_and_the_error_of_the_predicted_iou():
-    target = torch.zeros(1, 1, 8, 8)
-    target[..., 2:6, 2:6] = 1
-    right = torch.tensor([[1.0, 0.0, 0.0]])
-    loss, true_iou = training_sam.candidate_loss(candidates(9, -9, -9), right, target, True)
-    assert true_iou.tolist() == [[1, 0, 0]]
-    unsure, _ = training_sam.candidate_loss(candidates(9, -9, -9), 0 * right, target, True)
-    assert (unsure - loss).item() == pytest.approx(8 / 3)
-    clear, _ = training_sam.candidate_loss(candidates(9, -9, -9), right, target, False)
-    none, _ = training_sam.candidate_loss(candidates(-9, -9, -9), 0 * right, target, True)
-    assert loss < clear < none
+    right = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
+    one, none = answer(-9, 9, -9, -9), answer(-9, -9, -9, -9)
+    loss, true_iou = training_sam.prompt_loss(one, right, SQUARE, ambiguous=True)
+    assert true_iou.tolist() == [[0, 1, 0, 0]]
+    unsure, _ = training_sam.prompt_loss(one, 0 * right, SQUARE, ambiguous=True)
+    assert (unsure - loss).item() == pytest.approx(8 / 4)
+    clear, _ = training_sam.prompt_loss(one, right, SQUARE, ambiguous=False)
+    missed, _ = training_sam.prompt_loss(none, 0 * right, SQUARE, ambiguous=True)
+    assert loss < clear and loss < missed
+
+
+def test_the_single_mask_is_for_prompts_of_one_meaning():
+    single, ious = answer(9, 9, 9, 9), torch.ones(1, 4)
+    wrong = answer(-9, 9, 9, 9)
+    costs = [
+        training_sam.prompt_loss(wrong, ious, SQUARE, ambiguous)[0]
+        - training_sam.prompt_loss(single, ious, SQUARE, ambiguous)[0]
+        for ambiguous in (True, False)
+    ]
+    assert 0 < 2 * costs[0] < costs[1]
+
+
+def test_pixels_beside_the_outline_weigh_more():
+    near, far = answer(9, 9, 9, 9), answer(9, 9, 9, 9)
+    near[..., 3, 4:12] = 9  # eight pixels too many, beside the outline
+    far[..., 0, 4:12] = 9  # as many, away from it
+    for weight, longer in ((0.0, False), (4.0, True)):
+        losses = [training_sam.mask_losses(part, SQUARE, weight)[0][0, 0] for part in (near, far)]
+        assert (losses[0] > 1.5 * losses[1]) == longer
 
 
 def test_affinity_wants_cells_of_an_object_alike_and_others_different():
     target = torch.zeros(1, 1, 128, 128)
     target[..., :64] = 1
-    points = torch.tensor([[[20.0, 20.0]]])  # (x, y) in the input's pixels: on the left
+    truths = target[:, 0].numpy() > 0
     embeddings = torch.zeros(1, 2, 32, 32)
     embeddings[0, 0, :, :16] = embeddings[0, 1, :, 16:] = 1
-    good = training_sam.affinity_loss(embeddings, points, target)
-    alike = training_sam.affinity_loss(torch.ones(1, 2, 32, 32), points, target)
+    good = training_sam.affinity_loss(embeddings, truths, target)
+    alike = training_sam.affinity_loss(torch.ones(1, 2, 32, 32), truths, target)
     assert good < 0.1 < alike
+
+
+def test_boxes_are_tight_or_off_by_a_tenth():
+    truth = np.zeros((200, 128, 128), bool)
+    truth[:, 40:60, 30:80] = True  # rows 80 to 119 and columns 60 to 159 of the input
+    boxes = training_sam.noisy_boxes(truth, np.random.default_rng(0))
+    off = boxes - [60, 80, 159, 119]
+    assert 40 < (off == 0).all(axis=1).sum() < 95
+    spread = off[(off != 0).any(axis=1)].std(axis=0) / [100, 40, 100, 40]
+    assert ((spread > 0.07) & (spread < 0.13)).all()
+
+
+def test_detail_moves_edges_within_a_cell():
+    torch.manual_seed(0)
+    sam = build_sam_small()
+    embedding = torch.zeros(1, sam.mask_decoder.embedding_channels, 32, 32)
+    detailed = embedding.clone()
+    detailed[:, 64:] = torch.randn(1, 128, 1, 1)  # the same in every cell
+    prompts = sam.prompt_encoder(
+        points=(torch.full((1, 1, 2), 99.0), torch.ones(1, 1)), boxes=None, masks=None
+    )
+    place = sam.prompt_encoder.get_dense_pe()
+    with torch.no_grad():
+        plain, fine = (
+            sam.mask_decoder.predict_masks(one, place, *prompts)[0] for one in (embedding, detailed)
+        )
+    difference = (fine - plain)[0, 0].unfold(0, 4, 4).unfold(1, 4, 4)  # cells of 4 x 4 logits
+    assert difference.flatten(2).std(dim=2).min() > 0.01
+
+
+def test_what_is_hard_about_an_object_has_a_name():
+    image = np.full((256, 256, 3), 60, np.uint8)
+    masks = {name: np.zeros((256, 256), bool) for name in ("other", "thin", "hollow", "very small")}
+    masks["other"][50:150, 50:150] = True
+    masks["thin"][100:104, 20:220] = True
+    masks["hollow"][50:150, 50:150] = True
+    masks["hollow"][70:130, 70:130] = False
+    masks["very small"][50:60, 50:60] = True
+    masks["several parts"] = masks["other"] | np.roll(masks["other"], 102, axis=1)
+    for name, mask in masks.items():
+        assert training_sam.kind_of(image + 90 * mask[..., None].astype(np.uint8), mask) == name
+    noise = np.random.default_rng(0).integers(0, 90, image.shape, dtype=np.uint8)
+    assert training_sam.kind_of(noise, masks["other"]) == "faint"
+
+
+def test_edges_on_cell_borders_are_counted():
+    mask = np.zeros((16, 16), bool)
+    mask[4:8, 3:8] = True  # three sides lie on borders: 5 + 5 + 4 edges, and 4 do not
+    assert training_sam.cell_border_edges(mask) == (14, 18)
 
 
 def test_clicks_go_where_the_mask_is_wrong_and_say_which():

@@ -283,19 +283,19 @@ def train(
     device: str = "cpu",
     bfloat16: bool = False,
     workers: int = 1,
-    begin: str = "",
+    start_from: str = "",
     recipe: TrainingRecipe = RECIPE,
 ) -> Training:
     """Train sam_small from random weights, or go on from the checkpoint in the folder.
 
     batch: drawings of a step, with so many `objects` each. workers: processes that draw, 0 for this
-    one. begin: weights file to begin with instead of random ones; what it lacks is made anew. The
-    other arguments are those of `Training` and its `steps`. Drawings and clicks of a step depend
-    only on the seed and the step, so a resumed run does what an uninterrupted one does.
+    one. start_from: weights file to begin with instead of random ones; what it lacks is made anew.
+    The other arguments are those of `Training` and its `steps`. Drawings and clicks of a step
+    depend only on the seed and the step, so a resumed run does what an uninterrupted one does.
     """
     torch.manual_seed(seed)
     training = Training(
-        _begin(begin, recipe).to(device),
+        _begin(start_from, recipe).to(device),
         inner=lambda name, p: p.ndim == 2 and "embed" not in name and "token" not in name,
         folder=folder,
         name="sam_small",

@@ -176,9 +176,9 @@ def _tie(attention: nn.Module) -> None:
 def build_sam_small() -> Sam:
     """Build the small SAM with random weights.
 
-    256 x 256 input, 32 x 32 embedding of 64 channels and 128 of detail, 128 x 128 mask logits, 2.3 million
-    parameters. It runs in `segment_anything.SamPredictor` like any other Sam (Kirillov et al.
-    2023).
+    256 x 256 input, 32 x 32 embedding of 64 channels and 128 of detail, 128 x 128 mask logits, 2.3
+    million parameters. It runs in `segment_anything.SamPredictor` like any other Sam (Kirillov et
+    al. 2023).
     """
     cells = IMAGE_SIZE // STRIDE
     prompt_encoder = PromptEncoder(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -16,26 +15,53 @@ from ..show import Shown
 from . import figures, page
 
 
-def by_click(ious: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return mean IoUs, one after each click, as a table with a line for each kind of weights."""
-    table = pd.DataFrame(ious).T.rename(columns=lambda i: f"IoU@{i + 1}")
-    return table.rename_axis("weights").reset_index()
+def by_weights(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return a line for each kind of weights: mean IoU after each click and from a box, and more.
+
+    scores: of `training_sam.score_drawings`. Columns: weights, IoU@1 and so on, box, edges on cell
+    borders (share, after the last click) and confidence off by (mean absolute difference of
+    predicted and true IoU).
+    """
+    return pd.DataFrame([{"weights": name, **means(table)} for name, table in scores.items()])
+
+
+def means(scores: pd.DataFrame) -> dict[str, float]:
+    """Return the means of `training_sam.score_drawings` as a line of `by_weights`."""
+    clicks, box = (scores[scores["prompt"] == prompt] for prompt in ("clicks", "box"))
+    last = clicks[clicks["click"] == clicks["click"].max()]
+    return {
+        **{f"IoU@{n}": iou for n, iou in clicks.groupby("click")["iou"].mean().items()},
+        "box": box["iou"].mean(),
+        "edges on cell borders": last["on_borders"].sum() / max(last["edges"].sum(), 1),
+        "confidence off by": (clicks["predicted_iou"] - clicks["iou"]).abs().mean(),
+    }
+
+
+def by_kind(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return `means` for each kind of object, with the number of objects, most first."""
+    lines = [
+        {"object": kind, "objects": table["drawing"].nunique(), **means(table)}
+        for kind, table in scores.groupby("kind")
+    ]
+    return pd.DataFrame(lines).sort_values("objects", ascending=False, ignore_index=True)
 
 
 def answer(table: pd.DataFrame, parameters: int, drawings: int) -> Shown:
     """Return what the embedded network has learnt.
 
-    table: of `by_click`, with the weights "random" and "in the repository". parameters: of the
+    table: of `by_weights`, with the weights "random" and "in the repository". parameters: of the
     network. drawings: on which it was measured.
     """
-    ious = table.set_index("weights").filter(like="IoU@")
+    scores = table.set_index("weights")
+    ious = scores.filter(like="IoU@")
     shipped, untrained = ious.loc["in the repository"], ious.loc["random"]
     return show.answer(
         f"A program that draws is enough for a start: on {drawings} drawings that it never saw, "
         f"the embedded network of {parameters / 1e6:.1f} million parameters has a mean IoU of "
-        f"**{shipped.iloc[0]:.2f}** with one click and of **{shipped.iloc[-1]:.2f}** with "
-        f"{len(shipped)}, with random weights {untrained.iloc[0]:.2f} and "
-        f"{untrained.iloc[-1]:.2f} (demo)"
+        f"**{shipped.iloc[0]:.2f}** with one click, of **{shipped.iloc[-1]:.2f}** with "
+        f"{len(shipped)} and of **{scores.at['in the repository', 'box']:.2f}** from a box, with "
+        f"random weights {untrained.iloc[0]:.2f}, {untrained.iloc[-1]:.2f} and "
+        f"{scores.at['random', 'box']:.2f} (demo)"
     )
 
 
