@@ -3,8 +3,8 @@
     python benchmarks/training_changes.py --start-from sam_small.pt [--steps 250] [--drawings 100]
 
 All runs begin with the same weights and have the same drawings, clicks and steps; all are scored on
-the same drawings, which no training sees. start_from: weights file; the published table began with the
-weights of 6,176 steps that version 1.0 held.
+the same drawings, which no training sees. start_from: weights file; the published table began with
+the weights of 6,176 steps, whose network had no detail.
 """
 
 import argparse

@@ -253,19 +253,14 @@ def step_loss(
 
 
 def _begin(weights: str, recipe: TrainingRecipe) -> Sam:
-    """Build the network with random weights, or with those of a file.
-
-    Detail that the file has no weights for is zero at first, so the masks are the file's.
-    """
+    """Build the network with random weights, or with those of a file as far as it has them."""
     network = build_sam_small()
-    detail = [network.image_encoder.to_quarter_detail, network.mask_decoder.widen_detail]
-    missing = []
     if weights:
-        missing, _ = network.load_state_dict(load_state_dict(Path(weights)), strict=False)
-    for parameter in [parameter for layer in detail for parameter in layer.parameters()]:
-        if missing or not recipe.detail:
-            nn.init.zeros_(parameter)
-        parameter.requires_grad_(recipe.detail)
+        network.load_state_dict(load_state_dict(Path(weights)), strict=False)
+    if not recipe.detail:
+        for layer in (network.image_encoder.to_quarter_detail, network.mask_decoder.widen_detail):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter).requires_grad_(False)
     return network
 
 
