@@ -198,7 +198,7 @@ medsam_page.section(prepared)
 #
 # - All prompts are made from the truth. A person's are less exact, and a box costs more effort than
 #   a click.
-# - `sam_small` never saw a box in its training. GrabCut was made for boxes, but takes no mask.
+# - GrabCut was made for boxes, but takes no mask.
 
 # %% [markdown]
 # ## Take-aways

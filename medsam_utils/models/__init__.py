@@ -21,7 +21,6 @@ from .hub import HubCheckpoint
 from .registry import MODELS, ModelEntry
 
 BATCH_SIZE = 4  # images that a GPU encodes at a time, and whose objects it decodes together
-WITHOUT_BOXES = "sam_small"  # how the name of the model begins in whose training there was no box
 
 
 @dataclass(frozen=True)

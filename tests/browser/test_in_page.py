@@ -305,7 +305,7 @@ def test_a_box_is_drawn_by_drag_corrected_by_clicks_and_taken_back(browser, site
     said = page.locator(
         ".medsam-explorer .bar", has=page.get_by_text("answers. Left click")
     ).inner_text()
-    assert "With box: drag round the object (sam_small never learned boxes)." in said
+    assert "With box: drag round the object." in said
     tool.click()
     canvas = page.locator("canvas").first
     drag(page, (24, 28), (3, 5))

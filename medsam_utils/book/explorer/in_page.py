@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...models import WITHOUT_BOXES
 from ...packages import npm_files
 from .run_lengths import run_lengths
 
@@ -72,7 +71,6 @@ def write_files(
         return {}
     return {
         "decoders": {name: write_decoder(model, folder) for name, model in sams.items()},
-        "boxless": " and ".join(name for name in sams if name.startswith(WITHOUT_BOXES)),
         "offer": f"{' and '.join(sams)} ({'demo' if level == 'demo' else 'on your data'})",
     }
 

@@ -87,7 +87,7 @@ function stored(data) {
       await load("runtime.js");
       for (const [model, { file }] of Object.entries(data.decoders)) networks.set(model, await site.decoder(await load(file), data.rule));
       offer = { button: "", text: atOnce ? `${how()} ${touched ? "For outside:" : "Right click, or"} “next: −”${touched ? "." : ": outside."}` : `${data.offer} answers. Left click or tap: inside the object. Right or shift click: outside. ` +
-        `With box: drag round the object${data.boxless ? ` (${data.boxless} never learned boxes)` : ""}.` };
+        "With box: drag round the object." };
       if (!atOnce) values.state = { ...values.state, clicks: [] };
     } catch (error) {
       offer = { button: "Try again", text: error.message, problem: true };

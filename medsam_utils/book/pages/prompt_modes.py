@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from ... import plots, published
 from ...case import Case
 from ...clicks import Protocol
-from ...models import WITHOUT_BOXES, Model
+from ...models import Model
 from ...prompts import PUBLISHED
 from ...simulation import simulate_clicks
 from .. import show
@@ -59,14 +59,13 @@ def answer(by_mode: pd.DataFrame) -> Shown:
     counted_means, parts = by_mode[by_mode["choice"] == counted], []
     for (level, model), means in counted_means.groupby(["level", "model"], sort=False):
         ious = means.set_index("mode")["iou"].reindex(PUBLISHED.values()).dropna()
-        never = ", never trained with boxes" if model.startswith(WITHOUT_BOXES) else ""
         text = (
             f"{TITLES[ious.idxmax()].capitalize()} is worth most with **{model}**: mean IoU "
             f"**{ious.max():.2f}**, against **{ious.min():.2f}** with {TITLES[ious.idxmin()]}, the "
             "least"
         )
         tasks = f"mean of {plural(means['tasks'].iloc[0], 'task')}"
-        scopes = [f"{tasks}; {LEVELS[level]}{never}", "every task weighing the same"]
+        scopes = [f"{tasks}; {LEVELS[level]}", "every task weighing the same"]
         parts.append((text, scopes))
     return show.answer(*parts)
 

@@ -11,7 +11,6 @@ const RULES = {
   "most confident, fed back": { first: "most_confident", later: "most_confident", feedback: true },
 };
 const LONGEST_MASK = 1280; // pixels of a mask's longest side as it is shown; it is computed and saved whole
-const BOXLESS = ["sam_small"]; // they never learned boxes
 const LAST = 9; // clicks of Algorithm 1
 const KEPT_PICTURES = 12, KEPT_FEATURES = 48;
 
@@ -306,7 +305,7 @@ function ownImages({ site, worker, networks }) {
       const to = index + direction;
       if (to < 0 || to >= count) throw new Error("This is the last slice: go to another one first.");
       this.toSlice(to);
-      const state = { clicks: [deepest.click], ...(BOXLESS.includes(model) ? {} : { box: deepest.box }) };
+      const state = { clicks: [deepest.click], box: deepest.box };
       values.state = { ...values.state, box: null, candidate: null, ...state };
       if (values.state.dataset === image.name) refresh();
     },
