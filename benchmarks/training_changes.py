@@ -1,6 +1,6 @@
 """What each change of `sam_small`'s training gives: short runs that differ in one change.
 
-    python benchmarks/training_changes.py --start-from sam_small.pt [--steps 250] [--drawings 100]
+    python benchmarks/training_changes.py --start-from sam_small.pt [--steps 150] [--drawings 60]
 
 All runs begin with the same weights and have the same drawings, clicks and steps; all are scored on
 the same drawings, which no training sees. start_from: weights file; the published table began with
@@ -31,8 +31,8 @@ def main() -> None:
     """Train and score the runs, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--start-from", default="")
-    parser.add_argument("--steps", type=int, default=250)
-    parser.add_argument("--drawings", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--drawings", type=int, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = []
@@ -40,7 +40,7 @@ def main() -> None:
         training = train(
             options.steps,
             fall=0.4,
-            batch=4,
+            batch=3,
             objects=3,
             learning_rate=5e-4,
             seed=3,

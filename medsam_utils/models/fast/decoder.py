@@ -88,7 +88,7 @@ class Decoder:
     def image_tokens(self, features: Tensor) -> ImageTokens:
         """From the encoder's features, 1 x C x h x w; no mask is given as a prompt."""
         encoder = self.network.prompt_encoder
-        embedding, detail = features.tensor_split([encoder.embed_dim], 1)
+        embedding, detail = features[:, : encoder.embed_dim], features[:, encoder.embed_dim :]
         tokens = embedding[0].flatten(1).T + encoder.no_mask_embed.weight
         return replace(self._image(tokens), detail=self._detail(detail))
 
