@@ -137,7 +137,7 @@ def measure(model: Model, dataset: Dataset, clicks: int = 9) -> tuple[dict[str, 
             error = (rows["predicted_iou"] - rows["iou"]).abs()
             found |= {"objects": int((rows["click"] == 1).sum()), "calibration": error.mean()}
             excluded = list(rows.attrs["excluded"])
-    for case in dataset:
+    for case in map(dataset.load, dataset.list().references):
         tasks = {name: name for name in case.masks}
         for n, target in simulate_clicks(case, tasks, model, PAPER, 3):
             if n == 3 and target.logits is not None:
