@@ -230,13 +230,27 @@ def mean_over_tasks(
     """
     known = table[table[value].notna()]
     tasks = known["task"].nunique()
-    patients = known["task"].str.split(":").str[0] + "/" + known["patient_id"].astype(str)
-    weights = len(known) / (tasks * known.groupby("task")["task"].transform("size"))
+    weights, patients = weights_and_patients(known)
     weighted = (known[value] * weights).to_numpy(float)[:, None]
     ends = interval(weighted, patients.to_numpy(), within=within)[:, 0] if tasks else [np.nan] * 2
     numbers = {value: weighted.mean() if tasks else np.nan, "low": ends[0], "high": ends[1]}
     numbers |= {"objects": len(known), "patients": patients.nunique(), "tasks": tasks}
     return pd.Series(numbers)
+
+
+def weights_and_patients(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return what makes a mean over objects one over tasks, and the patients with their datasets.
+
+    table: a line per object, with task and patient_id. A weight is 1 where all tasks have equally
+    many objects, and 1 on average.
+
+    >>> table = pd.DataFrame({"task": ["D: a", "D: a", "E"], "patient_id": "p"})
+    >>> [column.tolist() for column in weights_and_patients(table)]
+    [[0.75, 0.75, 1.5], ['D/p', 'D/p', 'E/p']]
+    """
+    objects = table.groupby("task")["task"].transform("size")
+    weights = len(table) / (table["task"].nunique() * objects)
+    return weights, table["task"].str.split(":").str[0] + "/" + table["patient_id"].astype(str)
 
 
 def mean_curves(rows: pd.DataFrame, value: str = "iou") -> pd.DataFrame:
