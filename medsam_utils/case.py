@@ -52,6 +52,15 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> BadInputError:
     return BadInputError(f"{what} {name!r} is unknown:{hint} Known: {', '.join(known[:100])}")
 
 
+def volume_id(case_id: str, slice_index: int | None) -> str:
+    """Return what the ids of a volume's slices have in common; of a flat image its id.
+
+    >>> volume_id("liver_3_z007", 7), volume_id("benign (1)", None)
+    ('liver_3', 'benign (1)')
+    """
+    return case_id if slice_index is None else case_id.removesuffix(f"_z{slice_index:03d}")
+
+
 @dataclass(frozen=True, order=True)
 class CaseReference:
     """Where one case lies on disk; cheap to list, picklable, and in a stable order.
@@ -66,6 +75,11 @@ class CaseReference:
     slice_index: int | None
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
+
+    @property
+    def volume(self) -> str:
+        """Return the volume that it is a slice of, see `volume_id`."""
+        return volume_id(self.case_id, self.slice_index)
 
     def case(
         self,

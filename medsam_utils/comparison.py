@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import permutation_test
+from scipy.stats import kendalltau, permutation_test, rankdata
 
 from .case import Case
 from .datasets import Dataset
@@ -20,6 +20,7 @@ from .statistics import (
     iou_by_click,
     means,
     patient_ids,
+    weights_and_patients,
 )
 
 ALPHA = 0.05
@@ -138,6 +139,62 @@ def run_differences(
     objects = [by_object(rows, clicks).assign(**{way: name}) for name, rows in runs.items()]
     table = compare_ways(pd.concat(objects), base, [*GROUP, "click"], way)
     return table[table[way] != base]
+
+
+def rank_agreement(
+    runs: Mapping[str, pd.DataFrame], base: str, way: str = "way", repeats: int = 1000
+) -> pd.DataFrame:
+    """Return how far every run ranks the models as the run `base` does: Kendall's tau.
+
+    runs: rows by the name of the run, which differ in one thing such as the protocol; of a model
+    that a run lacks, the base's rows count. way: the column that names the run. Models are ranked
+    by their mean IoU after the last click, every task weighing the same, over the objects that all
+    models have in both runs. tau (tau-b) is 1 for the same order, -1 for the reverse, and the share
+    of pairs of models in the same order less that of those in another. Its 95 % interval, low and
+    high: percentiles of bootstrap samples of patients, drawn alike for all models and both runs;
+    NaN below FEWEST patients. Where all models tie there is no order: NaN. Further columns: level,
+    ranking (best first), models, objects, patients. The base has a line too; a level with one
+    model has none.
+    """
+    lines = []
+    for name, rows in runs.items():
+        for level, of_base in _final_by_model(runs[base]).groupby("level"):
+            of_run = _final_by_model(rows).query("level == @level")
+            of_run = of_run.join(of_base[of_base.columns.difference(of_run.columns)])
+            models = list(of_base.columns[of_base.notna().any()])
+            both = pd.concat([of_base[models], of_run[models]], axis=1, join="inner").dropna()
+            if len(models) < 2 or both.empty:
+                continue
+            weights, patients = weights_and_patients(both.index.to_frame(index=False))
+            weighted = both.to_numpy() * weights.to_numpy()[:, None]
+            means = weighted.mean(axis=0)
+            line = {"level": level, way: name, "tau": _taus(means[None])[0]}
+            taus = _taus(clustered_means(weighted, patients.to_numpy(), repeats))
+            known = taus[np.isfinite(taus)]
+            if patients.nunique() >= FEWEST and len(known):
+                ends = np.quantile(known, [0.025, 0.975], method="inverted_cdf").tolist()
+            else:
+                ends = [np.nan] * 2
+            line |= dict(zip(("low", "high"), ends, strict=True))
+            order = np.argsort(-means[len(models) :], kind="stable")
+            line["ranking"] = ", ".join(models[i] for i in order)
+            counts = {"objects": len(both), "patients": patients.nunique()}
+            lines.append(line | {"models": len(models)} | counts)
+    return pd.DataFrame(lines)
+
+
+def _final_by_model(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the IoU of each object after the last click: a line per object, a column per model."""
+    ious = iou_by_click(rows)
+    return ious[ious.columns[-1]].unstack("model", sort=False)
+
+
+def _taus(means: np.ndarray) -> np.ndarray:
+    """Return Kendall's tau between the first and the second half of the columns of each line."""
+    ranks = np.hstack([rankdata(half, axis=1) for half in np.split(means, 2, axis=1)])
+    orders, line = np.unique(ranks, axis=0, return_inverse=True)  # few, and each tau takes 1 ms
+    taus = [kendalltau(*np.split(order, 2)).statistic for order in orders]
+    return np.array(taus)[line.reshape(-1)]
 
 
 _SCORES = {"iou": iou, "dice": dice}

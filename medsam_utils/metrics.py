@@ -14,9 +14,11 @@ from .boxed_mask import BoxedMask
 from .case import BadInputError, unknown_name
 
 Spacing = tuple[float, float]
-FURTHER = ("boundary_iou", "hd95", "nsd@<tolerance>")
-"""Further metrics that rows can have, see `evaluate`: `boundary_iou`, `hd95`, and `nsd` at a
-tolerance in mm, such as nsd@2; lengths are in pixels where a case has no spacing."""
+FURTHER = ("boundary_iou", "hd95", "nsd@<tolerance>", "union")
+"""Further metrics that rows can have, see `evaluate`: `boundary_iou`, `hd95`, `nsd` at a tolerance
+in mm, such as nsd@2, and `union`, the pixels in the prediction or the truth, of which
+`statistics.by_volume` makes scores of volumes. Lengths are in pixels where a case has no
+spacing."""
 
 
 def iou(prediction: np.ndarray | BoxedMask, truth: np.ndarray | BoxedMask) -> float:
@@ -182,6 +184,9 @@ def further_scores(
             scores[name] = boundary_iou(prediction, truth)
         elif name == "hd95":
             scores[name] = hd95(prediction, truth, lengths)
+        elif name == "union":
+            common, total = _areas(prediction, truth)
+            scores[name] = float(total - common)
         else:
             scores[name] = nsd(prediction, truth, float(name.partition("@")[2]), lengths)
     return scores

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from .case import BadInputError
+from .case import BadInputError, volume_id
 
 GROUP = ["task", "model", "level"]
 LENGTHS = ("nsd", "hd95")  # metrics that depend on the unit of lengths
@@ -60,6 +60,36 @@ def area_and_end(rows: pd.DataFrame, value: str = "iou", first: int = 1) -> pd.D
     steps = (heights[:, 1:] + heights[:, :-1]) / 2 if heights.shape[1] > 1 else heights
     ends = {"auc": steps.mean(axis=1), "final": heights[:, -1]}
     return table.index.to_frame(index=False).assign(**ends)
+
+
+def by_volume(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of slices as rows of their volumes: all slices after the same click, stacked.
+
+    rows: with the metric union, see `evaluate`. Columns: dataset, task, model, protocol, level,
+    case_id (the volume's), patient_id, click, slices, union, iou and dice, which `mean_curves` and
+    others take. Slices without the object have no row, and count as empty in truth and prediction;
+    a run of some cases alone is judged on their slices. Raises BadInputError for rows without the
+    union, and for images that are no slices.
+
+    >>> same = {"dataset": "d", "task": "T", "model": "m", "protocol": "paper", "level": "demo"}
+    >>> same |= {"patient_id": "p", "click": 1}
+    >>> cases = {"case_id": ["v_z004", "v_z005"], "slice_index": [4, 5]}
+    >>> rows = pd.DataFrame({**same, **cases, "iou": [0.5, 1.0], "union": [8, 2]})
+    >>> by_volume(rows)[["case_id", "slices", "union", "iou"]].values.tolist()  # 4 and 2 of 10
+    [['v', 2, 10, 0.6]]
+    """
+    if "union" not in rows:
+        raise BadInputError('rows without union: compute them with metrics=("union",)')
+    if rows["slice_index"].isna().any():
+        names = ", ".join(rows.loc[rows["slice_index"].isna(), "dataset"].unique())
+        raise BadInputError(f"{names} has images that are no slices: give rows of volumes alone")
+    names = map(volume_id, rows["case_id"], rows["slice_index"])
+    common = (rows["iou"] * rows["union"]).round()
+    parts = rows.assign(case_id=list(names), common=common, slices=1)
+    keys = ["dataset", *GROUP, "protocol", "case_id", "patient_id", "click"]
+    volumes = parts.groupby(keys, sort=False)[["slices", "union", "common"]].sum().reset_index()
+    common, union = volumes.pop("common"), volumes["union"]
+    return volumes.assign(iou=common / union, dice=2 * common / (common + union))
 
 
 def challenge_scores(rows: pd.DataFrame, tolerance: float = 2) -> pd.DataFrame:
@@ -230,13 +260,27 @@ def mean_over_tasks(
     """
     known = table[table[value].notna()]
     tasks = known["task"].nunique()
-    patients = known["task"].str.split(":").str[0] + "/" + known["patient_id"].astype(str)
-    weights = len(known) / (tasks * known.groupby("task")["task"].transform("size"))
+    weights, patients = weights_and_patients(known)
     weighted = (known[value] * weights).to_numpy(float)[:, None]
     ends = interval(weighted, patients.to_numpy(), within=within)[:, 0] if tasks else [np.nan] * 2
     numbers = {value: weighted.mean() if tasks else np.nan, "low": ends[0], "high": ends[1]}
     numbers |= {"objects": len(known), "patients": patients.nunique(), "tasks": tasks}
     return pd.Series(numbers)
+
+
+def weights_and_patients(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return what makes a mean over objects one over tasks, and the patients with their datasets.
+
+    table: a line per object, with task and patient_id. A weight is 1 where all tasks have equally
+    many objects, and 1 on average.
+
+    >>> table = pd.DataFrame({"task": ["D: a", "D: a", "E"], "patient_id": "p"})
+    >>> [column.tolist() for column in weights_and_patients(table)]
+    [[0.75, 0.75, 1.5], ['D/p', 'D/p', 'E/p']]
+    """
+    objects = table.groupby("task")["task"].transform("size")
+    weights = len(table) / (table["task"].nunique() * objects)
+    return weights, table["task"].str.split(":").str[0] + "/" + table["patient_id"].astype(str)
 
 
 def mean_curves(rows: pd.DataFrame, value: str = "iou") -> pd.DataFrame:

@@ -46,6 +46,7 @@ from medsam_utils.book.pages import figures, page
 from medsam_utils.book.pages.record import made_by
 from medsam_utils.book.pages.through_volume import (
     answer,
+    both_ways,
     dice_curves,
     how,
     slices,
@@ -105,6 +106,17 @@ dice_curves(table, stop)
 
 # %%
 ways_table(table)
+
+# %% [markdown]
+# ## Per volume or per slice?
+#
+# The same masks, clicked in every slice that has the object: Dice of the whole volume, and the mean
+# Dice of its slices. In the mean, the small slices at both ends count as much as large ones. Any
+# rows of volumes can be judged whole: `by_volume(evaluate(..., metrics=("union",)))` of
+# `medsam_utils.statistics`.
+
+# %%
+both_ways(table)
 
 # %% [markdown]
 # ## One volume, slice by slice

@@ -22,7 +22,7 @@ from medsam_utils.book.pages import (
     switches,
 )
 from medsam_utils.book.runs import Runs
-from medsam_utils.comparison import CHANGE, run_differences, seed_spread
+from medsam_utils.comparison import CHANGE, rank_agreement, run_differences, seed_spread
 from medsam_utils.models import Prediction
 from medsam_utils.statistics import mean_curves
 
@@ -242,6 +242,20 @@ def test_an_effect_leaves_out_a_model_that_was_not_run_with_the_switch():
     table = effects(paper, switched)
     table = table[table["click"] == 2]
     assert table[["model", "difference"]].values.tolist() == [["m", 0.25]]
+
+
+def test_rankings_are_told_beside_their_tau_and_one_model_has_none():
+    def run(**ious):
+        each = [rows_of("T", model, **{p: [iou] for p in "abcde"}) for model, iou in ious.items()]
+        return pd.concat(each)
+
+    runs = {"paper": run(m=0.75, n=0.5), "s": run(m=0.25, n=0.5)}
+    table = switches.rankings(rank_agreement(runs, "paper", "switch"))
+    first, second = table.frame.to_dict("records")
+    assert (first["switch"], first["ranking"], first["Kendall's tau"]) == ("paper", "m, n", "")
+    assert (second["ranking"], second["Kendall's tau"]) == ("n, m", "-1.00 (-1.00 to -1.00)")
+    alone = rank_agreement({"paper": run(m=0.75)}, "paper", "switch")
+    assert "One model has no ranking" in text(switches.rankings(alone))
 
 
 def test_ties_are_told_by_the_share_that_had_one_and_how_far_the_means_move():

@@ -18,6 +18,7 @@ from medsam_utils.comparison import (
     holm,
     overtaken_at,
     paired_differences,
+    rank_agreement,
     score_masks,
     seed_spread,
     sign_flip_test,
@@ -177,3 +178,69 @@ def test_the_spread_between_seeds_by_hand():
     assert table["mean_sd"].tolist() == pytest.approx([0, np.std([0.4, 0.5], ddof=1)])
     with pytest.raises(ValueError, match="two seeds"):
         seed_spread(runs[:1])
+
+
+def models_of(level="demo", **ious):
+    """Rows of models after one click, with one value for each of six patients."""
+    return pd.concat(
+        rows_of({f"{patient}1": [value] for patient in "abcdef"}, model=model, level=level)
+        for model, value in ious.items()
+    )
+
+
+def test_tau_is_the_share_of_pairs_of_models_in_the_same_order_less_the_others():
+    paper = models_of(first=0.9, second=0.5, third=0.1)
+    runs = {"paper": paper, "same": paper.assign(iou=paper["iou"] / 2)}
+    runs["one pair"] = models_of(first=0.9, second=0.1, third=0.5)
+    runs["reverse"] = models_of(first=0.1, second=0.5, third=0.9)
+    table = rank_agreement(runs, "paper", "switch").set_index("switch")
+    assert table["tau"].tolist() == pytest.approx([1, 1, (2 - 1) / 3, -1])
+    assert table["ranking"]["one pair"] == "first, third, second"
+    assert table[["low", "high"]].to_numpy().T.tolist() == [table["tau"].tolist()] * 2  # all alike
+    assert table[["models", "objects", "patients"]].values.tolist() == [[3, 6, 6]] * 4
+
+
+def test_a_ranking_that_hangs_on_few_patients_has_an_interval_of_both_orders():
+    paper = models_of(first=0.5, second=0.4)
+    other = models_of(first=0.5)
+    mixed = {f"{patient}1": [0.4 if patient < "e" else 0.65] for patient in "abcdef"}  # 0.483
+    other = pd.concat([other, rows_of(mixed, model="second")])
+    _, line = rank_agreement({"paper": paper, "other": other}, "paper").to_dict("records")
+    assert (line["tau"], line["low"], line["high"]) == (1, -1, 1)
+
+
+def test_models_rank_by_their_mean_over_tasks_not_over_objects():
+    def run(one, two):
+        many = rows_of({f"{patient}1": [one] for patient in "abcdef"}, model="first", task="D: T")
+        few = rows_of({"a1": [two]}, model="first", task="D: U")
+        others = [rows.assign(model="second", iou=0.5) for rows in (many, few)]  # 0.5 in both tasks
+        return pd.concat([many, few, *others])
+
+    runs = {"paper": run(0.6, 0.6), "other": run(0.6, 0.3)}  # 0.45 over tasks, 0.56 over objects
+    assert rank_agreement(runs, "paper")["tau"].tolist() == [1, -1]
+
+
+def test_a_model_that_was_not_run_again_keeps_its_rows_in_the_ranking():
+    paper = models_of(first=0.9, second=0.5)
+    runs = {"paper": paper, "x": models_of(first=0.1)}
+    _, line = rank_agreement(runs, "paper").to_dict("records")
+    assert (line["tau"], line["ranking"]) == (-1, "second, first")
+
+
+def test_levels_have_rankings_of_their_own_and_one_model_has_none():
+    paper = pd.concat([models_of(a=0.9, b=0.5), models_of("measured", a=0.2, b=0.5)])
+    table = rank_agreement({"again": paper}, "again")
+    assert table[["level", "ranking"]].values.tolist() == [["demo", "a, b"], ["measured", "b, a"]]
+    assert rank_agreement({"paper": models_of(a=0.5)}, "paper").empty
+
+
+def test_models_that_tie_have_no_order_and_no_tau():
+    paper = models_of(a=0.5, b=0.5)
+    table = rank_agreement({"paper": paper, "other": models_of(a=0.5, b=0.6)}, "paper")
+    assert table[["tau", "low", "high"]].isna().all(axis=None)
+
+
+def test_no_interval_of_a_ranking_below_five_patients():
+    rows = models_of(a=0.9, b=0.5).query("patient_id < 'e'")
+    (line,) = rank_agreement({"paper": rows}, "paper").to_dict("records")
+    assert line["tau"] == 1 and np.isnan([line["low"], line["high"]]).all()

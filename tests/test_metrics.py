@@ -124,12 +124,14 @@ def test_a_distance_of_just_the_tolerance_is_within_it_in_any_spacing():
 def test_a_mask_kept_as_a_box_has_the_metrics_of_the_whole_one():
     a, b = blob(4, 0.3), blob(5, 0.3)
     boxed = BoxedMask.from_mask(a), BoxedMask.from_mask(b)
-    scores = further_scores(further_names(["hd95", "boundary_iou", "nsd@1"]), *boxed, (0.5, 2.0))
+    names = further_names(["hd95", "boundary_iou", "nsd@1", "union"])
+    scores = further_scores(names, *boxed, (0.5, 2.0))
     assert scores == {
         "unit": "mm",
         "boundary_iou": boundary_iou(a, b),
         "hd95": hd95(a, b, (0.5, 2.0)),
         "nsd@1": nsd(a, b, 1, (0.5, 2.0)),
+        "union": (a | b).sum(),
     }
 
 

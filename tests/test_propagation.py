@@ -189,7 +189,8 @@ def test_every_slice_is_clicked_as_in_an_evaluation_of_its_own(stack):
 
 
 def test_a_perfect_volume_has_no_distance(stack):
-    assert stack.scores(stack.truths) == {"dice": 1.0, "hd95": 0.0, "surface": 0.0}
+    perfect = {"dice": 1.0, "slice_dice": 1.0, "hd95": 0.0, "surface": 0.0}
+    assert stack.scores(stack.truths) == perfect
 
 
 def test_without_a_spacing_there_is_dice_alone(stack):

@@ -10,11 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsam_utils import load_dataset, load_model
-from medsam_utils.book.pages.through_volume import answer, dice_curves, slices, ways_table
+from medsam_utils import evaluate, load_dataset, load_model
+from medsam_utils.book.pages.through_volume import (
+    answer,
+    both_ways,
+    dice_curves,
+    slices,
+    ways_table,
+)
 from medsam_utils.book.runs import run_models
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import PAPER
+from medsam_utils.statistics import by_volume
 from medsam_utils.workflows.propagation_evaluation import (
     EVERY_SLICE,
     MEMORY,
@@ -49,6 +56,21 @@ def test_rows_count_every_click_and_more_rounds_prompt_more_slices(rows):
         ["click and mask", 3, 6],
     ]
     assert ((rows["dice"] > 0) & (rows["dice"] <= 1) & (rows["surface"] <= rows["hd95"])).all()
+
+
+def test_rows_of_slices_judged_by_volume_are_those_of_the_stacked_masks(rows, sam):
+    every = rows[rows["way"] == EVERY_SLICE].set_index(["volume", "task", "round"])
+    (volume,) = every.index.unique("volume")
+    found = evaluate(load_dataset("mri_prostate"), sam, clicks=2, executor=None, metrics=("union",))
+    whole = by_volume(found).query("case_id == @volume")
+    assert len(whole) == len(every)
+    slices = found[found["case_id"].str.startswith(f"{volume}_z")]
+    for line in whole.to_dict("records"):
+        expected = every.loc[(volume, line["task"], line["click"] - 1)]
+        assert line["dice"] == pytest.approx(expected["dice"], abs=1e-12)
+        assert line["slices"] == expected["slices"]
+        same = (slices["task"] == line["task"]) & (slices["click"] == line["click"])
+        assert slices.loc[same, "dice"].mean() == pytest.approx(expected["slice_dice"], abs=1e-12)
 
 
 def test_all_stop_rules_are_tried_with_one_slice_and_the_rounds_under_one(rows):
@@ -160,7 +182,13 @@ def volumes():
     return pd.DataFrame(
         dict(zip(("way", "stop", "round"), key, strict=True))
         | {"dataset": "d", "task": "T", "volume": p, "patient_id": p, "model": "m", "level": "demo"}
-        | {"spent": spent, "dice": dice, "hd95": 3.0, "surface": np.nan if p == "a" else 1.0}
+        | {
+            "spent": spent,
+            "dice": dice,
+            "slice_dice": dice - 0.05,
+            "hd95": 3.0,
+            "surface": np.nan if p == "a" else 1.0,
+        }
         for p in "abcdef"
         for key, (spent, dice) in dices.items()
     )
@@ -198,6 +226,15 @@ def test_what_carrying_saves_is_the_clicks_that_every_slice_needs_for_its_dice(f
     shown = re.sub("<.*?>", "", answer(summary(rows)).html)
     assert shown.startswith(f"{begins}: m carried as click reaches Dice 0.60")
     assert "clicking in every slice reaches 0.70 with 4.0" in shown
+
+
+def test_the_page_shows_every_slice_per_volume_and_per_slice():
+    frame = both_ways(summary(volumes())).frame
+    columns = ["clicks in each slice", "per volume", "per slice"]
+    assert frame[columns].values.tolist() == [
+        [1, "0.70 (0.70 to 0.70)", "0.65"],
+        [2, "0.90 (0.90 to 0.90)", "0.85"],
+    ]
 
 
 def test_levels_have_answers_and_best_ways_of_their_own():

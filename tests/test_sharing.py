@@ -315,3 +315,51 @@ def test_the_command_keeps_what_it_has_checked(run, tmp_path, monkeypatch, capsy
     said = capsys.readouterr().out
     assert "drawn, grabcut, paper: cases: 3, rows: 9" in said and "not computed again" in said
     assert [file.name for file in (tmp_path / sharing.ADDED).iterdir()] == ["hospital A.zip"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "a/b",
+        "../a",
+        "/tmp/a",
+        "a\\b",
+        "..",
+        ".a",
+        " ",
+        "a\nb",
+        "a\0",
+        "**a**",
+        "[a](b)",
+        "<b>",
+        "x" * 81,
+    ],
+)
+def test_an_origin_that_is_no_name_of_a_file_is_refused_and_nothing_kept(
+    run, tmp_path, monkeypatch, capsys, origin
+):
+    monkeypatch.chdir(tmp_path)
+    share([run[1]], tmp_path / "rows.zip")
+    assert sharing.main(["add", "rows.zip", "--origin", origin]) == 2
+    assert "is no name of an origin: give --origin" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.zip"]
+
+
+def test_the_name_of_a_file_that_is_no_origin_asks_for_one(run, tmp_path, capsys):
+    share([run[1]], tmp_path / "*rows*.zip")
+    assert sharing.main(["add", str(tmp_path / "*rows*.zip")]) == 2
+    assert "'*rows*' is no name of an origin: give --origin" in capsys.readouterr().err
+
+
+def test_rows_with_their_union_come_back_and_an_iou_of_no_whole_pixels_is_refused(run, tmp_path):
+    _, _, dataset, model, _ = run
+    rows = evaluate(
+        dataset, model, clicks=1, store=tmp_path / "store", executor=None, metrics=("union",)
+    )
+    share([rows], tmp_path / "rows.zip")
+    _, (table,) = read_archive(tmp_path / "rows.zip")
+    pd.testing.assert_frame_equal(table, rows)
+    tamper = with_rows(lambda r: at(r, 0, union=r["union"][0] + 0.5))
+    tamper(tmp_path / "rows.zip", *parts(tmp_path))
+    with pytest.raises(BadInputError, match="not of whole pixels"):
+        read_archive(tmp_path / "rows.zip")

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medsam_utils.case import BadInputError
 from medsam_utils.statistics import (
     at_percentiles,
     by_components,
     by_object,
     by_size,
+    by_volume,
     challenge_scores,
     clicks_to_targets,
     clustered_means,
@@ -201,6 +203,34 @@ def test_curves_by_size_and_by_number_of_regions():
         ["2", 0.5, 1],
         ["4 or more", pytest.approx(0.8), 2],
     ]
+
+
+def slices_of(ious: list[list[float]], unions: list[list[int]]) -> pd.DataFrame:
+    """Rows of the slices of a volume: of each slice the values after every click."""
+    return pd.DataFrame(
+        {"dataset": "d", "task": "T", "model": "m", "protocol": "paper", "level": "demo"}
+        | {"case_id": f"v_z{z:03d}", "slice_index": z, "patient_id": "p", "click": click}
+        | {"iou": iou, "union": union}
+        for z, pair in enumerate(zip(ious, unions, strict=True))
+        for click, (iou, union) in enumerate(zip(*pair, strict=True), start=1)
+    )
+
+
+def test_a_volume_is_judged_by_the_pixels_of_all_its_slices_after_each_click():
+    rows = slices_of([[0.25, 0.5], [0.5, 1.0]], [[12, 8], [4, 2]])
+    volume = by_volume(rows)  # 3 + 2 of 16 pixels, then 4 + 2 of 10
+    assert volume[["case_id", "click", "slices"]].values.tolist() == [["v", 1, 2], ["v", 2, 2]]
+    assert volume["iou"].tolist() == [5 / 16, 6 / 10]
+    assert volume["dice"].tolist() == [2 * 5 / (16 + 5), 2 * 6 / (10 + 6)]
+    assert mean_curves(volume)["iou"].tolist() == [5 / 16, 6 / 10]
+
+
+def test_a_volume_s_score_needs_the_union_and_slices():
+    rows = slices_of([[0.5]], [[8]])
+    with pytest.raises(BadInputError, match=r'metrics=\("union",\)'):
+        by_volume(rows.drop(columns="union"))
+    with pytest.raises(BadInputError, match="d has images that are no slices"):
+        by_volume(rows.assign(slice_index=pd.array([pd.NA], dtype="Int64")))
 
 
 def challenge_rows(dice: list[float], nsd: list[float], task: str = "T: a") -> pd.DataFrame:

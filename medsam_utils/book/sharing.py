@@ -231,6 +231,7 @@ def _oddity(rows: pd.DataFrame, protocol: Protocol, clicks: int, cases: int) -> 
         "an object has no region": rows["components"] < 1,
         "a score is outside 0 to 1": ((shares < 0) | (shares > 1)).any(axis=1),
         "Dice and IoU are not of one mask": (rows["dice"] - 2 * iou / (1 + iou)).abs() > 1e-9,
+        "an IoU is not of whole pixels": _broken_pixels(rows),
         "one of Dice and IoU is missing": rows["dice"].isna() != iou.isna(),
         "a mask counts that is no candidate": ~rows["mask_index"].between(0, 2),
         "the IoU is not that of the mask that counts": _differs(rows, "iou"),
@@ -243,6 +244,12 @@ def _oddity(rows: pd.DataFrame, protocol: Protocol, clicks: int, cases: int) -> 
         "no click follows on an error": stops & ~shown & (before < 1),
     }
     return next((reason for reason, where in odd.items() if where.any()), "")
+
+
+def _broken_pixels(rows: pd.DataFrame) -> pd.Series:
+    """Return where rows with the metric union have an IoU that no count of pixels gives."""
+    pixels = rows["iou"] * rows.get("union", 0)
+    return (pixels - pixels.round()).abs() > 1e-6
 
 
 def _differs(rows: pd.DataFrame, name: str) -> pd.Series:
@@ -295,6 +302,24 @@ def added_tables(folder: str | Path = ADDED) -> dict[tuple[str, str], pd.DataFra
             tables[dataset, name] = table.assign(model=name).astype({"model": "string"})
             tables[dataset, name].attrs = table.attrs
     return tables
+
+
+def origin_name(text: str) -> str:
+    """Return what rows of others are called, which becomes a file's name and part of a model's.
+
+    Raises BadInputError for a text that cannot be both.
+
+    >>> origin_name(" Klinik Süd, 2026 ")
+    'Klinik Süd, 2026'
+    """
+    name = text.strip()
+    usable = all(sign.isalnum() or sign in " ._-+,()" for sign in name)
+    if not usable or not 0 < len(name) <= 80 or name.startswith("."):
+        raise BadInputError(
+            f"{text!r} is no name of an origin: give --origin with up to 80 letters, digits, "
+            "spaces and . _ - + , ( ), beginning with another sign than a point"
+        )
+    return name
 
 
 def _describe(table: pd.DataFrame) -> str:
@@ -356,10 +381,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(*runs.notes, *map(_describe, runs.tables.values()), sep="\n")
             print(f"{options.out}, id {share(list(runs.tables.values()), options.out)}")
         else:
+            origin = origin_name(options.origin or options.file.stem)
             identity, tables = read_archive(options.file, options.id)
             for table in tables:
                 print(_describe(table), _check_sample(table, options.data), sep="\n  ")
-            target = Path(ADDED) / f"{options.origin or options.file.stem}.zip"
+            target = Path(ADDED) / f"{origin}.zip"
             with atomic_path(target) as unfinished:
                 shutil.copyfile(options.file, unfinished)
             print(f"kept as {target}, id {identity}")

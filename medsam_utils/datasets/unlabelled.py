@@ -230,15 +230,7 @@ def _references(
 
 def _all_slices(one: CaseReference, count: int) -> list[CaseReference]:
     """Return the references of all slices of a volume, made from that of one."""
-    key = volume_key(one)
-    return [replace(one, case_id=f"{key}_z{i:03d}", slice_index=i) for i in range(count)]
-
-
-def volume_key(reference: CaseReference) -> str:
-    """Return what the ids of a volume's slices have in common; of a flat image its id."""
-    if reference.slice_index is None:
-        return reference.case_id
-    return reference.case_id.removesuffix(f"_z{reference.slice_index:03d}")
+    return [replace(one, case_id=f"{one.volume}_z{i:03d}", slice_index=i) for i in range(count)]
 
 
 def _load(dataset: Dataset, reference: CaseReference, plane: str) -> Case:

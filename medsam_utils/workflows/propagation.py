@@ -77,7 +77,8 @@ class VolumeObject:
     def scores(self, masks: Sequence[BoxedMask]) -> dict[str, float]:
         """Return Dice of the whole volume (0..1), HD95 and mean surface distance (mm).
 
-        masks: the prediction in every slice.
+        masks: the prediction in every slice. slice_dice: the mean Dice of the slices that have the
+        object.
         """
         prediction = np.stack(
             [case.scored(mask.mask()) for case, mask in zip(self.cases, masks, strict=True)]
@@ -87,7 +88,9 @@ class VolumeObject:
         if self.voxel:
             hd95, surface = surface_distances(prediction, truth, self.voxel)
         flat = prediction.reshape(len(masks), -1), truth.reshape(len(masks), -1)
-        return {"dice": dice(*flat), "hd95": hd95, "surface": surface}
+        slices = [dice(*pair) for pair in zip(prediction, truth, strict=True) if pair[1].any()]
+        scores = {"dice": dice(*flat), "slice_dice": float(np.mean(slices))}
+        return {**scores, "hd95": hd95, "surface": surface}
 
 
 def volume_objects(
@@ -117,7 +120,7 @@ def volume_objects(
             cases = [dataclasses.replace(case, masks={name: case.masks[name]}) for case in cases]
             if sum(case.masks[name].any() for case in cases) >= FEWEST_SLICES:
                 voxel = (apart, *cases[0].spacing) if apart and cases[0].spacing else None
-                yield VolumeObject(slices[0].case_id.rpartition("_z")[0], name, task, cases, voxel)
+                yield VolumeObject(slices[0].volume, name, task, cases, voxel)
 
 
 def prompted_slices(areas: Sequence[int], rounds: int) -> list[int]:

@@ -119,7 +119,7 @@ def evaluate_volumes(
     """Return a row for every object of a volume, way, stop rule and round.
 
     Columns: dataset, level, protocol, model, weights, task, volume, patient_id, slices (with the
-    object), those of `segment`, and dice, hd95 and surface of `VolumeObject.scores`. The record of
+    object), those of `segment` and of `VolumeObject.scores`. The record of
     the run is in `attrs["record"]`.
     """
     began, lines = time.perf_counter(), []
@@ -150,7 +150,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
     rows: of `evaluate_volumes`. Columns: model, level, way, stop, round, objects, patients; dice
     with low and high; difference with its two ends, to the best way with one slice prompted; spent,
-    hd95 and surface, means; and best, whether it is that way.
+    slice_dice, hd95 and surface, means; and best, whether it is that way.
     """
     groups = rows.groupby(["model", "level"], sort=False)
     return pd.concat([_model_summary(group) for _, group in groups], ignore_index=True)
@@ -166,7 +166,7 @@ def _model_summary(rows: pd.DataFrame) -> pd.DataFrame:
     single = rows[(rows["round"] == 0) & (rows["way"] != EVERY_SLICE)]
     best = single.groupby("key", sort=False)["dice"].mean().idxmax()
     table = compare_ways(rows, best, ["model", "level"], way="key", value="dice")
-    others = rows.groupby("key", sort=False)[["spent", "hd95", "surface"]].mean()
+    others = rows.groupby("key", sort=False)[["spent", "slice_dice", "hd95", "surface"]].mean()
     table = table.merge(others, left_on="key", right_index=True)
     table[SETTING] = table["key"].tolist()
     return table.assign(best=table["key"] == best).drop(columns="key")

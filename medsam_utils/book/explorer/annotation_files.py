@@ -16,7 +16,7 @@ from ...datasets import Dataset
 from ...datasets.companions import companions
 from ...datasets.folder import LABEL_VALUES
 from ...datasets.formats import find_format, stem
-from ...datasets.unlabelled import Unlabelled, volume_key
+from ...datasets.unlabelled import Unlabelled
 from ...files import atomic_path, file_name, tell_apart
 from .annotation import Annotation, Placed, coco, image_name, mask_png, nifti, png, source_files
 from .annotation_dicom import segmentation, structures
@@ -130,7 +130,7 @@ def _grouped(
     """Group annotations by a name. name: of an annotation and its volume."""
     groups: dict[str, tuple[Dataset, list[Placed]]] = {}
     for one, (dataset, reference) in placed:
-        group = groups.setdefault(name(one, volume_key(reference)), (dataset, []))
+        group = groups.setdefault(name(one, reference.volume), (dataset, []))
         group[1].append((one, reference))
     return groups
 

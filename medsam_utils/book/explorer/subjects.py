@@ -18,7 +18,7 @@ from ...datasets.folder import find_folders
 from ...datasets.formats import find_format
 from ...datasets.npz import is_npz_folder
 from ...datasets.pairs import walk
-from ...datasets.unlabelled import labelled_cases, load_images, volume_key, with_unlabelled
+from ...datasets.unlabelled import labelled_cases, load_images, with_unlabelled
 from ...evaluate import under
 from . import code_of
 from .session import Key
@@ -163,7 +163,7 @@ class Subjects:
                 text += " · nothing marked" if reference.masks else " · no mask"
             cases[reference.case_id] = {"case": reference.case_id, "text": text}
             if reference.slice_index is not None and self._rows is None:
-                cases[reference.case_id]["volume"] = volume_key(reference)
+                cases[reference.case_id]["volume"] = reference.volume
         if self._rows is not None:
             first = self._rows[self._rows["task"] == task].sort_values(["iou", "case_id"])
             known = {

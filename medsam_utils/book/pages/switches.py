@@ -144,3 +144,16 @@ def effect_figures(effects: pd.DataFrame) -> Shown:
 
     kind = f"Difference of IoU after {last} clicks against paper, by task"
     return show.panels(final, ["switch", "level"], kind, draw, (3.6, 1.5 + 0.3 * len(tasks)))
+
+
+def rankings(agreement: pd.DataFrame) -> Shown:
+    """Return how the models rank under each switch, and how near that is to Algorithm 1's ranking.
+
+    agreement: of `comparison.rank_agreement`, with the column switch and "paper" as its base.
+    """
+    if agreement.empty:
+        return show.paragraphs("One model has no ranking: give several in `models`.")
+    taus = [with_interval(*tau, ".2f") for tau in agreement[["tau", "low", "high"]].to_numpy()]
+    columns = ["switch", "level", "ranking", "Kendall's tau", "patients", "objects"]
+    is_empty = (agreement["switch"] == "paper") | agreement["tau"].isna()
+    return show.table(agreement.assign(**{"Kendall's tau": np.where(is_empty, "", taus)})[columns])

@@ -109,6 +109,19 @@ def ways_table(table: pd.DataFrame) -> Shown:
     return show.table(texts[columns], fold=False)
 
 
+def both_ways(table: pd.DataFrame) -> Shown:
+    """Return Dice of whole volumes beside the mean Dice of their slices, clicked in every slice.
+
+    table: of `propagation_evaluation.summary`.
+    """
+    lines = table[table["way"] == EVERY_SLICE]
+    whole = [page.with_interval(*dice, ".2f") for dice in lines[["dice", "low", "high"]].to_numpy()]
+    columns = {"per volume": whole, "per slice": lines["slice_dice"].map("{:.2f}".format)}
+    columns = {"clicks in each slice": lines["round"] + 1, **columns}
+    lines = lines.assign(**columns)
+    return show.table(lines[["model", "level", *columns, "objects", "patients"]], fold=False)
+
+
 def slices(
     volume: VolumeObject, masks: Sequence[BoxedMask], prompted: int, title: str, overall: float
 ) -> Shown:
