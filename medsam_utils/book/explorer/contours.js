@@ -57,8 +57,12 @@ export function contour(mask, rows, cols) {
   const line = (row) => (row >= 0 && row < rows ? mask.subarray(row * cols, (row + 1) * cols) : none);
   for (let row = 0; row <= rows; row++) {
     const above = line(row - 1), below = line(row); // behind their last column they are undefined, bits of 0
-    for (let col = 0, code = 0; col <= cols; col++) {
+    const starts = [above.indexOf(1), below.indexOf(1)].filter((col) => col >= 0);
+    if (!starts.length) continue;
+    const end = Math.max(above.lastIndexOf(1), below.lastIndexOf(1)) + 1;
+    for (let col = Math.min(...starts), code = 0; col <= end; col++) {
       code = ((code & 4) << 1) | ((code & 2) >> 1) | (above[col] << 2) | (below[col] << 1);
+      if (code === 0 || code === 15) continue;
       const joins = JOINS[code], middle = 2 * (row * width + col);
       for (let i = 0; i < joins.length; i += 2) next.set(middle + side[joins[i]], middle + side[joins[i + 1]]);
     }
@@ -66,11 +70,11 @@ export function contour(mask, rows, cols) {
   const path = new Path2D();
   for (const start of next.keys()) {
     path.moveTo((start % width) / 2, Math.floor(start / width) / 2);
-    for (let point = next.get(start); point !== undefined; ) {
-      path.lineTo((point % width) / 2, Math.floor(point / width) / 2);
-      const following = next.get(point);
+    for (let from = start, point = next.get(start); point !== undefined; ) {
+      const following = next.get(point), isCorner = following - point !== point - from; // the others lie on a straight line
+      if (isCorner) path.lineTo((point % width) / 2, Math.floor(point / width) / 2);
       next.delete(point);
-      point = following;
+      [from, point] = [point, following];
     }
   }
   return path;
