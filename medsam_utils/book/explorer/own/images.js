@@ -105,7 +105,7 @@ function ownImages({ site, worker, networks, rules }) {
   const address = URL.createObjectURL(new Blob([worker], { type: "text/javascript" }));
   const encoding = startWorker(address), deciding = startWorker(address); // one encodes, one answers
   const read = reading(address), encodeNow = newestFirst(encoding);
-  const values = {}, listeners = [], loaded = new Set(), images = new Map(), objects = new Map();
+  const values = {}, listeners = [], loading = new Map(), loaded = new Set(), images = new Map(), objects = new Map();
   const prompts = new Map(), masks = new Map(); // by key: what an object was prompted with, and {mask, model, predicted}
   const features = recent(KEPT_FEATURES), simulated = recent(KEPT_FEATURES);
   const truths = new Map(); // by the image's name: {labels, values, chosen}, masks to compare with
@@ -258,6 +258,23 @@ function ownImages({ site, worker, networks, rules }) {
 
   const refresh = (pictureAlone = false) => { answer(pictureAlone); tell(); };
 
+  /** Load a model's networks, once. */
+  async function makeReady(name) {
+    const { encoder, decoder } = networks[name];
+    try {
+      await siteFile(site, "runtime.js");
+      const files = [await siteFile(site, encoder.file), await siteFile(site, decoder.file)];
+      await Promise.all([encoding("load", { packed: site.packed, model: name, encoder: files[0] }),
+        deciding("load", { packed: site.packed, model: name, decoder: files[1], rule: { feedback: true } })]);
+      if (!loaded.size) await warmUp(name);
+      loaded.add(name);
+      for (const file of [encoder.file, decoder.file]) delete site.files[file]; // the workers have it
+    } catch (error) {
+      loading.delete(name); // the next attempt may have a network
+      throw error;
+    }
+  }
+
   /** Let a model answer once: the first run of a network takes longer than later ones. */
   async function warmUp(name) {
     const shape = [8, 8], about = { task: "", shape, step: 1, whole: true, box: null, rule: rules[rule] };
@@ -276,20 +293,11 @@ function ownImages({ site, worker, networks, rules }) {
       send: () => {},
     },
 
-    /** Make a model of `networks` ready, and let it answer from now on. */
+    /** Make a model of `networks` ready, and let it answer from now on; masks that are there stay. */
     async load(name) {
-      const { encoder, decoder } = networks[name];
-      if (!loaded.has(name)) {
-        await siteFile(site, "runtime.js");
-        const files = [await siteFile(site, encoder.file), await siteFile(site, decoder.file)];
-        await Promise.all([encoding("load", { packed: site.packed, model: name, encoder: files[0] }),
-          deciding("load", { packed: site.packed, model: name, decoder: files[1], rule: { feedback: true } })]);
-        if (!loaded.size) await warmUp(name);
-        loaded.add(name);
-        for (const file of [encoder.file, decoder.file]) delete site.files[file]; // the workers have it
-      }
+      if (!loading.has(name)) loading.set(name, makeReady(name));
+      await loading.get(name);
       model = name;
-      masks.clear();
       if (images.size) refresh();
     },
 
@@ -299,10 +307,8 @@ function ownImages({ site, worker, networks, rules }) {
       cutOf(image); // throws where it is not known how to cut it
       const first = !images.size;
       image.id = opened++;
-      for (const map of [prompts, masks]) // of another image of this name
-        for (const key of [...map.keys()]) if (JSON.parse(key)[0] === image.name) map.delete(key);
+      for (const map of [images, objects, truths, prompts, masks]) map.clear(); // one image at a time is kept
       images.set(image.name, image);
-      truths.delete(image.name);
       objects.set(image.name, [{ name: "object 1" }]);
       [plane, window_] = ["axial", null];
       values.state = { dataset: image.name };
