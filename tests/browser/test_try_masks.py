@@ -236,5 +236,5 @@ def test_a_case_of_the_book_comes_with_its_masks(own_page):
     own_page.get_by_text("is what the masks are compared with").wait_for()
     truth = own_page.evaluate("document.getElementById('medsam-own').own.truth.values")
     assert truth == [1, 2]
-    own_page.get_by_role("button", name="Let Algorithm 1 click").click()
+    own_page.get_by_role("button", name="Let Algorithm 1 click (r)").click()
     assert answered(own_page)["iou"] > 0

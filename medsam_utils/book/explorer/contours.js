@@ -49,7 +49,7 @@ export function encode(mask, rows, cols, step = 1) {
 // object on its right, by the four pixels round the cell: 8 top left, 4 top right, 2 bottom right, 1 bottom left.
 const JOINS = ["", "LB", "BR", "LR", "RT", "RTLB", "BT", "LT", "TL", "TB", "TLBR", "TR", "RL", "RB", "BL", ""];
 
-/** Closed contours of a mask, through the middle between inside and outside, as a path of pixel units. */
+/** Closed contours of a mask, through the middle between inside and outside: {path, in pixel units, corners, their number}. */
 export function contour(mask, rows, cols) {
   const next = new Map(); // from each midpoint to the following one, in half pixels
   const width = 2 * cols + 2, side = { T: -width, R: 1, B: width, L: -1 };
@@ -68,14 +68,18 @@ export function contour(mask, rows, cols) {
     }
   }
   const path = new Path2D();
+  let corners = 0;
   for (const start of next.keys()) {
     path.moveTo((start % width) / 2, Math.floor(start / width) / 2);
     for (let from = start, point = next.get(start); point !== undefined; ) {
       const following = next.get(point), isCorner = following - point !== point - from; // the others lie on a straight line
-      if (isCorner) path.lineTo((point % width) / 2, Math.floor(point / width) / 2);
+      if (isCorner) {
+        path.lineTo((point % width) / 2, Math.floor(point / width) / 2);
+        corners += 1;
+      }
       next.delete(point);
       [from, point] = [point, following];
     }
   }
-  return path;
+  return { path, corners };
 }

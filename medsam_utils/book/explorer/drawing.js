@@ -30,12 +30,15 @@ function drawClicks(context, place, ratio, clicks, hollow) {
   });
 }
 
+const RAGGED = 3000; // corners of an outline that would take long to draw: it is a thin line
+
 /** An outline with a dark rim. place: from the mask's grid to the canvas. */
-function drawOutline(context, place, ratio, { path, colour, dashes }) {
+function drawOutline(context, place, ratio, { path, corners, colour, dashes }) {
   const placed = new Path2D();
   placed.addPath(path, place);
-  for (const [strokeStyle, wide, dash] of [["#0008", 3.5, []], [colour, 1.8, dashes]]) {
-    Object.assign(context, { strokeStyle, lineWidth: wide * ratio, lineJoin: "round" });
+  const strokes = corners > RAGGED ? [[colour, 1 / ratio, []]] : [["#0008", 3.5, []], [colour, 1.8, dashes]];
+  for (const [strokeStyle, wide, dash] of strokes) {
+    Object.assign(context, { strokeStyle, lineWidth: wide * ratio, lineJoin: "bevel" });
     context.setLineDash(dash.map((d) => d * ratio));
     context.stroke(placed);
   }
@@ -65,7 +68,7 @@ function drawing({ get, shown, zoom, boxes, cross, isSimulated, redraw }) {
     if (!traced.has(key)) {
       if (traced.size > 100) traced.clear();
       const mask = decode(text, ...size);
-      traced.set(key, { mask, size, path: contour(mask, ...size) });
+      traced.set(key, { mask, size, ...contour(mask, ...size) });
     }
     return traced.get(key);
   }
@@ -82,7 +85,7 @@ function drawing({ get, shown, zoom, boxes, cross, isSimulated, redraw }) {
     (get("objects") ?? []).forEach(({ mask, clicks, shown: isShown }, i) => {
       if (isShown) return;
       const colour = OBJECTS[i % OBJECTS.length];
-      if (mask) drawOutline(context, onGrid, ratio, { path: tracedMask(mask).path, colour, dashes: [] });
+      if (mask) drawOutline(context, onGrid, ratio, { ...tracedMask(mask), colour, dashes: [] });
       for (const [row, col] of clicks) {
         const { x, y } = place.transformPoint(new DOMPoint(col + 0.5, row + 0.5));
         context.beginPath();
@@ -121,7 +124,7 @@ function drawing({ get, shown, zoom, boxes, cross, isSimulated, redraw }) {
     if (shown.others) drawOthers(context, place, onGrid, ratio);
     for (const [name, colour, dashes] of [["truth", COLOURS.truth, []], ["prediction", predictionColour(), [6, 4]]])
       if (shown[name] && masks[name])
-        drawOutline(context, onGrid, ratio, { path: masks[name].path, colour, dashes });
+        drawOutline(context, onGrid, ratio, { ...masks[name], colour, dashes });
   }
 
   function draw(panel) {

@@ -10,17 +10,19 @@ function windowing({ stage, own }) {
     stage.classList.toggle("windowing", tool.ariaPressed === "true");
   });
   tool.ariaPressed = "false";
-  let drag = null; // {id, from: [x, y], start: {centre, width}, window} while one is done
+  let drag = null; // {byTool, id, from: [x, y], start: {centre, width}, before, window} while one is done
 
   const on = (kind, act) => stage.addEventListener(kind, (event) => {
-    if (drag ? event.pointerId === drag.id : kind === "pointerdown") act(event);
+    if (drag ? event.pointerId !== drag.id : kind !== "pointerdown") return;
+    const ended = drag;
+    act(event);
+    if ((drag ?? ended)?.byTool) event.stopPropagation(); // else it would be a click
   }, true);
   on("pointerdown", (event) => {
     const { target, button: pressed, pointerId, clientX, clientY } = event, byTool = tool.ariaPressed === "true" && pressed === 0;
     if (target.tagName !== "CANVAS" || !own.shown.image.affine || !(byTool || pressed === 2)) return;
-    if (byTool) event.stopPropagation(); // else it would be a click
     target.setPointerCapture(pointerId);
-    drag = { id: pointerId, from: [clientX, clientY], start: own.window, before: own.shown.window, window: null };
+    drag = { byTool, id: pointerId, from: [clientX, clientY], start: own.window, before: own.shown.window, window: null };
   });
   on("pointermove", (event) => {
     const { from: [x, y], start } = drag, [across, down] = [event.clientX - x, event.clientY - y];
