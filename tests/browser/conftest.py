@@ -26,9 +26,11 @@ def own_site(tmp_path_factory):
     from medsam_utils.book.explorer.own_image import write_own_image
     from medsam_utils.case import BadInputError
 
+    drawn = {"us_breast": "", "mri_spine": ""}
+
     folder = tmp_path_factory.mktemp("site")
     try:
-        write_own_image(PACKAGES, folder / "in_page", ["sam_small"])
+        write_own_image(PACKAGES, folder / "in_page", ["sam_small"], drawn)
     except BadInputError as error:
         pytest.skip(str(error))
     announced = "<script>window.medsamInPage={root:'in_page/',bytes:0}</script>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -326,6 +327,34 @@ def test_flat_images_of_every_kind_are_seen_as_python_sees_them(own_page, tmp_pa
         assert np.array_equal(picture, EightBit()(read_image(tmp_path / name))), name
 
 
+def claims(content: bytes, size: int) -> bytes:
+    """A NIfTI file whose header says that each axis is so long."""
+    return content[:42] + np.array([size] * 3, "<i2").tobytes() + content[48:]
+
+
+def png_of_size(side: int) -> bytes:
+    """A small PNG whose header says that it is so wide and high."""
+    content = bytearray(as_png(np.zeros((4, 4), np.uint8)))
+    content[16:24] = np.array([side, side], ">u4").tobytes()
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
+
+
+def as_png(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_packed_volume_with_endless_zeros_behind_it_is_read(own_page, tmp_path):
+    path = tmp_path / "a.nii"
+    write_nifti(path, "i2", name="a.nii")
+    content = gzip.compress(path.read_bytes() + bytes(200_000_000), 9)
+    assert len(content) < 1_000_000
+    assert give(own_page, ("a.nii.gz", content)).startswith("a.nii.gz.")
+    check_volume(own_page, path)
+
+
 def several_pages() -> bytes:
     buffer = io.BytesIO()
     pages = [Image.new("L", (4, 4)), Image.new("L", (4, 4))]
@@ -351,6 +380,9 @@ def test_what_is_not_read_is_refused_with_a_reason_and_the_page_goes_on(own_page
         ([("short.nii", whole[:100])], "not NIfTI"),
         ([nifti("time.nii.gz", shape=(4, 4, 4, 3))], "three axes"),
         ([("nan.nii", reals)], "no numbers"),
+        ([("huge.nii.gz", gzip.compress(claims(whole, 30000)))], "GB of voxels"),
+        ([("more.nii.gz", gzip.compress(claims(whole, -1)))], "its shape is"),
+        ([("huge.png", png_of_size(60000))], "60000 x 60000 pixels"),
         ([("pages.tif", several_pages())], "2 pages"),
         ([("noise.tif", b"II*\0" + bytes(range(100)))], "noise.tif"),
         ([("noise.dcm", bytes(300))], "cannot be read as a DICOM"),

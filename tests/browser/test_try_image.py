@@ -9,19 +9,12 @@ import pytest
 from own_page import answered, ask, closed, explorer_of, features, give, opened, pixel_of
 from PIL import Image
 
-from medsam_utils import Click, Protocol, load_model
+from medsam_utils import Click, load_model
+from medsam_utils.book.explorer.own_image import RULES
 from medsam_utils.book.explorer.responses import Responses
 from medsam_utils.book.explorer.run_lengths import from_run_lengths
 from medsam_utils.case import Case
 from medsam_utils.metrics import iou
-
-RULES = {
-    "first, then single, fed back": Protocol(
-        mask_choice="first", later_mask_choice="single", feedback=True
-    ),
-    "most confident of three": Protocol(),
-    "most confident, fed back": Protocol(feedback=True),
-}
 
 
 def drawing(rows: int, cols: int, seed: int = 0) -> np.ndarray:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from own_page import answered, ask, explorer_of, give, pixel_of
+from own_page import answered, ask, explorer_of, features, give, pixel_of
 from PIL import Image
 from test_try_files import TURNED, write_nifti, write_slice
 from test_try_image import RULES, as_file, drawing
@@ -22,6 +23,7 @@ from medsam_utils.case import Case
 from medsam_utils.clicks import next_click
 from medsam_utils.datasets.dicom import read_series
 from medsam_utils.datasets.volume_files import find_cut, read_volume
+from medsam_utils.demo.drawings import draw
 
 
 def save(page, what: str) -> bytes:
@@ -153,6 +155,36 @@ def test_algorithm_1_clicks_on_a_mask_as_python_does(own_page, rule):
     own_page.get_by_role("img", name="IoU (line)").wait_for()
 
 
+DRAWINGS = int(os.environ.get("MEDSAM_DRAWINGS", 3))
+
+
+def test_on_drawings_features_five_clicks_and_their_iou_are_those_of_python(own_page):
+    model = load_model("sam_small", device="cpu")
+    (rule, protocol), *_ = RULES.items()
+    protocol = Protocol(**{**protocol.__dict__, "ties": "first"})
+    for number in range(DRAWINGS):
+        image, masks = draw(np.random.default_rng([11, number]))
+        image, truth = np.dstack([image] * 3), max(masks, key=np.sum)
+        give(own_page, ("drawing.png", as_file(image)))
+        compare(own_page, "truth.png", as_file(255 * truth.astype(np.uint8)))
+        own_page.get_by_label("Mask that counts").select_option(rule)
+        found, picture = features(own_page)
+        expected = model.encode(picture).features.numpy()
+        case = Case("own", "drawing.png", "", None, image, {"object": truth})
+        python = Responses(case, truth, "object", {"sam_small": model}, protocol)
+        clicks = python.simulated("sam_small", 5)
+        answer = ask(own_page, clicks=5)
+        steps = [python.respond("sam_small", clicks[:n]) for n in range(1, 6)]
+        ious = [step.iou[step.chosen] for step in steps]
+        shown = [step["iou"] for step in explorer_of(own_page, "curve")[:5]]
+        far = np.abs(found.astype(np.float32) - expected).max()
+        apart = np.abs(np.array(shown) - ious).max()
+        print(f"drawing {number}: features {far:.4f}, IoU {apart:.5f} apart")
+        assert far < 0.02
+        assert answer["clicks"] == [[c.row, c.col, int(c.positive)] for c in clicks], number
+        assert apart <= 1e-3, number
+
+
 def compare(page, name: str, content: bytes) -> str:
     """Choose a mask to compare with; what the page says then."""
     status = page.locator(".own-status")
@@ -197,3 +229,12 @@ def test_a_mask_is_carried_to_the_next_slice_as_a_click_on_its_deepest_pixel(own
     assert answered(own_page)["mask"]
     slice_number(own_page, 11)
     assert explorer_of(own_page, "state")["clicks"] == [[12, 14, 1]]
+
+
+def test_a_case_of_the_book_comes_with_its_masks(own_page):
+    own_page.get_by_label("or take a case of the book").select_option("MRI-Spine (drawn): GM, SC")
+    own_page.get_by_text("is what the masks are compared with").wait_for()
+    truth = own_page.evaluate("document.getElementById('medsam-own').own.truth.values")
+    assert truth == [1, 2]
+    own_page.get_by_role("button", name="Let Algorithm 1 click (r)").click()
+    assert answered(own_page)["iou"] > 0

@@ -89,6 +89,7 @@ function annotating({ model, choose }) {
     controls: [row(name.label, object.label, another, folder.label, save, resume, begin,
       make("details", {}, make("summary", {}, "formats"), row(...Object.values(formats).map((f) => f.label), replace.label)),
       acceptedList), notice],
+    said: "n Algorithm 1's next click, k next candidate, a accept, o new object",
     keys: {
       o: next,
       a: (answer) => model.send({ accept: [answer.model] }),

@@ -6,8 +6,9 @@
 function boxing({ model, choose, stage, position, redraw, isWhole }) {
   const get = (name) => model.get(name);
   let drag = null; // {canvas, id, from: [row, col], at: [x, y], box} while one is drawn
+  let corner = null; // [row, col] of one that the keyboard began
   const tool = button("box", "Draw a box round the object by dragging (b)", () => press(tool.ariaPressed !== "true"));
-  const press = (on) => { tool.ariaPressed = `${on}`; redraw(); };
+  const press = (on) => { tool.ariaPressed = `${on}`; corner = null; redraw(); };
   press(false);
   const pixel = ({ canvas }, event) => position(canvas, event.offsetX, event.offsetY)
     .map((at, i) => clamp(Math.floor(at), 0, get("scene").shape[i] - 1));
@@ -19,6 +20,20 @@ function boxing({ model, choose, stage, position, redraw, isWhole }) {
     act(event);
     redraw();
   }, true);
+  const boxOf = ([a, b], [c, d]) => [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
+  const take = (box) => {
+    if (!box || box[0] === box[2] || box[1] === box[3]) return; // a click: the tool waits for a drag
+    press(false);
+    const { clicks } = get("state");
+    choose({ clicks: Array.isArray(clicks) ? clicks : [], box, candidate: null }); // not those of Algorithm 1
+  };
+  /** A corner given by the keyboard; the second one makes the box. */
+  const mark = (row, col) => {
+    const from = corner;
+    corner = from ? null : [row, col];
+    if (from) take(boxOf(from, [row, col]));
+    redraw();
+  };
   on("pointerdown", (event) => {
     const canvas = event.target;
     canvas.setPointerCapture(event.pointerId);
@@ -26,23 +41,19 @@ function boxing({ model, choose, stage, position, redraw, isWhole }) {
     drag = { canvas, id: event.pointerId, from: pixel({ canvas }, event), at: [event.clientX, event.clientY], box: null };
   });
   on("pointermove", (event) => {
-    const [[a, b], [c, d]] = [drag.from, pixel(drag, event)];
     if (Math.hypot(event.clientX - drag.at[0], event.clientY - drag.at[1]) < 4) return; // a click of an unsteady hand
-    drag.box = [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
+    drag.box = boxOf(drag.from, pixel(drag, event));
   });
   on("pointerup", () => {
     const { box } = drag;
     drag = null;
-    if (!box || box[0] === box[2] || box[1] === box[3]) return; // a click: the tool waits for a drag
-    press(false);
-    const { clicks } = get("state");
-    choose({ clicks: Array.isArray(clicks) ? clicks : [], box, candidate: null }); // not those of Algorithm 1
+    take(box);
   });
   on("pointercancel", () => { drag = null; });
 
   /** The box as a dashed rectangle. place: from pixels of the image to those of the canvas. */
   function draw(context, place, ratio) {
-    const box = drag?.box ?? get("state").box;
+    const box = drag?.box ?? (corner ? boxOf(corner, corner) : get("state").box);
     if (!box) return;
     const from = place.transformPoint(new DOMPoint(box[1], box[0]));
     const to = place.transformPoint(new DOMPoint(box[3] + 1, box[2] + 1));
@@ -59,5 +70,5 @@ function boxing({ model, choose, stage, position, redraw, isWhole }) {
     return box ? ` Box: rows ${box[0]} to ${box[2]}, columns ${box[1]} to ${box[3]}.` : "";
   };
 
-  return { tool, draw, said, active: () => tool.ariaPressed === "true" };
+  return { tool, draw, said, mark, active: () => tool.ariaPressed === "true" };
 }

@@ -49,7 +49,7 @@ export function encode(mask, rows, cols, step = 1) {
 // object on its right, by the four pixels round the cell: 8 top left, 4 top right, 2 bottom right, 1 bottom left.
 const JOINS = ["", "LB", "BR", "LR", "RT", "RTLB", "BT", "LT", "TL", "TB", "TLBR", "TR", "RL", "RB", "BL", ""];
 
-/** Closed contours of a mask, through the middle between inside and outside, as a path of pixel units. */
+/** Closed contours of a mask, through the middle between inside and outside: {path, in pixel units, corners, their number}. */
 export function contour(mask, rows, cols) {
   const next = new Map(); // from each midpoint to the following one, in half pixels
   const width = 2 * cols + 2, side = { T: -width, R: 1, B: width, L: -1 };
@@ -57,21 +57,29 @@ export function contour(mask, rows, cols) {
   const line = (row) => (row >= 0 && row < rows ? mask.subarray(row * cols, (row + 1) * cols) : none);
   for (let row = 0; row <= rows; row++) {
     const above = line(row - 1), below = line(row); // behind their last column they are undefined, bits of 0
-    for (let col = 0, code = 0; col <= cols; col++) {
+    const starts = [above.indexOf(1), below.indexOf(1)].filter((col) => col >= 0);
+    if (!starts.length) continue;
+    const end = Math.max(above.lastIndexOf(1), below.lastIndexOf(1)) + 1;
+    for (let col = Math.min(...starts), code = 0; col <= end; col++) {
       code = ((code & 4) << 1) | ((code & 2) >> 1) | (above[col] << 2) | (below[col] << 1);
+      if (code === 0 || code === 15) continue;
       const joins = JOINS[code], middle = 2 * (row * width + col);
       for (let i = 0; i < joins.length; i += 2) next.set(middle + side[joins[i]], middle + side[joins[i + 1]]);
     }
   }
   const path = new Path2D();
+  let corners = 0;
   for (const start of next.keys()) {
     path.moveTo((start % width) / 2, Math.floor(start / width) / 2);
-    for (let point = next.get(start); point !== undefined; ) {
-      path.lineTo((point % width) / 2, Math.floor(point / width) / 2);
-      const following = next.get(point);
+    for (let from = start, point = next.get(start); point !== undefined; ) {
+      const following = next.get(point), isCorner = following - point !== point - from; // the others lie on a straight line
+      if (isCorner) {
+        path.lineTo((point % width) / 2, Math.floor(point / width) / 2);
+        corners += 1;
+      }
       next.delete(point);
-      point = following;
+      [from, point] = [point, following];
     }
   }
-  return path;
+  return { path, corners };
 }

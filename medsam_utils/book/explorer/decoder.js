@@ -1,5 +1,5 @@
-// SAM's decoder in a page, or in a worker of it, by ONNX Runtime Web on one thread. Loaded with it, when a reader
-// wants to click. Goes after contours.js, in one function.
+// SAM's decoder in a page, or in a worker of it, by ONNX Runtime Web on one thread, or on site.threads. Loaded with
+// it, when a reader wants to click. Goes after contours.js, in one function.
 
 const site = self.medsamInPage;
 const opened = new WeakMap(); // what is made of a picture's file, once
@@ -94,10 +94,15 @@ const KEPT = 64; // answers of a picture that are kept, with the logits of one m
 async function openNetwork(packed) {
   if (!ort.env.wasm.wasmBinary) {
     const module = new Blob([await unpack(site.packed.module)], { type: "text/javascript" });
-    Object.assign(ort.env.wasm, { numThreads: 1, wasmPaths: { mjs: URL.createObjectURL(module) } });
+    Object.assign(ort.env.wasm, { numThreads: site.threads ?? 1, wasmPaths: { mjs: URL.createObjectURL(module) } });
     ort.env.wasm.wasmBinary = await unpack(site.packed.binary);
   }
   return ort.InferenceSession.create(await unpack(packed), { executionProviders: ["wasm"] });
+}
+
+/** What a network makes of those tensors that it reads, by their names. */
+function runNetwork(network, tensors) {
+  return network.run(Object.fromEntries(network.inputNames.map((name) => [name, tensors[name]])));
 }
 
 /** A function that answers what is asked of a picture: {task, shape, step, clicks, box, ...}, with all candidates.
@@ -123,13 +128,13 @@ site.decoder = async (file, usual) => {
     let prompted = image;
     if (rule.feedback && prompts > 1) {
       const { logits, low } = await respond(picture, { ...asked, clicks: clicks.slice(0, -1), byHand: undefined });
-      const changed = await maskNetwork.run({ image: image.tokens, logits: new ort.Tensor("float32", logits, [1, 1, ...low]) });
-      prompted = { ...image, ...changed };
+      const before = { ...image, image: image.tokens, logits: new ort.Tensor("float32", logits, [1, 1, ...low]) };
+      prompted = { ...image, ...(await runNetwork(maskNetwork, before)) };
     }
     const corners = box ? [[box[0], box[1], 2], [box[2], box[3], 3]] : [[0, 0, -1]]; // or SAM's filler for none
     const points = [...clicks, ...corners];
     const xy = points.flatMap(([row, col]) => [col * (picture.seen[1] / shape[1]), row * (picture.seen[0] / shape[0])]);
-    const output = await promptNetwork.run({
+    const output = await runNetwork(promptNetwork, {
       ...prompted,
       points: new ort.Tensor("float32", Float32Array.from(xy), [1, points.length, 2]),
       labels: new ort.Tensor("int32", Int32Array.from(points, ([, , label]) => label), [1, points.length]),
@@ -137,14 +142,16 @@ site.decoder = async (file, usual) => {
     const [, , ...low] = output.logits.dims, size = low[0] * low[1];
     const candidates = choice === "single" ? [0] : [1, 2, 3]; // the network gives the single mask first
     const logits = candidates.map((i) => output.logits.data.subarray(i * size, (i + 1) * size));
-    const masks = logits.map((of) => foreground(of, low, shape, axes, truths[task], ignored));
-    const predicted = candidates.map((i) => output.predicted_iou.data[i]), iou = masks.map((mask) => mask.iou);
+    const masks = [], maskOf = (i) => (masks[i] ??= foreground(logits[i], low, shape, axes, truths[task], ignored));
+    const predicted = candidates.map((i) => output.predicted_iou.data[i]);
+    const iou = candidates.map((_, i) => (truths[task] ? maskOf(i).iou : null));
     const most = (scores) => scores.indexOf(Math.max(...scores));
     const best = () => (rule.equals === "last" && !iou.some((value) => value > 0) ? iou.length - 1 : most(iou));
     const byRule = { most_confident: () => most(predicted), oracle: best }[choice]?.() ?? 0;
     const chosen = byHand in candidates ? byHand : byRule;
-    const shown = { mask: encode(masks[chosen].mask, ...shape, step), iou: iou[chosen], predicted: predicted[chosen], chosen,
-      candidates: predicted.map((value, i) => [value, iou[i]]), ...(whole && { whole: encode(masks[chosen].mask, ...shape) }) };
+    const { mask } = maskOf(chosen), text = encode(mask, ...shape, step);
+    const shown = { mask: text, iou: iou[chosen], predicted: predicted[chosen], chosen,
+      candidates: predicted.map((value, i) => [value, iou[i]]), ...(whole && { whole: step === 1 ? text : encode(mask, ...shape) }) };
     const answer = { shown, logits: logits[chosen].slice(), low };
     if (answers.size >= KEPT) answers.delete(answers.keys().next().value);
     answers.set(key, answer);

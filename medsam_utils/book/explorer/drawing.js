@@ -30,20 +30,34 @@ function drawClicks(context, place, ratio, clicks, hollow) {
   });
 }
 
+const RAGGED = 3000; // corners of an outline that would take long to draw: it is a thin line
+
 /** An outline with a dark rim. place: from the mask's grid to the canvas. */
-function drawOutline(context, place, ratio, { path, colour, dashes }) {
+function drawOutline(context, place, ratio, { path, corners, colour, dashes }) {
   const placed = new Path2D();
   placed.addPath(path, place);
-  for (const [strokeStyle, wide, dash] of [["#0008", 3.5, []], [colour, 1.8, dashes]]) {
-    Object.assign(context, { strokeStyle, lineWidth: wide * ratio, lineJoin: "round" });
+  const strokes = corners > RAGGED ? [[colour, 1 / ratio, []]] : [["#0008", 3.5, []], [colour, 1.8, dashes]];
+  for (const [strokeStyle, wide, dash] of strokes) {
+    Object.assign(context, { strokeStyle, lineWidth: wide * ratio, lineJoin: "bevel" });
     context.setLineDash(dash.map((d) => d * ratio));
     context.stroke(placed);
   }
   context.setLineDash([]);
 }
 
+/** What a panel drew under a name, painted anew only where something of `key` is another than before. */
+function layer(panel, name, key, paint) {
+  const { width, height } = panel.canvas, whole = [width, height, ...key], kept = (panel.layers ??= {})[name];
+  if (kept && whole.length === kept.key.length && whole.every((part, i) => part === kept.key[i])) return kept.canvas;
+  const canvas = kept?.canvas ?? make("canvas");
+  Object.assign(canvas, { width, height }); // which clears it
+  paint(canvas.getContext("2d"));
+  panel.layers[name] = { key: whole, canvas };
+  return canvas;
+}
+
 /** Draw panels {canvas, answer}. shown: which outlines, errors and clicks, and how opaque. */
-function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
+function drawing({ get, shown, zoom, boxes, cross, isSimulated, redraw }) {
   const traced = new Map(); // masks decoded and traced, by their text
   let picture = new Image();
 
@@ -54,7 +68,7 @@ function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
     if (!traced.has(key)) {
       if (traced.size > 100) traced.clear();
       const mask = decode(text, ...size);
-      traced.set(key, { mask, size, path: contour(mask, ...size) });
+      traced.set(key, { mask, size, ...contour(mask, ...size) });
     }
     return traced.get(key);
   }
@@ -71,7 +85,7 @@ function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
     (get("objects") ?? []).forEach(({ mask, clicks, shown: isShown }, i) => {
       if (isShown) return;
       const colour = OBJECTS[i % OBJECTS.length];
-      if (mask) drawOutline(context, onGrid, ratio, { path: tracedMask(mask).path, colour, dashes: [] });
+      if (mask) drawOutline(context, onGrid, ratio, { ...tracedMask(mask), colour, dashes: [] });
       for (const [row, col] of clicks) {
         const { x, y } = place.transformPoint(new DOMPoint(col + 0.5, row + 0.5));
         context.beginPath();
@@ -89,9 +103,33 @@ function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
     return OBJECTS[Math.max(place, 0) % OBJECTS.length];
   }
 
+  const pictureKey = (place) => [picture, picture.naturalWidth, `${place}`];
+  const maskKey = ({ mask }, place) => [...pictureKey(place), mask, get("scene").truth, JSON.stringify([shown, get("objects")])];
+
+  function drawPicture(context, place) {
+    const [rows, cols] = get("scene").shape;
+    context.setTransform(place);
+    context.imageSmoothingEnabled = place.a < 4;
+    if (picture.naturalWidth ?? picture.width) context.drawImage(picture, 0, 0, cols, rows);
+  }
+
+  /** Errors and outlines. */
+  function drawMasks(context, answer, place, ratio) {
+    const scene = get("scene"), onGrid = place.scale(scene.step);
+    const masks = { truth: scene.truth && tracedMask(scene.truth), prediction: answer.mask && tracedMask(answer.mask) };
+    context.setTransform(onGrid);
+    if (shown.errors && masks.truth && masks.prediction) drawErrors(context, masks);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.globalAlpha = shown.opacity;
+    if (shown.others) drawOthers(context, place, onGrid, ratio);
+    for (const [name, colour, dashes] of [["truth", COLOURS.truth, []], ["prediction", predictionColour(), [6, 4]]])
+      if (shown[name] && masks[name])
+        drawOutline(context, onGrid, ratio, { ...masks[name], colour, dashes });
+  }
+
   function draw(panel) {
     const { canvas, answer } = panel;
-    const scene = get("scene"), ratio = window.devicePixelRatio || 1;
+    const ratio = window.devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     if (!width || !answer) return;
     if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
@@ -107,24 +145,15 @@ function drawing({ get, shown, zoom, boxes, isSimulated, redraw }) {
       context.drawImage(panel.still.canvas, 0, 0);
       return;
     }
-    const masks = { truth: scene.truth && tracedMask(scene.truth), prediction: answer.mask && tracedMask(answer.mask) };
-    const [rows, cols] = scene.shape, onGrid = place.scale(scene.step);
-    context.setTransform(place);
-    context.imageSmoothingEnabled = place.a < 4;
-    if (picture.naturalWidth ?? picture.width) context.drawImage(picture, 0, 0, cols, rows);
-    context.setTransform(onGrid);
-    if (shown.errors && masks.truth && masks.prediction) drawErrors(context, masks);
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.globalAlpha = shown.opacity;
-    if (shown.others) drawOthers(context, place, onGrid, ratio);
-    for (const [name, colour, dashes] of [["truth", COLOURS.truth, []], ["prediction", predictionColour(), [6, 4]]])
-      if (shown[name] && masks[name])
-        drawOutline(context, onGrid, ratio, { path: masks[name].path, colour, dashes });
-    context.globalAlpha = 1;
+    context.drawImage(layer(panel, "masks", maskKey(answer, place), (on) => {
+      on.drawImage(layer(panel, "picture", pictureKey(place), (under) => drawPicture(under, place)), 0, 0);
+      drawMasks(on, answer, place, ratio);
+    }), 0, 0);
     boxes.draw(context, place, ratio);
     if (shown.simulated && answer.simulated && !isSimulated())
       drawClicks(context, place, ratio, answer.simulated.clicks, true);
     drawClicks(context, place, ratio, answer.clicks, false);
+    cross.draw(canvas, context, place, ratio);
     panel.place = place;
   }
 

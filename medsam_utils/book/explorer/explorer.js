@@ -27,7 +27,8 @@ function render({ model, el, beside = typeof annotating === "function" ? annotat
   const stage = make("div", { className: "panels" });
   const zoom = zooming({ get, redraw, firstCanvas: () => panels[0].canvas, beforeMove: () => panels.forEach(pictures.keepStill) });
   const boxes = boxing({ model, stage, redraw, choose: state.choose, position: zoom.position, isWhole: zoom.isWhole });
-  const pictures = drawing({ get, shown, zoom, boxes, isSimulated, redraw });
+  const cross = crossing({ get, redraw, clickable, onEnter: (...at) => clickByKey(...at), say: (text) => { spoken.textContent = text; } });
+  const pictures = drawing({ get, shown, zoom, boxes, cross, isSimulated, redraw });
   const annotation = beside?.({ model, choose: state.choose }) ?? null;
 
   // ---- the controls
@@ -66,7 +67,7 @@ function render({ model, el, beside = typeof annotating === "function" ? annotat
     u: state.undo, Backspace: state.undo, "ctrl z": state.undo,
     t: () => toggles.truth.box.click(), p: () => toggles.prediction.box.click(), e: () => toggles.errors.box.click(),
     c: () => code.copy.click(), r: () => again.click(), m: () => clickable() && sign.click(),
-    b: () => clickable() && boxes.tool.click(), n: () => get("choices").live && panels[0].next.click(),
+    b: () => clickable() && boxes.tool.click(), n: () => panels[0].next.hidden || panels[0].next.click(),
     ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => [n, () => state.toClick(n)])),
     ...Object.fromEntries(Object.entries(annotation?.keys ?? {}).map(([key, act]) => [key, () => act(panels[0].answer)])),
   } });
@@ -79,8 +80,14 @@ function render({ model, el, beside = typeof annotating === "function" ? annotat
     state.addClick(rowAt, colAt, !(event.button === 2 || event.shiftKey || negative));
   }
 
+  function clickByKey(rowAt, colAt, outside) {
+    if (boxes.active()) boxes.mark(rowAt, colAt);
+    else state.addClick(rowAt, colAt, !(outside || negative));
+  }
+
   function panel({ model: name }) {
-    const canvas = make("canvas", { role: "img" });
+    const canvas = make("canvas");
+    cross.listenTo(canvas);
     const text = make("figcaption", {}), more = make("div", { className: "more" }); // above and below the picture
     const next = button("Algorithm 1's next click", "Click where this model is most wrong (n: first model)", () => model.send({ next: [name] }));
     listen(canvas, { zoom, root, clickable, onClick: (event) => clickAt(canvas, event) });
@@ -101,6 +108,7 @@ function render({ model, el, beside = typeof annotating === "function" ? annotat
       panels.forEach((p) => resized.observe(p.canvas));
     }
     panels.forEach((p, i) => (p.answer = answers[i]));
+    for (const { canvas } of panels) Object.assign(canvas, clickable() ? { tabIndex: 0, role: "application" } : { tabIndex: -1, role: "img" });
     const compared = shown.simulated && !isSimulated();
     const said = panels.map((p) => describe(p, { chosen, choices, scene, compared, annotation, root }));
     spoken.textContent = `${chosen.case}, ${sliderText.textContent}.${boxes.said()} ${said.join(". ")}`;
@@ -141,8 +149,9 @@ function render({ model, el, beside = typeof annotating === "function" ? annotat
     keys.lastChild.textContent =
       "← → clicks, ↑ ↓ cases, 1 to 9 that click, z x zoom (or the wheel after a click into the picture; drag moves), f whole image, " +
       "t truth, p prediction, e errors, u undo, c copy" +
-      (clickable() ? "; click: inside the object, right or shift click: outside, m changes that for touch, b box, r Algorithm 1 alone" : "") +
-      (annotation ? ", n Algorithm 1's next click, k next candidate, a accept, o new object." : ".");
+      (clickable() ? "; click: inside the object, right or shift click: outside, m changes that for touch, b box" : "") +
+      (clickable() ? "; Tab to the picture: arrow keys move a cross (Shift: by one pixel), Enter clicks there" : "") +
+      (clickable() && scene.truth ? ", r Algorithm 1 alone" : "") + (annotation ? `, ${annotation.said}.` : ".");
   }
 
   const resized = new ResizeObserver(redraw);
@@ -177,7 +186,8 @@ function describe({ canvas, text, more, next, answer }, { chosen, choices, scene
   canvas.style.aspectRatio = `${cols} / ${rows}`;
   const scores = `IoU ${number(answer.iou)}, predicted IoU ${number(answer.predicted)}`;
   const clicks = answer.clicks.map(([r, c, positive], i) => `${i + 1} ${positive ? "positive" : "negative"} at row ${r}, column ${c}`);
-  canvas.setAttribute("aria-label", `${chosen.case}, ${answer.model}: ${scores}. Clicks: ${clicks.join("; ") || "none"}.`);
+  const how = canvas.tabIndex ? "" : " Arrow keys move the cross, Enter clicks there.";
+  canvas.setAttribute("aria-label", `${chosen.case}, ${answer.model}: ${scores}. Clicks: ${clicks.join("; ") || "none"}.${how}`);
   const candidate = ([predicted, iou], i) => make("tr", { className: i === answer.chosen ? "chosen" : "" },
     make("td", {}, annotation?.candidate(answer, i) ?? `${i + 1}`, i === answer.chosen ? " counts" : ""),
     make("td", {}, number(predicted)), make("td", {}, number(iou)));

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # imported where a decoder is written: only then are torch an
     from ...models.sam import Sam, SamEmbedding
 
 SCRIPTS = (
-    *("controls.js", "contours.js", "state.js", "zoom.js", "box.js", "drawing.js"),
+    *("controls.js", "contours.js", "state.js", "zoom.js", "box.js", "cross.js", "drawing.js"),
     "explorer.js",
 )
 """The explorer's scripts, in the order in which they stand in one module or function."""
@@ -83,7 +83,7 @@ def write_decoder(model: Sam, folder: Path) -> dict[str, Any]:
         from ...models import sam_onnx
 
         networks = sam_onnx.export(model.network)
-        _write(folder, name, {part: _packed(onnx) for part, onnx in networks.items()})
+        write_script(folder, name, {part: _packed(onnx) for part, onnx in networks.items()})
     return {"file": name, "bytes": (folder / name).stat().st_size}
 
 
@@ -101,7 +101,7 @@ def write_encoder(model: Sam, folder: Path) -> dict[str, Any]:
             "mean": network.pixel_mean.flatten().tolist(),
             "std": network.pixel_std.flatten().tolist(),
         }
-        _write(folder, name, {"network": _packed(sam_onnx.export_encoder(network)), **pixels})
+        write_script(folder, name, {"network": _packed(sam_onnx.export_encoder(network)), **pixels})
     return {"file": name, "bytes": (folder / name).stat().st_size}
 
 
@@ -137,7 +137,7 @@ def write_picture(
     }
     name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16] + ".js"
     if not (folder / name).is_file():
-        _write(folder, name, content)
+        write_script(folder, name, content)
     return name
 
 
@@ -185,7 +185,7 @@ def _packed(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
-def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
+def write_script(folder: Path, name: str, content: Mapping[str, Any]) -> None:
     """A script that registers content under its own name; it appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(

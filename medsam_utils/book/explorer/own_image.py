@@ -10,12 +10,15 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...case import BadInputError
+from ...clicks import Protocol
+from ...models import load_model
 from ...packages import npm_files
+from . import rule_of
 from .in_page import (
     FILE,
     RUNTIME,
@@ -26,9 +29,18 @@ from .in_page import (
     write_encoder,
     write_runtime,
 )
+from .own_cases import CASES, stored_curves, write_cases
 
 MODELS = ("sam_small", "mobile_sam")
 """SAMs that the page can run: the first one from the start, the others when they are asked for."""
+RULES = {
+    "first, then single, fed back": Protocol(
+        mask_choice="first", later_mask_choice="single", feedback=True
+    ),
+    "most confident of three": Protocol(),
+    "most confident, fed back": Protocol(feedback=True),
+}
+"""Which mask counts, as the page offers it; the first one from the start."""
 NAME = "own_image.js"
 READERS = {
     "pako/dist/pako_inflate.min.js": "pako",
@@ -37,18 +49,34 @@ READERS = {
     "daikon/release/current/daikon-min.js": "daikon",
 }
 """What reads files, from npm, and the name under which it is known."""
-_WORKER = ("contours.js", "decoder.js", "own/read.js", "own/judge.js", "own/worker.js")
-_PAGE = ("own/slices.js", "own/export.js", "own/controls.js", "own/images.js", "own/start.js")
+_WORKER = (
+    *("contours.js", "decoder.js", "own/slices.js", "own/read.js", "own/judge.js"),
+    "own/worker.js",
+)
+_PAGE = (
+    *("own/slices.js", "own/export.js", "own/window.js", "own/controls.js", "own/images.js"),
+    "own/start.js",
+)
 _STYLE = ("explorer.css", "own/own.css")
 
 
-def write_own_image(packages: Path, folder: Path, models: Sequence[str] = MODELS) -> list[Path]:
+def write_own_image(
+    packages: Path,
+    folder: Path,
+    models: Sequence[str] = MODELS,
+    cases: Mapping[str, str] = CASES,
+    results: Path | None = None,
+) -> list[Path]:
     """Write own_image.js and all that it loads into `folder`; return the paths.
 
-    packages: folder of package.json and package-lock.json. A model whose weights cannot be had is
-    left out. Raises BadInputError if npm or the first model cannot be had.
+    packages: folder of package.json and package-lock.json. cases: see `write_cases`. results: the
+    folder of stored rows, whose means are shown beside a reader's own. A model whose weights, or a
+    case whose dataset, cannot be had is left out. Raises BadInputError if npm or the first model
+    cannot be had.
     """
-    target, key = folder / NAME, f"// {_state(packages, models)}\n"
+    weights = {name: load_model(name, device="cpu").weights for name in models}
+    curves = stored_curves(results, weights, RULES) if results else {}
+    target, key = folder / NAME, f"// {_state(packages, f'{models} {cases} {curves}')}\n"
     if target.is_file():
         with target.open(encoding="utf-8") as file:
             is_same = file.readline() == key
@@ -66,7 +94,9 @@ def write_own_image(packages: Path, folder: Path, models: Sequence[str] = MODELS
         plain_scripts(*_WORKER),
     ]
     style = "\n".join((Path(__file__).parent / name).read_text("utf-8") for name in _STYLE)
-    page = json.dumps({"style": style, "worker": "\n".join(scripts), "networks": networks})
+    rules = {name: rule_of(protocol) for name, protocol in RULES.items()}
+    said = {"style": style, "worker": "\n".join(scripts), "networks": networks, "rules": rules}
+    page = json.dumps({**said, "cases": write_cases(folder, cases), "curves": curves})
     text = f"(() => {{\nconst page = {page};\n{plain_scripts(*SCRIPTS, *_PAGE)}}})();\n"
     is_whole = len(networks) == len(models)
     temporary = folder / f"{NAME}.part"
@@ -75,11 +105,13 @@ def write_own_image(packages: Path, folder: Path, models: Sequence[str] = MODELS
     return [target, folder / "runtime.js", *_named(target, folder)]
 
 
-def _state(packages: Path, models: Sequence[str]) -> str:
-    """Return a hash of all that the files depend on: scripts, models, packages and torch."""
+def _state(packages: Path, options: str) -> str:
+    """Return a hash of all that the files depend on: options, scripts, models, drawings, packages
+    and torch."""
     here = Path(__file__).parent
-    sources = [path for path in (here, here.parents[1] / "models") for path in path.rglob("*.*")]
-    digest = hashlib.sha256(f"{models} {importlib.metadata.version('torch')}".encode())
+    folders = (here, here.parents[1] / "models", here.parents[1] / "demo")
+    sources = [path for folder in folders for path in folder.rglob("*.*")]
+    digest = hashlib.sha256(f"{options} {importlib.metadata.version('torch')}".encode())
     for path in [packages / "package-lock.json", *sorted(sources)]:
         if path.suffix in (".js", ".css", ".py", ".json", ".csv", ".pt"):
             digest.update(path.read_bytes())
@@ -93,8 +125,6 @@ def _named(target: Path, folder: Path) -> list[Path]:
 
 def _write_networks(folder: Path, models: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Write encoder and decoder of each model; return what the page says of them."""
-    from ...models import load_model
-
     networks: dict[str, dict[str, Any]] = {}
     for name in models:
         try:

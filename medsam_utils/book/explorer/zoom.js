@@ -85,7 +85,7 @@ function listen(canvas, { zoom, root, clickable, onClick }) {
     const [x, y] = [after[0] - before[0], after[1] - before[1]];
     moved += Math.hypot(x, y) + Math.abs(wider - wide);
     if (moved < 4) return; // a click of an unsteady hand
-    zoom.drag(canvas, x, y);
+    if (!(event.buttons & 2)) zoom.drag(canvas, x, y);
     if (wide && wider) zoom.zoomBy(wider / wide, canvas, ...after);
   };
   canvas.onpointerup = (event) => {

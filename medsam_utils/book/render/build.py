@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -32,9 +33,10 @@ def build_book(root: Path) -> int:
         if not (root / PAGES / "own" / f"{page.stem}.ipynb").is_file():
             page.unlink()  # Sphinx leaves the page of a chapter that is gone
     if (root / PAGES / "in_page").is_dir():
+        own_image = functools.partial(write_own_image, results=root / "results")
         for write, fact in (
             (write_runtime, "no page has a button that lets a reader click"),
-            (write_own_image, "the page for own images opens none"),
+            (own_image, "the page for own images opens none"),
         ):
             try:
                 write(root / "book/npm", root / PAGES / "in_page")

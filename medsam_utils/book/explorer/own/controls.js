@@ -24,18 +24,22 @@ async function droppedFiles(transfer) {
   return files;
 }
 
-/** Buttons to choose files or a folder, and a place to drop them. onFiles: called with what was chosen. */
-function chooser({ el, onFiles, onProblem }) {
+/** Buttons to choose files or a folder, a place to drop them, and a list of the book's cases. onFiles: called with what
+ * was chosen, onCase with the text of a case.
+ */
+function chooser({ el, onFiles, onCase, onProblem }) {
   const input = (properties) => make("input", { type: "file", multiple: true, hidden: true, onchange: () => {
     const files = [...file.files, ...folder.files];
     file.value = folder.value = ""; // so that the same can be chosen again
     if (files.length) onFiles(files);
   }, ...properties });
   const file = input({}), folder = input({ webkitdirectory: true });
+  const none = "…", cases = list("or take a case of the book", (text) => text !== none && onCase(text));
+  fill(cases, [none, ...Object.keys(page.cases)].map((text) => [text, text]), none);
   const place = row(
     button("Choose an image", "Choose an image, or the files of a series", () => file.click()),
     button("Choose a folder", "Choose the folder of a series", () => folder.click()),
-    make("span", {}, "or drop it here."), file, folder);
+    make("span", {}, "or drop it here."), cases.label, file, folder);
   place.classList.add("drop");
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
     el.addEventListener(kind, (event) => {
@@ -62,22 +66,28 @@ function comparison({ own, onFiles }) {
   return { bar, update };
 }
 
-/** IoU and Dice after each click of Algorithm 1, as a curve and a table; nothing without steps. */
-function curve(steps) {
+/** IoU and Dice after each click of Algorithm 1, as a curve and a table; nothing without steps. book: the mean IoU of the
+ * same model under the same rule on the book's datasets, {dataset, level, objects, iou}.
+ */
+function curve(steps, book) {
   if (!steps) return [];
   const wide = 300, high = 120, x = (i) => 20 + (i * (wide - 30)) / Math.max(steps.length - 1, 1), y = (value) => 10 + (1 - value) * (high - 20);
-  const line = (name, dash) => `<polyline fill="none" stroke="currentColor" stroke-width="1.5" stroke-dasharray="${dash}" points="${steps.map((step, i) => `${x(i)},${y(step[name])}`).join(" ")}"/>`;
+  const line = (values, dash, opacity = 1) => `<polyline fill="none" stroke="currentColor" stroke-width="1.5" stroke-opacity="${opacity}" stroke-dasharray="${dash}" points="${values.slice(0, steps.length).map((value, i) => `${x(i)},${y(value)}`).join(" ")}"/>`;
+  const own = (name, dash) => line(steps.map((step) => step[name]), dash);
   const axis = `<path d="M20 10V${high - 10}H${wide - 10}" fill="none" stroke="currentColor" stroke-opacity="0.4"/>`;
   const picture = make("div");
-  picture.innerHTML = `<svg viewBox="0 0 ${wide} ${high}" role="img" aria-label="IoU (line) and Dice (dashes) after each click, from 0 to 1">${axis}${line("iou", "")}${line("dice", "5 4")}</svg>`;
+  picture.innerHTML = `<svg viewBox="0 0 ${wide} ${high}" role="img" aria-label="IoU (line) and Dice (dashes) after each click, from 0 to 1">${axis}${book.map(({ iou }) => line(iou, "", 0.25)).join("")}${own("iou", "")}${own("dice", "5 4")}</svg>`;
   const cells = (tag, values) => make("tr", {}, ...values.map((value) => make(tag, {}, value)));
   const table = make("table", { "aria-label": "IoU and Dice after each click of Algorithm 1" }, cells("th", ["clicks", "IoU", "Dice"]),
     ...steps.map(({ iou, dice }, i) => cells("td", [`${i + 1}`, number(iou), number(dice)])));
-  return [make("p", {}, "Algorithm 1 (of equally deep pixels the first): IoU, line; Dice, dashes."), picture, table];
+  const means = make("table", { "aria-label": "Mean IoU on the book's datasets" }, cells("th", ["dataset", "objects", ...[1, 3, 5, 9].map((n) => `IoU@${n}`)]),
+    ...book.map(({ dataset, level, objects, iou }) => cells("td", [`${dataset}${level === "demo" ? " (drawn)" : ""}`, `${objects}`, ...[1, 3, 5, 9].map((n) => number(iou[n - 1]))])));
+  return [make("p", {}, `Algorithm 1 (of equally deep pixels the first): IoU, line; Dice, dashes${book.length ? "; grey, the mean IoU on each of the book's datasets" : ""}.`),
+    picture, table, ...(book.length ? [make("details", {}, make("summary", {}, "The same model in this book"), means)] : [])];
 }
 
-/** Slice, plane and window of a volume. own: see `ownImages`. */
-function viewControls(own, onProblem) {
+/** Slice, plane and window of a volume. own: see `ownImages`; tool: see `windowing`. */
+function viewControls(own, { tool, onProblem }) {
   const slice = make("input", { type: "range", min: 1, step: 1, "aria-label": "Slice", oninput: () => own.toSlice(+slice.value - 1) });
   const text = make("span", { className: "made" });
   const carry = button("carry on", "Carry the mask of this object to the next slice, as a prompt", () => own.carry().catch(onProblem));
@@ -86,7 +96,7 @@ function viewControls(own, onProblem) {
     onchange: () => own.toWindow(+width.value > 0 ? { centre: +centre.value, width: +width.value } : null) });
   const centre = edge("Centre"), width = edge("Width");
   const bar = row(make("label", {}, "Slice ", slice, text), carry, planes.label, windows.label,
-    make("label", {}, "centre ", centre), make("label", {}, "width ", width));
+    make("label", {}, "centre ", centre), make("label", {}, "width ", width), tool);
   bar.onkeydown = (event) => event.stopPropagation();
   function update() {
     const { image, index, count, plane, window: chosen } = own.shown;
@@ -97,14 +107,14 @@ function viewControls(own, onProblem) {
     fill(planes, Object.keys(PLANES).map((name) => [name, name]), plane);
     const same = Object.keys(WINDOWS).find((name) => JSON.stringify(WINDOWS[name]) === JSON.stringify(chosen));
     fill(windows, [...Object.keys(WINDOWS), ...(same ? [] : ["own"])].map((name) => [name, name]), same ?? "own");
-    if (document.activeElement !== centre) centre.value = chosen?.centre ?? "";
-    if (document.activeElement !== width) width.value = chosen?.width ?? "";
+    for (const [field, value] of [[centre, chosen?.centre], [width, chosen?.width]])
+      if (document.activeElement !== field) field.value = value === undefined ? "" : +value.toPrecision(6);
   }
   return { bar, update };
 }
 
 /** What stands beside the pictures: the objects, which mask counts, models. own: see `ownImages`. */
-function objectControls({ own, networks, loadModel, say }) {
+function objectControls({ own, networks, tool, loadModel, say }) {
   return ({ model, choose }) => {
     const saving = savers({ own, say }), figure = make("div", { className: "own-curve" });
     const bar = row(), name = make("input", { type: "text", spellcheck: false, "aria-label": "Name of the object" });
@@ -126,8 +136,8 @@ function objectControls({ own, networks, loadModel, say }) {
       bar.children[focus]?.focus({ preventScroll: true });
       if (document.activeElement !== name) name.value = task;
       saving.update();
-      figure.replaceChildren(...curve(model.get("curve")));
-      fill(rules, Object.keys(RULES).map((one) => [one, one]), rule);
+      figure.replaceChildren(...curve(model.get("curve"), page.curves[by]?.[rule] ?? []));
+      fill(rules, Object.keys(page.rules).map((one) => [one, one]), rule);
       fill(models, own.models.map((one) => [one, one]), by);
       for (const [one, node] of others) {
         node.hidden = own.models.includes(one);
@@ -145,9 +155,11 @@ function objectControls({ own, networks, loadModel, say }) {
       accept: () => "", // masks are kept as they are
       done: "",
       controls: [bar, row(make("label", {}, "Name ", name), rules.label, models.label, ...others.map(([, node]) => node)), figure, saving.bar],
+      said: "k next candidate, o new object, w drag changes the window of a volume",
       keys: {
         k: (answer) => answer.candidates.length && count(answer, (answer.chosen + 1) % answer.candidates.length),
         o: () => own.addObject(),
+        w: () => own.shown.image.affine && tool.click(),
       },
     };
   };

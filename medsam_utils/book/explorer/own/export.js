@@ -127,6 +127,7 @@ function savers({ own, say }) {
     async nifti() {
       const { image, objects } = own.shown, masks = found(false);
       if (!masks.length) return;
+      if (objects.length > 255) return say(`${objects.length} objects have no number in NIfTI of 8 bits: save them as COCO.`, true);
       const made = labelsOf(image, objects, masks), values = objects.map(({ name }, i) => `${i + 1} ${name}`).join(", ");
       say(`Saved with the values ${values}.${made.overlap ? " Where objects overlap, the later one counts." : ""}`);
       download(`${base(image)}_masks.nii.gz`, await gzip(niftiOf(image, made)), "application/gzip");

@@ -5,11 +5,6 @@
 //   state.dataset is the name of the image, task that of the object, case the name, with _z and three digits of the
 //   slice for a volume, as Python calls it.
 
-const RULES = {
-  "first, then single, fed back": { first: "first", later: "single", feedback: true },
-  "most confident of three": { first: "most_confident", later: "most_confident", feedback: false },
-  "most confident, fed back": { first: "most_confident", later: "most_confident", feedback: true },
-};
 const LONGEST_MASK = 1280; // pixels of a mask's longest side as it is shown; it is computed and saved whole
 const LAST = 9; // clicks of Algorithm 1
 const KEPT_PICTURES = 12, KEPT_FEATURES = 48;
@@ -36,20 +31,52 @@ function startWorker(address) {
   return Object.assign(ask, { stop: () => worker.terminate() });
 }
 
-/** Read files as one image, in a worker of their own: a damaged one may lead a reader round and round. */
-async function readIn(address, files) {
-  const contents = await Promise.all(files.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })));
-  const size = contents.reduce((sum, { bytes }) => sum + bytes.length, 0), seconds = 20 + size / 2e6, reader = startWorker(address);
-  let timer;
-  const limit = new Promise((_, failed) => {
-    timer = setTimeout(() => failed(new Error(`${files[0].name} could not be read in ${seconds.toFixed(0)} s: it is damaged, or too large for this computer`)), 1000 * seconds);
-  });
-  try {
-    return await Promise.race([reader("read", { files: contents }, contents.map(({ bytes }) => bytes.buffer)), limit]);
-  } finally {
-    clearTimeout(timer);
-    reader.stop();
+/** A function that reads files in a worker, one choice after the other: "read" as an image, "readMask" as one's mask. */
+function reading(address) {
+  let worker = startWorker(address), before = Promise.resolve();
+
+  async function read(task, files, content) {
+    const contents = await Promise.all(files.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })));
+    const size = contents.reduce((sum, { bytes }) => sum + bytes.length, 0), seconds = 20 + size / 2e6;
+    let timer;
+    const limit = new Promise((_, failed) => {
+      timer = setTimeout(() => {
+        worker.stop(); // a damaged file may lead it round and round
+        worker = startWorker(address);
+        failed(new Error(`${files[0].name} could not be read in ${seconds.toFixed(0)} s: it is damaged, or too large for this computer`));
+      }, 1000 * seconds);
+    });
+    try {
+      return await Promise.race([worker(task, { files: contents, ...content }, contents.map(({ bytes }) => bytes.buffer)), limit]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
+
+  return (...asked) => {
+    const found = before.then(() => read(...asked));
+    before = found.catch(() => {});
+    return found;
+  };
+}
+
+/** A function that lets a worker encode, one picture at a time; of those that wait only the newest one is kept. */
+function newestFirst(encoding) {
+  let busy = false, next = null;
+
+  async function start() {
+    const { content, done, failed } = next;
+    [busy, next] = [true, null];
+    await encoding("encode", content).then(done, failed);
+    busy = false;
+    if (next) start();
+  }
+
+  return (content) => new Promise((done, failed) => {
+    next?.failed(new Error("another picture was asked for"));
+    next = { content, done, failed };
+    if (!busy) start();
+  });
 }
 
 /** What was used lately, by key. forget: called with the key of what was used longest ago, when there are too many. */
@@ -70,16 +97,19 @@ function recent(size, forget = () => {}) {
   return { take, drop: (key) => kept.delete(key) };
 }
 
-/** The model of the view, and what else can be done with own images. networks: {name: {encoder, decoder, bytes}} of files. */
-function ownImages({ site, worker, networks }) {
+/** The model of the view, and what else can be done with own images. networks: {name: {encoder, decoder, bytes}} of files;
+ * rules: which mask counts, by name, see decoder.js.
+ */
+function ownImages({ site, worker, networks, rules }) {
   const address = URL.createObjectURL(new Blob([worker], { type: "text/javascript" }));
   const encoding = startWorker(address), deciding = startWorker(address); // one encodes, one answers
-  const values = {}, listeners = [], loaded = new Map(), images = new Map(), objects = new Map();
+  const read = reading(address), encodeNow = newestFirst(encoding);
+  const values = {}, listeners = [], loading = new Map(), loaded = new Set(), images = new Map(), objects = new Map();
   const prompts = new Map(), masks = new Map(); // by key: what an object was prompted with, and {mask, model, predicted}
   const features = recent(KEPT_FEATURES), simulated = recent(KEPT_FEATURES);
   const truths = new Map(); // by the image's name: {labels, values, chosen}, masks to compare with
   const kept = recent(KEPT_PICTURES, (key) => deciding("keep", { key }));
-  let model = Object.keys(networks)[0], plane = "axial", window_ = null, rule = Object.keys(RULES)[0];
+  let model = Object.keys(networks)[0], plane = "axial", window_ = null, rule = Object.keys(rules)[0];
   let asked = 0, opened = 0, direction = 1, offer = { text: "" }, shown = "";
 
   const tell = () => listeners.forEach((listener) => listener());
@@ -121,8 +151,16 @@ function ownImages({ site, worker, networks }) {
     return inside.includes(1) ? encode(inside, rows, cols, step) : null;
   }
 
-  /** Show the state, and let the model answer it. */
-  function answer() {
+  /** The shown values as {bytes, shape}. */
+  function pictureAt(image, index) {
+    const cut = cutOf(image);
+    if (!cut) return image.picture;
+    const slice = sliceOf(image, cut, index);
+    return { bytes: toBytes(slice, range(slice, window_)), shape: cut.size.slice(1) };
+  }
+
+  /** Show the state, and let the model answer it, where not the picture alone is asked for. */
+  function answer(pictureAlone = false) {
     if (!images.size) return;
     const { image, index, state } = filledIn(values.state);
     const before = values.scene?.view, view = viewOf(image, index), key = keyOf(state);
@@ -131,16 +169,16 @@ function ownImages({ site, worker, networks }) {
       (_, i) => ({ case: caseOf(image, i), text: `slice ${i + 1} of ${countOf(image)}` })),
     last: LAST, live: false, code: JSON.stringify(image.name), clickable: loaded.has(model), at_once: true, offer };
     if (before !== view) {
-      const picture = pictureOf(image, cutOf(image), index, window_), previous = values.scene?.shape;
+      const picture = pictureAt(image, index), previous = values.scene?.shape;
       const step = Math.ceil(Math.max(...picture.shape) / LONGEST_MASK);
-      values.scene = { view, picture, image: canvasOf(picture), shape: picture.shape, step, truth: truthOf(image, index, step),
+      values.scene = { view, picture, image: image.bitmap ?? canvasOf(picture), shape: picture.shape, step, truth: truthOf(image, index, step),
         still: previous?.join() === picture.shape.join() };
     }
     values.objects = objects.get(image.name).map(({ name }) => {
       const one = keyOf({ ...state, task: name });
       return { mask: masks.get(one)?.mask, clicks: prompts.get(one)?.clicks ?? [], shown: name === state.task };
     });
-    respond({ image, index, state, key });
+    if (!pictureAlone) respond({ image, index, state, key });
   }
 
   async function respond({ image, index, state, key }) {
@@ -155,7 +193,7 @@ function ownImages({ site, worker, networks }) {
     try {
       const picture = await encoded(image, index);
       if (mine === asked && prompted) {
-        const about = { task: "", shape, step, whole: true, box, rule: RULES[rule] };
+        const about = { task: "", shape, step, whole: true, box, rule: rules[rule] };
         const holding = hold(`${model} ${view}`, { ...picture, truths: truth ? { "": truthOf(image, index) } : {} });
         const made = byAlgorithm ? await simulate(holding, about, truthOf(image, index))
           : [await deciding("answer", { model, key: holding, asked: { ...about, clicks, byHand: candidate?.[model] } })];
@@ -197,10 +235,10 @@ function ownImages({ site, worker, networks }) {
     const key = `${model} ${viewOf(image, index)}`;
     return features.take(key, () => {
       const { bytes, shape } = values.scene.view === viewOf(image, index)
-        ? values.scene.picture : pictureOf(image, cutOf(image), index, window_);
+        ? values.scene.picture : pictureAt(image, index);
       say(`${model} encodes it …`);
-      const started = performance.now(), coding = encoding("encode", { model, bytes, shape });
-      coding.then(() => say(`${model} has encoded it in ${((performance.now() - started) / 1000).toFixed(1)} s.`), () => {});
+      const started = performance.now(), coding = encodeNow({ model, bytes, shape });
+      coding.then(() => say(`${model} has encoded it in ${((performance.now() - started) / 1000).toFixed(1)} s.`), () => features.drop(key));
       return coding;
     });
   }
@@ -217,43 +255,59 @@ function ownImages({ site, worker, networks }) {
     tell();
   }
 
-  const refresh = () => { answer(); tell(); };
+  const refresh = (pictureAlone = false) => { answer(pictureAlone); tell(); };
+
+  /** Load a model's networks, once. */
+  async function makeReady(name) {
+    const { encoder, decoder } = networks[name];
+    try {
+      await siteFile(site, "runtime.js");
+      const files = [await siteFile(site, encoder.file), await siteFile(site, decoder.file)];
+      await Promise.all([encoding("load", { packed: site.packed, model: name, encoder: files[0] }),
+        deciding("load", { packed: site.packed, model: name, decoder: files[1], rule: { feedback: true } })]);
+      if (!loaded.size) await warmUp(name);
+      loaded.add(name);
+      for (const file of [encoder.file, decoder.file]) delete site.files[file]; // the workers have it
+    } catch (error) {
+      loading.delete(name); // the next attempt may have a network
+      throw error;
+    }
+  }
+
+  /** Let a model answer once: the first run of a network takes longer than later ones. */
+  async function warmUp(name) {
+    const shape = [8, 8], about = { task: "", shape, step: 1, whole: true, box: null, rule: rules[rule] };
+    const picture = await encoding("encode", { model: name, bytes: new Uint8Array(3 * 64), shape });
+    await deciding("keep", { key: "", picture });
+    await deciding("answer", { model: name, key: "", asked: { ...about, clicks: [[4, 4, 1], [1, 1, 0]] } });
+    await deciding("keep", { key: "" });
+  }
 
   return {
     model: {
       get: (name) => values[name],
       set: (name, value) => { values[name] = value; },
-      save_changes: refresh,
+      save_changes: () => refresh(),
       on: (event, listener) => event === "change:answers" && listeners.push(listener),
       send: () => {},
     },
 
-    /** Make a model of `networks` ready, and let it answer from now on. */
+    /** Make a model of `networks` ready, and let it answer from now on; masks that are there stay. */
     async load(name) {
-      const { encoder, decoder } = networks[name];
-      if (!loaded.has(name)) {
-        await siteFile(site, "runtime.js");
-        const files = [await siteFile(site, encoder.file), await siteFile(site, decoder.file)];
-        await Promise.all([encoding("load", { packed: site.packed, model: name, encoder: files[0] }),
-          deciding("load", { packed: site.packed, model: name, decoder: files[1], rule: { feedback: true } })]);
-        loaded.set(name, true);
-        for (const file of [encoder.file, decoder.file]) delete site.files[file]; // the workers have it
-      }
+      if (!loading.has(name)) loading.set(name, makeReady(name));
+      await loading.get(name);
       model = name;
-      masks.clear();
       if (images.size) refresh();
     },
 
     /** Read files as one image, and show it. */
     async open(files) {
-      const image = await readIn(address, files);
+      const image = await read("read", files);
       cutOf(image); // throws where it is not known how to cut it
       const first = !images.size;
       image.id = opened++;
-      for (const map of [prompts, masks]) // of another image of this name
-        for (const key of [...map.keys()]) if (JSON.parse(key)[0] === image.name) map.delete(key);
+      for (const map of [images, objects, truths, prompts, masks]) map.clear(); // one image at a time is kept
       images.set(image.name, image);
-      truths.delete(image.name);
       objects.set(image.name, [{ name: "object 1" }]);
       [plane, window_] = ["axial", null];
       values.state = { dataset: image.name };
@@ -268,11 +322,10 @@ function ownImages({ site, worker, networks }) {
     },
     /** Read files as the mask that the shown image is compared with. */
     async compare(files) {
-      const { image } = this.shown, mask = await readIn(address, files);
-      const truth = labelsLike(mask, image);
-      truths.set(image.name, { ...truth, id: opened++, chosen: truth.values[0] });
+      const { image: { name, shape, affine } } = this.shown, truth = await read("readMask", files, { image: { name, shape, affine } });
+      truths.set(name, { ...truth, id: opened++, chosen: truth.values[0] });
       refresh();
-      return mask;
+      return truth;
     },
     get truth() { return truths.get(values.state.dataset); },
     toTruth(value) { this.truth.chosen = value; refresh(); },
@@ -290,7 +343,7 @@ function ownImages({ site, worker, networks }) {
         ...mask, object, plane: ofPlane, case: name, index: indexOf(image, name), clicks, box,
         shape: image.affine ? findCut(image, ofPlane).size.slice(1) : image.shape }));
     },
-    get models() { return [...loaded.keys()]; },
+    get models() { return [...loaded]; },
     toSlice(index) {
       const { image, count, index: now } = this.shown;
       direction = Math.sign(index - now) || direction;
@@ -310,7 +363,13 @@ function ownImages({ site, worker, networks }) {
       if (values.state.dataset === image.name) refresh();
     },
     toPlane(name) { plane = name; values.state = { dataset: values.state.dataset, task: values.state.task }; refresh(); },
-    toWindow(window) { window_ = window; refresh(); },
+    /** Show values through a window {centre, width}, or each slice with its own contrast. isMoving: another one comes at once. */
+    toWindow(window, isMoving = false) { window_ = window; refresh(isMoving); },
+    /** The window of the shown slice, also where that is its own contrast. */
+    get window() {
+      const { image, index } = this.shown, [black, white] = range(sliceOf(image, cutOf(image), index), window_);
+      return { centre: (black + white) / 2, width: white - black };
+    },
     toRule(name) { rule = name; refresh(); },
     toObject(name) { values.state = { ...values.state, task: name }; refresh(); },
     addObject() {

@@ -8,6 +8,7 @@
 // Nothing is read that tells who is shown, or when and where.
 
 const LARGEST = 100e6; // pixels of a flat image
+const LARGEST_VOLUME = 2e9; // bytes of a volume
 const begins = (bytes, text, at = 0) => [...text].every((letter, i) => bytes[at + i] === letter.charCodeAt(0));
 
 /** Whether a file is DICOM, as datasets.dicom.is_dicom: by its name, or by how it begins. */
@@ -48,6 +49,7 @@ function readOne(name, bytes) {
   if (begins(bytes, "\x1f\x8b") || /\.nii(\.gz)?$/i.test(name)) return readNifti(name, bytes);
   if (begins(bytes, "II*\0") || begins(bytes, "MM\0*")) return readTiff(name, bytes);
   if (begins(bytes, "II+\0") || begins(bytes, "MM\0+")) throw told(`${name} is a BigTIFF: save it as TIFF or PNG`);
+  if (begins(bytes, "\x89PNG")) checkPng(name, bytes);
   // a canvas multiplies alpha into colours, and cuts 16 bits to 8
   if (begins(bytes, "\x89PNG") && (bytes[24] === 16 || bytes[25] >= 4 || hasTransparency(bytes))) return readPng(name, bytes);
   return readPicture(name, bytes);
@@ -79,6 +81,13 @@ function flat(numbers, rows, cols, samples) {
       for (let channel = 0; channel < channels; channel++) values[i + channel] = numbers[at + channel];
   }
   return { values, shape: [rows, cols], channels, affine: null, modality: "" };
+}
+
+/** Throw where a PNG says that it is too large, before room for its pixels is made. */
+function checkPng(name, bytes) {
+  if (bytes.length < 33) throw told(`${name} is cut off: copy it again`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  checkSize(name, view.getUint32(20), view.getUint32(16));
 }
 
 /** Whether a PNG says which of its colours are transparent. */
@@ -191,12 +200,41 @@ function niftiHeader(buffer) {
     quatern: several(at.quatern, 6, real, wide), srow: several(at.srow, 12, real, wide), bytes: bytes.slice(0, second ? 540 : 348) };
 }
 
+/** How many bytes a NIfTI file has up to its last voxel. */
+function niftiSize({ dim: [axes, ...sizes], kind, offset }) {
+  return (Number.isFinite(offset) ? offset : 0) + sizes.slice(0, Math.max(axes, 1)).reduce((product, size) => product * Math.max(size, 1), NIFTI_KINDS[kind]?.BYTES_PER_ELEMENT ?? 1);
+}
+
+/** A packed file up to its last voxel: one that unpacks to more than its header says fills no memory. */
+async function unpackNifti(name, packed) {
+  const reader = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip")).getReader();
+  let bytes = new Uint8Array(544), length = 0, header = null;
+  for (;;) {
+    const { value, done } = await reader.read().catch(() => { throw told(`${name} is cut off or damaged: copy it again`); });
+    if (done) return bytes.buffer.slice(0, length);
+    let from = 0;
+    if (!header) {
+      from = Math.min(value.length, bytes.length - length);
+      bytes.set(value.subarray(0, from), length);
+      length += from;
+      if (length < bytes.length) continue;
+      header = niftiHeader(bytes.buffer);
+      if (!header) throw told(`${name} is not NIfTI in one file: save it as .nii or .nii.gz`);
+      const size = niftiSize(header);
+      if (!(size <= LARGEST_VOLUME)) throw told(`${name} has ${(size / 1e9).toFixed(1)} GB of voxels: give a volume of at most ${LARGEST_VOLUME / 1e9} GB`);
+      const whole = new Uint8Array(Math.max(size, length));
+      whole.set(bytes);
+      bytes = whole;
+    }
+    const part = value.subarray(from, from + bytes.length - length); // what is behind the voxels is read, and forgotten
+    bytes.set(part, length);
+    length += part.length;
+  }
+}
+
 /** A NIfTI volume, packed or not whatever its name says; scaled values as float32. */
 async function readNifti(name, packed) {
-  const stream = new Blob([packed]).stream();
-  const buffer = begins(packed, "\x1f\x8b")
-    ? await new Response(stream.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer().catch(() => { throw told(`${name} is cut off or damaged: copy it again`); })
-    : packed.buffer;
+  const buffer = begins(packed, "\x1f\x8b") ? await unpackNifti(name, packed) : packed.buffer;
   const header = niftiHeader(buffer);
   if (!header) throw told(`${name} is not NIfTI in one file: save it as .nii or .nii.gz`);
   const [axes, ...sizes] = header.dim, shape = [...sizes.slice(0, axes), 1, 1].slice(0, 3), kind = NIFTI_KINDS[header.kind];
@@ -292,6 +330,7 @@ function dicomSlice(name, bytes) {
   const rows = image.getRows(), cols = image.getCols(), bits = image.getBitsAllocated(), meaning = `${image.getPhotometricInterpretation() ?? ""}`.trim();
   if (!["MONOCHROME1", "MONOCHROME2"].includes(meaning)) refuse(`its pixels are ${meaning || "of no stated kind"}, not grey values: export it as grey`);
   if (image.getNumberOfFrames() > 1) refuse(`it holds ${image.getNumberOfFrames()} frames: export one file per slice`);
+  checkSize(name, rows, cols);
   if (![8, 16, 32].includes(bits)) refuse(`it has ${bits} bits for a pixel: export it with 8 or 16`);
   const syntax = `${image.getTransferSyntax() ?? ""}`.replace(/[\0 ]/g, "");
   if (!SYNTAXES.includes(syntax.replace("1.2.840.10008.1.", "")))

@@ -1,5 +1,5 @@
 // Upright slices of a volume, and values as the 8-bit picture that SAM and the reader see: as volume_files.find_cut
-// and intensity.py do it in Python. Goes before own/images.js, in one function.
+// and intensity.py do it in Python. Goes before own/images.js and own/worker.js.
 
 // For each plane the world axes (0 right, 1 anterior, 2 superior) of its slices, rows and columns. On the screen rows
 // run to inferior or posterior, columns to the left or to posterior: each against its world axis.
@@ -85,14 +85,15 @@ function toBytes(values, [black, white], channels = 1) {
   return bytes;
 }
 
-/** One slice of an image as {bytes, shape: [rows, cols]}. cut: see `findCut`, null for a flat image. */
-function pictureOf(image, cut, index, window) {
-  if (cut) {
-    const [, rows, cols] = cut.size, values = new image.values.constructor(rows * cols);
-    eachPixel(image, cut, index, (place, pixel) => { values[pixel] = image.values[place]; });
-    return { bytes: toBytes(values, range(values, window)), shape: [rows, cols] };
-  }
-  const { values, channels, shape } = image;
+/** Values of one slice of a volume, row by row. */
+function sliceOf(image, cut, index) {
+  const values = new image.values.constructor(cut.size[1] * cut.size[2]);
+  eachPixel(image, cut, index, (place, pixel) => { values[pixel] = image.values[place]; });
+  return values;
+}
+
+/** A flat image as {bytes, shape: [rows, cols]}. */
+function pictureOf({ values, channels, shape }) {
   if (values instanceof Uint8Array && channels === 3) return { bytes: values, shape };
   if (values instanceof Uint8Array) {
     const bytes = new Uint8Array(3 * values.length);
@@ -107,16 +108,22 @@ function pictureOf(image, cut, index, window) {
   return { bytes: toBytes(values, [black, white], channels), shape };
 }
 
-/** A canvas that shows RGB bytes. */
-function canvasOf({ bytes, shape: [rows, cols] }) {
-  const canvas = make("canvas", { width: cols, height: rows }), pixels = new ImageData(cols, rows);
+/** RGB bytes as a browser shows them. */
+function pixelsOf({ bytes, shape: [rows, cols] }) {
+  const pixels = new ImageData(cols, rows);
   for (let i = 0, at = 0; i < bytes.length; i += 3, at += 4) {
     pixels.data[at] = bytes[i];
     pixels.data[at + 1] = bytes[i + 1];
     pixels.data[at + 2] = bytes[i + 2];
     pixels.data[at + 3] = 255;
   }
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return pixels;
+}
+
+/** A canvas that shows RGB bytes. */
+function canvasOf(picture) {
+  const [height, width] = picture.shape, canvas = make("canvas", { width, height });
+  canvas.getContext("2d").putImageData(pixelsOf(picture), 0, 0);
   return canvas;
 }
 

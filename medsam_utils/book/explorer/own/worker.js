@@ -1,8 +1,8 @@
 // Reads files and runs SAM in a worker, so that the page answers to input meanwhile. Goes after ONNX Runtime Web,
-// contours.js, decoder.js, own/read.js and own/judge.js, in one script.
+// contours.js, decoder.js, own/slices.js, own/read.js and own/judge.js, in one script.
 //
 // A message {id, task, content} is answered with {id, result} or {id, problem}. The page has several such workers:
-// one encodes, one answers prompts, and files are each read in one of their own.
+// one encodes, one answers prompts, and one reads files.
 
 /** Weights of Pillow's bilinear filter for one axis: for each place its first pixel, and 22-bit weights. */
 function pillowWeights(from, to) {
@@ -48,18 +48,32 @@ function encoderInput({ bytes, size: [rows, cols] }, { side, mean, std }) {
   return input;
 }
 
+const MOST_THREADS = 8; // of an encoder, where a page may share memory among them
+
 const encoders = new Map(), answering = new Map(), shownPictures = new Map();
 
 const tasks = {
-  /** Files of an image or a series to what can be shown, see own/read.js. */
+  /** Files of an image or a series to what can be shown, see own/read.js; a flat one also as bytes and a bitmap. */
   read: async ({ files }) => {
-    const image = await readFiles(files);
-    return { result: image, transfer: [image.values.buffer] };
+    const image = await readFiles(files), transfer = [image.values.buffer];
+    if (!image.affine) {
+      image.picture = pictureOf(image);
+      image.bitmap = await createImageBitmap(pixelsOf(image.picture));
+      transfer.push(image.bitmap, image.picture.bytes.buffer);
+    }
+    return { result: image, transfer: [...new Set(transfer)] };
+  },
+
+  /** Files of a mask, compared with an image {name, shape, affine}: see `labelsLike`. */
+  readMask: async ({ files, image }) => {
+    const mask = await readFiles(files), found = labelsLike(mask, image);
+    return { result: { name: mask.name, ...found }, transfer: [found.labels.buffer] };
   },
 
   /** Make an encoder or a decoder ready: what Python wrote of it. */
   load: async ({ packed, model, encoder, decoder, rule }) => {
     site.packed = packed;
+    site.threads = encoder && self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
     if (encoder) encoders.set(model, { ...encoder, network: await openNetwork(encoder.network) });
     if (decoder) answering.set(model, await site.decoder(decoder, rule));
     return { result: true };
