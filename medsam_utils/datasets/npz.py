@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.lib import format as npy
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference
+from ..case import BadCaseError, BadInputError, Case, CaseReference, Listing
 from ..intensity import EightBit
-from .dataset import Dataset, Listing, Passport, to_rgb
+from .dataset import Dataset, Passport, to_rgb
 from .pairs import natural, walk
 from .reading import LARGEST_ITEM, check_limit, reading
 from .volumes import file_stamps
