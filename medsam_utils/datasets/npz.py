@@ -193,7 +193,10 @@ def _array(path: Path, name: str) -> np.ndarray:
         shape, _, _ = read_header(file)
         check_limit(math.prod(shape) * LARGEST_ITEM, path)
         file.seek(0)
-        return npy.read_array(file, allow_pickle=False)
+        values = npy.read_array(file, allow_pickle=False)
+        if file.read(1):  # the checksum is compared at the end
+            raise EOFError("more values than declared")
+        return values
 
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
