@@ -20,6 +20,7 @@ from ..case import CaseReference, Exclusion, Listing
 from ..files import read_sealed, write_sealed
 from .companions import companions
 from .pairs import walk
+from .reading import inside
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -53,10 +54,11 @@ def list_once(dataset: Dataset, list_cases: Callable[[], Listing]) -> Listing:
             listing = list_cases()
         found = listing, [warning.message for warning in caught]
         elsewhere = _paths_elsewhere(dataset, listing, paths)
-        newest = max(newest, _look_at(elsewhere)[1])
+        state, newest_there = _look_at(elsewhere)
+        settled = max(newest, newest_there) < now - SETTLED
         # What is unreadable may be readable the next time: memory, a network, a new decoder.
-        if newest < now - SETTLED and all(e.kind != "unreadable" for e in listing.exclusions):
-            _write_entry(entry, stamp, elsewhere, dataset, *found)
+        if settled and all(e.kind != "unreadable" for e in listing.exclusions):
+            _write_entry(entry, (stamp, elsewhere, state), dataset, *found)
     listing, messages = found
     for message in messages:
         warnings.warn(message, stacklevel=2)
@@ -87,7 +89,8 @@ def _file_paths(dataset: Dataset) -> list[str]:
 def _paths_elsewhere(dataset: Dataset, listing: Listing, paths: list[str]) -> list[str]:
     """Return the files that headers of a listing name and that are not among the dataset's."""
     headers = dict.fromkeys(path for r in listing.references for path in (*r.images, *r.masks))
-    found = {str(part) for path in headers for part in companions(path)}
+    with inside(dataset.root):
+        found = {str(part) for path in headers for part in companions(path)}
     found |= {
         str(dataset.root / name) for left_out in listing.exclusions for name in left_out.files
     }
@@ -131,9 +134,9 @@ def _read_entry(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, lis
     """Return a kept listing and its warnings; None if there is none that is valid."""
     content = read_sealed(entry)
     stored = json.loads(content) if content else {}
-    if stored.get("stamp") != stamp:
+    if not stored or stored["stamp"][0] != stamp:
         return None
-    paths, state = stored["elsewhere"]
+    _, paths, state = stored["stamp"]
     if _look_at(paths)[0] != state:
         return None
     root, name, references = dataset.root, dataset.name, []
@@ -149,13 +152,15 @@ def _read_entry(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, lis
 
 def _write_entry(
     entry: Path,
-    stamp: str,
-    elsewhere: list[str],
+    stamp: tuple[str, list[str], str],
     dataset: Dataset,
     listing: Listing,
     messages: list[Warning],
 ) -> None:
-    """Keep a listing, in place of one of another state, and the newest `LONGEST` in all."""
+    """Keep a listing, in place of one of another state, and the newest `LONGEST` in all.
+
+    stamp: of the dataset's files, then the files elsewhere and theirs.
+    """
 
     def names(paths: tuple[Path, ...]) -> list[str]:
         return [path.relative_to(dataset.root).as_posix() for path in paths]
@@ -165,7 +170,6 @@ def _write_entry(
 
     stored = {
         "stamp": stamp,
-        "elsewhere": [elsewhere, _look_at(elsewhere)[0]],
         "volumes": [
             [patient, names(images), names(masks), [[r.case_id, r.slice_index] for r in cases]]
             for (patient, images, masks), cases in groupby(
