@@ -429,7 +429,9 @@ class Explorer(anywidget.AnyWidget):
         number = 1
         while (aside := self._autosave.with_suffix(f".{number}.json")).exists():
             number += 1
-        return self._autosave.rename(aside)
+        self._autosave.rename(aside)
+        self._session.see(self._autosave)
+        return aside
 
     def begin_anew(self) -> None:
         """Forget what was prompted and accepted; what was kept of it is put aside."""

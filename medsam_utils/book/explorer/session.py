@@ -162,8 +162,10 @@ class Session:
     # ---- after every step, for when the page or the kernel is lost
 
     def see(self, path: Path) -> None:
-        """Note that the file at a path may be written over: it is read now, or as it was."""
-        self._seen = _stamp(path)
+        """Note what is in the file at a path, if there is one: that may be written over."""
+        self._seen, self._kept = _stamp(path), b""
+        with suppress(OSError):
+            self._kept = path.read_bytes()
 
     def keep(self, path: Path, state: Mapping[str, Any]) -> Path:
         """Write the session to a file, unless it is there already, or nothing was prompted yet.
