@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,6 +115,18 @@ class Exclusion:
     def reason(self) -> str:
         """Return path and fact as one sentence."""
         return f"{self.path}: {self.fact}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The cases of a dataset, in natural order of their names, and what had to be left out.
+
+    not_read: the files below the dataset's folders that belong to neither, each with its reason.
+    """
+
+    references: list[CaseReference]
+    exclusions: list[Exclusion]
+    not_read: Sequence[Exclusion] = ()
 
 
 @dataclass(frozen=True)

@@ -124,3 +124,39 @@ def test_what_is_kept_is_plain_json_that_resume_reads(images, begun, tmp_path):
     again = Explorer(images, ["grabcut"])
     again.resume(tmp_path / "kept" / name)
     assert again.session == begun.session
+
+
+def test_of_two_explorers_of_the_same_images_neither_writes_over_the_other_s(
+    images, begun, tmp_path
+):
+    (name,) = kept(tmp_path)
+    other = Explorer(images, ["grabcut"], autosave=tmp_path / "kept")
+    begun.state = {**begun.state, "clicks": [[40, 30, 1], [2, 2, 0]]}
+    other.accept()
+    assert other.notice.startswith("another explorer has written")
+    assert kept(tmp_path) == [name.replace(".json", "-2.json"), name]
+    begun.undo()
+    assert len(kept(tmp_path)) == 2 and len(begun.accepted) == 1 and len(other.accepted) == 2
+    sessions = [Explorer(images, ["grabcut"]) for _ in kept(tmp_path)]
+    for one, path in zip(sessions, kept(tmp_path), strict=True):
+        one.resume(tmp_path / "kept" / path)
+    assert [one.session for one in sessions] == [other.session, begun.session]
+
+
+def test_two_explorers_that_begin_at_once_keep_a_session_each(images, tmp_path):
+    both = [Explorer(images, ["grabcut"], autosave=tmp_path / "kept") for _ in range(2)]
+    for number, one in enumerate(both):
+        one.state = {"case": "a.png", "class": "cyst", "clicks": [[12, 15 + number, 1]]}
+    assert len(kept(tmp_path)) == 2
+
+
+def test_the_session_that_was_kept_last_is_recovered_and_the_other_told(images, begun, tmp_path):
+    (name,) = kept(tmp_path)
+    other = Explorer(images, ["grabcut"], autosave=tmp_path / "kept")
+    begun.state = {**begun.state, "clicks": [[40, 30, 1], [2, 2, 0]]}
+    other.accept()
+    os.utime(tmp_path / "kept" / name, (0, 0))
+    again = Explorer(images, ["grabcut"], autosave=tmp_path / "kept")
+    assert len(again.accepted) == 2 and f"another explorer kept {tmp_path / 'kept' / name}" in (
+        again.notice
+    )

@@ -6,8 +6,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from medsam_utils.datasets import DATASETS, dicom, listings, volumes
+from medsam_utils.datasets import DATASETS, dicom, listings, load_folder, volumes
+from medsam_utils.datasets.by_name import ByName
 from medsam_utils.demo.phantoms.dicom_files import save_series, save_structures
 from medsam_utils.demo.phantoms.drawing import save_nifti
 
@@ -135,6 +137,14 @@ def test_a_cache_that_cannot_be_written_is_done_without(dataset, cache):
     assert dataset.list() == dataset.list()
 
 
+def test_a_listing_by_a_reader_of_one_s_own_is_not_kept(dataset, cache):
+    class Reader:
+        list = staticmethod(dataset.reader.list)
+
+    dataclasses.replace(dataset, reader=Reader()).list()
+    assert not cache.exists()
+
+
 def test_a_listing_with_an_unreadable_file_is_not_kept(dataset, cache):
     mask = dataset.list().references[0].masks[0]
     (entry,) = cache.iterdir()
@@ -144,7 +154,7 @@ def test_a_listing_with_an_unreadable_file_is_not_kept(dataset, cache):
     assert entry.read_bytes() == kept
     # What the files themselves tell is the same every time.
     mask.unlink()
-    dataset.reader.list(dataset)
+    dataset.list()
     assert entry.read_bytes() != kept
 
 
@@ -176,6 +186,47 @@ def test_the_newest_listings_are_kept(dataset, cache, monkeypatch):
         for age, path in enumerate(sorted(cache.iterdir(), key=os.path.getmtime, reverse=True)):
             os.utime(path, (1e9 - age, 1e9 - age))
     assert len(list(cache.iterdir())) == 3
+
+
+def own_folder(root):
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+        for key in ("a", "b"):
+            Image.fromarray(LABEL[1] * 255).save(root / folder / f"{key}.png")
+    return load_folder(root)
+
+
+def test_flat_images_are_paired_once(tmp_path, cache, monkeypatch):
+    dataset = own_folder(tmp_path / "data")
+    (tmp_path / "data/masks/notes.txt").write_text("a table")
+    first = dataset.list()
+    monkeypatch.setattr(ByName, "find", None)
+    assert dataset.list() == first
+    assert [left_out.path for left_out in first.not_read] == ["masks/notes.txt"]
+
+
+def test_a_hidden_file_that_is_new_is_told(tmp_path):
+    dataset = own_folder(tmp_path / "data")
+    assert not dataset.list().not_read
+    (tmp_path / "data/images/.c.png").write_bytes(b"")
+    assert [left_out.path for left_out in dataset.list().not_read] == ["images/.c.png"]
+
+
+def test_values_outside_of_the_two_folders_count_as_the_dataset_s_files(tmp_path):
+    root = tmp_path / "data"
+    for folder in ("images", "masks", "values"):
+        (root / folder).mkdir(parents=True)
+    for folder, values in (("images", LABEL * 9), ("masks", LABEL)):
+        (root / "values" / f"{folder}.raw").write_bytes(values.tobytes())
+        (root / folder / "a.mhd").write_text(
+            "ObjectType = Image\nNDims = 3\nDimSize = 5 3 4\nElementType = MET_UCHAR\n"
+            "ElementSpacing = 1 1 2\nOffset = 0 0 0\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n"
+            f"ElementDataFile = ../values/{folder}.raw\n"
+        )
+    dataset = load_folder(root)
+    assert [reference.slice_index for reference in dataset] == [1, 2]
+    (root / "values/masks.raw").write_bytes(np.roll(LABEL, 1, axis=0).tobytes())
+    assert [reference.slice_index for reference in dataset] == [2, 3]
 
 
 def test_several_processes_may_list_at_once(dataset, cache):

@@ -91,6 +91,15 @@ def test_a_bad_file_is_left_out_by_name_and_the_good_ones_are_read(kind, folder)
     assert all(re.search(reason, text) for text in excluded)
 
 
+def test_an_array_that_is_longer_than_its_header_says_is_refused(folder):
+    np.savez(folder / "bad.npz", imgs=IMAGE, gts=LABELS)
+    content = (folder / "bad.npz").read_bytes()
+    assert content.count(b"(3, 40, 48)") == 2
+    (folder / "bad.npz").write_bytes(content.replace(b"(3, 40, 48)", b"(2, 40, 48)"))
+    _, excluded = read_all(load_folder(folder))
+    assert excluded == ["bad.npz: gts cannot be read (EOFError): write the file again"]
+
+
 def test_a_cut_off_file_is_listed_as_not_read(folder):
     content = (folder / "CT_a.npz").read_bytes()
     (folder / "bad.npz").write_bytes(content[: len(content) // 2])

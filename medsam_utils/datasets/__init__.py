@@ -6,10 +6,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from ..case import BadInputError, unknown_name
+from ..case import BadInputError, Listing, unknown_name
 from ..intensity import EightBit, Percentile, Window
 from ..packages import wheel_files
-from .dataset import MARKER, Dataset, Listing, Passport
+from .dataset import MARKER, Dataset, Passport
 from .entries import ENTRIES as DATASETS
 from .folder import load_folder
 from .images import ImagePairs

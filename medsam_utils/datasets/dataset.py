@@ -18,10 +18,12 @@ from ..case import (
     Case,
     CaseReference,
     Exclusion,
+    Listing,
     unknown_name,
 )
 from .companions import companions
 from .formats import why_not_read
+from .listings import list_once
 from .pairs import printable, walk
 from .reading import inside
 
@@ -30,18 +32,6 @@ Intensity = Callable[[np.ndarray], np.ndarray]
 
 MARKER = "PHANTOMS.txt"
 """A folder that holds this file holds phantoms, wherever it has been copied to."""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The cases of a dataset, in natural order of their names, and what had to be left out.
-
-    not_read: the files below the dataset's folders that belong to neither, each with its reason.
-    """
-
-    references: list[CaseReference]
-    exclusions: list[Exclusion]
-    not_read: Sequence[Exclusion] = ()
 
 
 @dataclass(frozen=True)
@@ -162,14 +152,19 @@ class Dataset:
                 raise BadInputError(
                     f"{folder}: no such folder: give the one that holds\n{self.passport.layout}"
                 )
-        with inside(self.root):
-            listing = self.reader.list(self)
+        listing = list_once(self, self._list)
         if not listing.references:
             first = "".join(f"; for example {e.reason}" for e in listing.exclusions[:1])
             raise BadInputError(
                 f"{self.root}: no case of {self.name} in it ({len(listing.exclusions)} left "
                 f"out{first}). Expected:\n{self.passport.layout}"
             )
+        return listing
+
+    def _list(self) -> Listing:
+        """Return what the reader lists, with the files of each exclusion and of no case."""
+        with inside(self.root):
+            listing = self.reader.list(self)
         left_out = [self._with_companions(exclusion) for exclusion in listing.exclusions]
         listing = dataclasses.replace(listing, exclusions=left_out)
         return dataclasses.replace(listing, not_read=self._not_read(listing))

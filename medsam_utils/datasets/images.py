@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from ..case import BadCaseError, Case, CaseReference
+from ..case import BadCaseError, Case, CaseReference, Listing
 from .by_name import ByName
-from .dataset import Dataset, Listing, to_rgb
+from .dataset import Dataset, to_rgb
 from .dicom import Series, is_dicom, read_header, read_pixels
-from .listings import kept
 from .masks import Marks, check_labels, class_masks, distinct, interpret, overlap
 from .pairs import Pairs
 from .reading import BEYOND, LARGEST_ITEM, check_limit, reading
@@ -284,7 +283,6 @@ class Instances(ImagePairs):
     A case's id is the image's key and the object's number.
     """
 
-    @kept
     def list(self, dataset: Dataset) -> Listing:
         """List the objects; reads the masks, opens no image."""
         listing = ImagePairs.list(self, dataset)

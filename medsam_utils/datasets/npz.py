@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.lib import format as npy
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference
+from ..case import BadCaseError, BadInputError, Case, CaseReference, Listing
 from ..intensity import EightBit
-from .dataset import Dataset, Listing, Passport, to_rgb
+from .dataset import Dataset, Passport, to_rgb
 from .pairs import natural, walk
 from .reading import LARGEST_ITEM, check_limit, reading
 from .volumes import file_stamps
@@ -193,7 +193,10 @@ def _array(path: Path, name: str) -> np.ndarray:
         shape, _, _ = read_header(file)
         check_limit(math.prod(shape) * LARGEST_ITEM, path)
         file.seek(0)
-        return npy.read_array(file, allow_pickle=False)
+        values = npy.read_array(file, allow_pickle=False)
+        if file.read(1):  # the checksum is compared at the end
+            raise EOFError("more values than declared")
+        return values
 
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}

@@ -13,10 +13,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
-from .dataset import Dataset, Listing, to_rgb
+from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion, Listing
+from .dataset import Dataset, to_rgb
 from .dicom import Series, is_dicom, read_pixels, read_series
-from .listings import kept
 from .masks import Marks, class_masks, find_meaning, tidy_mask
 from .pairs import natural, walk
 from .reading import reading
@@ -76,7 +75,6 @@ class ScanReader(ABC):
     ) -> dict[str, np.ndarray]:
         """Return the bool mask of each class on the images' grid; raises BadCaseError."""
 
-    @kept
     def list(self, dataset: Dataset) -> Listing:
         """List the slices that hold a class; reads headers and masks, no pixel of an image."""
         scans, exclusions = self.find(dataset)

@@ -9,14 +9,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion
+from ..case import BadCaseError, BadInputError, Case, CaseReference, Exclusion, Listing
 from ..intensity import EightBit, Percentile
-from . import ANY_VALUE, Dataset, Listing, Passport, images
+from . import ANY_VALUE, Dataset, Passport, images
 from .by_name import ByName
 from .dataset import to_rgb
 from .dicom import read_header, read_pixels, read_series
 from .formats import find_format
-from .listings import kept
 from .pairs import natural, walk
 from .reading import reading
 from .volume_files import Cut, Grid, Volume, find_cut, read_grid, read_volume
@@ -67,7 +66,6 @@ class PartlyLabelled:
 
     reader: Any
 
-    @kept
     def list(self, dataset: Dataset) -> Listing:
         """List the cases in natural order of their names; opens masks and headers."""
         listing = self.reader.list(replace(dataset, reader=self.reader))

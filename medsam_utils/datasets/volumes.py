@@ -10,10 +10,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from ..case import BadCaseError, BadInputError, Case, CaseReference
+from ..case import BadCaseError, BadInputError, Case, CaseReference, Listing
 from .by_name import ByName
-from .dataset import Dataset, Listing, to_rgb
-from .listings import kept
+from .dataset import Dataset, to_rgb
 from .mask_files import is_segmentation, read_segmentation
 from .masks import Asked, Marks, check_labels, class_masks, interpret, overlap
 from .pairs import Pair, Pairs
@@ -70,7 +69,6 @@ class Volumes:
         if str(self.rater) not in raters:
             raise BadInputError(f"rater is {self.rater!r}: choose {', '.join(raters)}")
 
-    @kept
     def list(self, dataset: Dataset) -> Listing:
         """List the slices that hold a class; reads the masks, opens no image."""
         channels = (self.channels,) if isinstance(self.channels, str) else tuple(self.channels)

@@ -167,6 +167,30 @@ def in_turn(
 
 
 # ---------------------------------------------------------------------------------------------
+# Arrays
+
+
+def arrays(rng: np.random.Generator, folder: Path) -> Iterator[Trial]:
+    """Files of arrays: image and labels in one file, or in two."""
+
+    def make(place: Path) -> tuple[Callable[[], Dataset], list]:
+        files: list[tuple[str, Path, str, str, int]] = []
+        for key, shape in (("flat", SHAPE), ("volume", VOXELS), ("two", SHAPE)):
+            image, labels = _drawn(len(files), shape)
+            values = {"imgs": image.astype(np.uint8), "gts": labels.astype(np.uint8)}
+            parts = {f"{key}.npz": values}
+            if key == "two":
+                parts = {f"{name}/two.npz": {name: array} for name, array in values.items()}
+            for name, written in parts.items():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                (np.savez if key == "flat" else np.savez_compressed)(place / name, **written)
+                files.append((f"npz {key}", place / name, name, key, BEGINNING))
+        return lambda: load_folder(place), files
+
+    return area(rng, folder / "arrays", make)
+
+
+# ---------------------------------------------------------------------------------------------
 # Pictures
 
 
@@ -1019,5 +1043,5 @@ def bombs(rng: np.random.Generator, folder: Path) -> Iterator[Trial]:
         yield name, read, lambda found: False
 
 
-_ALL = (pictures, radiographs, volumes, series, entries, tables, oddities, doctor, bombs)
+_ALL = (arrays, pictures, radiographs, volumes, series, entries, tables, oddities, doctor, bombs)
 READERS = {f.__name__: f for f in _ALL}

@@ -24,7 +24,7 @@ from .annotation_files import DEFAULT, DICOM, FORMATS, files_of, is_series
 from .checked import check_session, known_parts, known_path
 from .responses import Response, Responses
 from .run_lengths import from_run_lengths, run_lengths
-from .session import NOTHING, Key, Session, read_session
+from .session import NOTHING, Key, Session, kept_sessions, read_session
 from .subjects import Subjects
 
 LONGEST = 2500  # pixels of the picture's longest side; masks are always whole
@@ -108,7 +108,10 @@ class Explorer(anywidget.AnyWidget):
             self._tell_session(state)
         if self._autosave:
             try:
-                self._session.keep(self._autosave, state)
+                path = self._session.keep(self._autosave, state)
+                if path != self._autosave:
+                    self.notice = f"another explorer has written {self._autosave}: kept in {path}"
+                    self._autosave, self.files = path, {**self.files, "autosave": str(path)}
             except OSError as error:  # a full disk, say: clicking goes on
                 self.notice = f"not kept after this step: {error}"
 
@@ -404,16 +407,19 @@ class Explorer(anywidget.AnyWidget):
     # ---- what is kept after every step
 
     def _recover(self, folder: Path) -> dict[str, Any]:
-        """Go on from what was kept of these subjects in a folder; the state, empty if none was.
+        """Go on from what was kept last of these subjects in a folder; the state, empty if none.
 
         What cannot be gone on from is put aside, not overwritten.
         """
         roots = self._subjects.roots
         digest = hashlib.sha256(json.dumps(roots).encode()).hexdigest()[:8]
-        self._autosave = folder / f"autosave_{file_name(roots[0][0])}_{digest}.json"
+        first = folder / f"autosave_{file_name(roots[0][0])}_{digest}.json"
+        kept = kept_sessions(first)
+        self._autosave = (*kept, first)[0]
         self.files = {"autosave": str(self._autosave), "recovered": False}
-        if not self._autosave.exists():
+        if not kept:
             return {}
+        self._session.see(self._autosave)
         try:
             values = read_session(self._autosave)
             for one in (*values["objects"], *values["annotations"], values["state"]):
@@ -428,6 +434,8 @@ class Explorer(anywidget.AnyWidget):
         self.files = {**self.files, "recovered": True}
         counts = len(values["objects"]), len(values["annotations"])
         self.notice = "recovered: {} objects, {} accepted, from {}".format(*counts, self._autosave)
+        if others := ", ".join(map(str, kept[1:])):
+            self.notice += f"; another explorer kept {others}"
         return values["state"]
 
     def _put_aside(self) -> Path:
@@ -435,7 +443,9 @@ class Explorer(anywidget.AnyWidget):
         number = 1
         while (aside := self._autosave.with_suffix(f".{number}.json")).exists():
             number += 1
-        return self._autosave.rename(aside)
+        self._autosave.rename(aside)
+        self._session.see(self._autosave)
+        return aside
 
     def begin_anew(self) -> None:
         """Forget what was prompted and accepted; what was kept of it is put aside."""

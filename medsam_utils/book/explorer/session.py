@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +54,7 @@ class Session:
         self.annotations: dict[Key, Annotation] = {}
         self._own: set[Path] = set()  # files written here, or resumed from
         self._kept = b""  # what `keep` wrote last
+        self._seen: Stamp | None = None  # the kept file as it was last written or read here
 
     def prompts(self, key: Key) -> dict[str, Any]:
         """What an object was prompted with last."""
@@ -158,18 +161,60 @@ class Session:
 
     # ---- after every step, for when the page or the kernel is lost
 
-    def keep(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Write the session to a file, unless it is there already, or nothing was prompted yet."""
+    def see(self, path: Path) -> None:
+        """Note what is in the file at a path, if there is one: that may be written over."""
+        self._seen, self._kept = _stamp(path), b""
+        with suppress(OSError):
+            self._kept = path.read_bytes()
+
+    def keep(self, path: Path, state: Mapping[str, Any]) -> Path:
+        """Write the session to a file, unless it is there already, or nothing was prompted yet.
+
+        A file that another explorer has written meanwhile is left as it is. Return the file, which
+        then is another one.
+        """
         values = self._values(state)
         # On one line, which takes a tenth of the time: sessions have thousands of objects.
         text = json.dumps({**values, "own": sorted(map(str, self._own))}, ensure_ascii=False)
         content = text.encode()
         is_begun = values["objects"] or values["annotations"]
-        if content == self._kept or not (is_begun or path.exists()):
-            return
+        if content == self._kept or not (is_begun or self._seen):
+            return path
+        if _stamp(path) not in (None, self._seen):
+            path = next(other for other in _further_paths(path) if not other.exists())
         with atomic_path(path, durable=False) as unfinished:
             unfinished.write_bytes(content)
-        self._kept = content
+            stamp = _stamp(unfinished)
+        self._kept, self._seen = content, stamp
+        return path
+
+
+Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return what tells that a file was written again; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _further_paths(path: Path) -> Iterator[Path]:
+    """Yield where further explorers of the same subjects keep theirs: x-2, x-3 and so on."""
+    first = re.sub(r"-\d+$", "", path.stem)
+    return (path.with_name(f"{first}-{number}.json") for number in itertools.count(2))
+
+
+def kept_sessions(first: Path) -> list[Path]:
+    """Return the files that explorers of the same subjects have kept, the newest first."""
+    found = [
+        path
+        for path in first.parent.glob(f"{first.stem}*.json")
+        if re.fullmatch(r"(-\d+)?", path.stem.removeprefix(first.stem))
+    ]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def read_session(path: Path) -> dict[str, Any]:
