@@ -169,7 +169,7 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "small"},
         checkpoint=Checkpoint(
             _WEIGHTS / "sam_small.pt",
-            "f5eba275ff46bb3b7bedb3795539b280ef4cda4f4d1745ad0445304b23e82b16",
+            "7f9310ffa867349b0019b7fd134f2ffd0efc725dd2452b4d30254e9ee612e414",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
