@@ -3,6 +3,7 @@ that."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ from medsam_utils.book.explorer.live import Explorer
 from medsam_utils.case import BadInputError
 from medsam_utils.clicks import RELEASED_CODE, Click, click_rng
 from medsam_utils.metrics import iou
+from medsam_utils.models import Model, as_prediction
 from medsam_utils.models.grabcut import GrabCut
 
 
@@ -49,6 +51,40 @@ def test_a_list_of_clicks_gets_the_models_answer(explorer, subject):
     expected = model.predict(model.encode(case.image), [given]).mask(0, 0)
     assert np.array_equal(mask_of(answer["mask"], expected.shape), expected)
     assert answer["iou"] == pytest.approx(iou(expected, case.masks["label 1"]), abs=5e-5)
+
+
+class Region(Model):
+    """Answers with the bright region at the first click."""
+
+    candidates = 1
+
+    def encode(self, image):
+        return image[..., 0] > 150
+
+    def predict(self, embedding, clicks):
+        labels = cv2.connectedComponents(embedding.view(np.uint8))[1]
+        masks = [labels == labels[one[0].row, one[0].col] for one in clicks]
+        return as_prediction(np.array(masks), embedding.shape)
+
+
+def test_each_of_several_objects_of_a_class_is_judged_by_its_own_region(tmp_path):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:15, 5:15] = mask[20:30, 35:45] = 255  # two squares of equal size
+    for folder in ("images", "masks"):
+        (tmp_path / "own" / folder).mkdir(parents=True)
+        Image.fromarray(mask).save(tmp_path / "own" / folder / "a.png")
+    explorer = Explorer(load_folder(tmp_path / "own"), {"region": Region()})
+
+    def show(number, clicks):
+        explorer.state = {**explorer.state, "object": number, "clicks": clicks}
+        return explorer.answers[0]["iou"]
+
+    assert show(1, [[9, 9, 1]]) == 0.5  # the class's only object: half of the class
+    assert show(2, [[24, 39, 1]]) == 1
+    assert show(1, [[9, 9, 1]]) == 1  # there is another one by now
+    explorer.next_click()
+    assert explorer.state["clicks"] == [[9, 9, 1]]  # nothing of this object is wrong
+    assert show(2, [[0, 0, 0], [24, 39, 1]]) == 0  # all but the squares, against the second one
 
 
 @pytest.mark.parametrize("protocol", [PAPER, RELEASED_CODE], ids=lambda p: p.name)

@@ -185,6 +185,19 @@ class Explorer(anywidget.AnyWidget):
             "truth": None if truth is None else run_lengths(truth),
         }
 
+    def _of_object(self, state: Mapping[str, Any]) -> Responses:
+        """What answers for the shown object: where its class has several, before the region of the
+        truth at its first prompt, else before all of the class."""
+        key, clicks = self._subjects.key(state), state["clicks"]
+        keys = {*self._session.objects(key.dataset, key.case), key}
+        alike = [k for k in keys if (k.task, k.class_name) == (key.task, key.class_name)]
+        if len(alike) < 2 or isinstance(clicks, int):
+            return self._responses
+        places = [click[:2] for click in clicks if click[2]]
+        if box := state.get("box"):
+            places.append([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+        return self._responses.nearest_region(*places[0]) if places else self._responses
+
     def _of_model(self, name: str, state: Mapping[str, Any]) -> dict:
         """What is shown of one model: its answer to the prompts, and Algorithm 1's beside it if
         asked for."""
@@ -198,8 +211,9 @@ class Explorer(anywidget.AnyWidget):
         try:
             clicks, box = self._given(name, state)
             answer["clicks"] = _as_lists(clicks)
+            responses = self._of_object(state)
             if clicks or box:
-                response = self._responses.respond(name, clicks, box)
+                response = responses.respond(name, clicks, box)
                 chosen = _candidate(name, state, response)
                 candidates = zip(
                     map(score, response.predicted_iou), map(score, response.iou), strict=True
@@ -208,9 +222,9 @@ class Explorer(anywidget.AnyWidget):
                 answer["mask"] = run_lengths(response.masks[chosen].mask())
                 answer["chosen"], answer["problem"] = chosen, response.note
                 answer["predicted"], answer["iou"] = answer["candidates"][chosen]
-            if self._compare and self._responses.truth is not None and clicks:
-                simulated = self._responses.simulated(name, len(clicks))
-                beside = self._responses.respond(name, simulated)
+            if self._compare and responses.truth is not None and clicks:
+                simulated = responses.simulated(name, len(clicks))
+                beside = responses.respond(name, simulated)
                 answer["simulated"] = {
                     "clicks": _as_lists(simulated),
                     "iou": score(beside.iou[beside.chosen]),
@@ -274,11 +288,11 @@ class Explorer(anywidget.AnyWidget):
         if self._responses.truth is None or self._problem:
             return
         clicks, box = self._given(name, self.state)
-        mask = None
+        responses, mask = self._of_object(self.state), None
         if clicks or box:
-            response = self._responses.respond(name, clicks, box)
+            response = responses.respond(name, clicks, box)
             mask = response.masks[_candidate(name, self.state, response)]
-        if click := self._responses.next_click(clicks, mask):
+        if click := responses.next_click(clicks, mask):
             self.state = {**self.state, "clicks": _as_lists((*clicks, click))}
 
     def undo(self) -> None:

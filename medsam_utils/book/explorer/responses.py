@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ...boxed_mask import BoxedMask
@@ -51,6 +53,30 @@ class Responses:
         self.truth = None if truth is None else BoxedMask.from_mask(truth)
         self._embeddings: dict[str, Any] = {}
         self._responses: dict[tuple, Response] = {}
+        self._regions: dict[int, Responses] = {}
+
+    def nearest_region(self, row: float, col: float) -> Responses:
+        """Return the same before the region of the truth that is nearest to a place alone.
+
+        One object of several of a class is then judged, and clicked on, by itself. Without a truth,
+        or with one region: as it is.
+        """
+        truth = self.truth
+        if truth is None:
+            return self
+        found, labels = cv2.connectedComponents(truth.inside, connectivity=8)
+        if found < 3:  # the first is the background
+            return self
+        rows, cols = np.nonzero(labels)
+        nearest = np.hypot(rows + truth.row - row, cols + truth.col - col).argmin()
+        label = int(labels[rows[nearest], cols[nearest]])
+        if label not in self._regions:
+            region = copy.copy(self)  # what is encoded is one for all
+            inside = (labels == label).view(np.uint8)
+            region.truth = BoxedMask(inside, truth.row, truth.col, truth.shape).trimmed()
+            region._responses = {}
+            self._regions[label] = region
+        return self._regions[label]
 
     def respond(self, name: str, clicks: tuple[Click, ...], box: Box | None = None) -> Response:
         """Answer of a model to clicks, a box, or both; one that takes no box answers the clicks
