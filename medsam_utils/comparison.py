@@ -152,8 +152,9 @@ def rank_agreement(
     models have in both runs. tau (tau-b) is 1 for the same order, -1 for the reverse, and the share
     of pairs of models in the same order less that of those in another. Its 95 % interval, low and
     high: percentiles of bootstrap samples of patients, drawn alike for all models and both runs;
-    NaN below FEWEST patients. Further columns: level, ranking (best first), models, objects,
-    patients. The base has a line too; a level with one model has none.
+    NaN below FEWEST patients. Where all models tie there is no order: NaN. Further columns: level,
+    ranking (best first), models, objects, patients. The base has a line too; a level with one
+    model has none.
     """
     lines = []
     for name, rows in runs.items():
@@ -169,9 +170,12 @@ def rank_agreement(
             means = weighted.mean(axis=0)
             line = {"level": level, way: name, "tau": _taus(means[None])[0]}
             taus = _taus(clustered_means(weighted, patients.to_numpy(), repeats))
-            ends = np.nanquantile(taus, [0.025, 0.975], method="inverted_cdf")
-            few = patients.nunique() < FEWEST
-            line |= dict(zip(("low", "high"), [np.nan] * 2 if few else ends, strict=True))
+            known = taus[np.isfinite(taus)]
+            if patients.nunique() >= FEWEST and len(known):
+                ends = np.quantile(known, [0.025, 0.975], method="inverted_cdf").tolist()
+            else:
+                ends = [np.nan] * 2
+            line |= dict(zip(("low", "high"), ends, strict=True))
             order = np.argsort(-means[len(models) :], kind="stable")
             line["ranking"] = ", ".join(models[i] for i in order)
             counts = {"objects": len(both), "patients": patients.nunique()}

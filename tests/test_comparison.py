@@ -234,6 +234,12 @@ def test_levels_have_rankings_of_their_own_and_one_model_has_none():
     assert rank_agreement({"paper": models_of(a=0.5)}, "paper").empty
 
 
+def test_models_that_tie_have_no_order_and_no_tau():
+    paper = models_of(a=0.5, b=0.5)
+    table = rank_agreement({"paper": paper, "other": models_of(a=0.5, b=0.6)}, "paper")
+    assert table[["tau", "low", "high"]].isna().all(axis=None)
+
+
 def test_no_interval_of_a_ranking_below_five_patients():
     rows = models_of(a=0.9, b=0.5).query("patient_id < 'e'")
     (line,) = rank_agreement({"paper": rows}, "paper").to_dict("records")

@@ -155,5 +155,5 @@ def rankings(agreement: pd.DataFrame) -> Shown:
         return show.paragraphs("One model has no ranking: give several in `models`.")
     taus = [with_interval(*tau, ".2f") for tau in agreement[["tau", "low", "high"]].to_numpy()]
     columns = ["switch", "level", "ranking", "Kendall's tau", "patients", "objects"]
-    is_base = agreement["switch"] == "paper"
-    return show.table(agreement.assign(**{"Kendall's tau": np.where(is_base, "", taus)})[columns])
+    is_empty = (agreement["switch"] == "paper") | agreement["tau"].isna()
+    return show.table(agreement.assign(**{"Kendall's tau": np.where(is_empty, "", taus)})[columns])
