@@ -166,7 +166,8 @@ back."""
 CVPR = Protocol(mask_choice="single", prompt="box_all", feedback=True, error_region="largest")
 """As the CVPR challenges on interactive segmentation prompt (2025), slice by slice: a box, then
 five clicks at the deepest pixel of the largest region of the error, with the last mask. The
-challenge's own boxes and clicks are of whole volumes, and a model there chooses its mask."""
+challenge's own boxes and clicks are of whole volumes, its boxes up to 2 % of the image wider at
+each side, and a model there chooses its mask."""
 PROTOCOLS = {
     "paper": PAPER,
     "released-code": RELEASED_CODE,

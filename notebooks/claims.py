@@ -87,8 +87,8 @@ claims.where_undetermined(verdicts)
 # claim, it must be told from each. A share of what is rare is not tested, nor an effect with fewer
 # than five patients in each task, or datasets in all.
 #
-# The rule was tried on drawn truths with known effects, see `benchmarks/claims.py` and its result
-# in `benchmarks/measured/claims.md`.
+# The rule was tried on 500 drawn truths with known effects: 3 of 9,675 verdicts were wrong. See
+# `benchmarks/claims.py` and its result in `benchmarks/measured/claims.md`.
 
 # %% [markdown]
 # ## Limits

@@ -53,11 +53,14 @@ catalogue.weights_table()
 # load_model("sam3_tracker", checkpoint="/data/sam3")                   # a folder
 # load_model("transformers", checkpoint="wanglab/medsam-vit-base")      # any repository of the kind
 # load_model("transformers", checkpoint="/data/sam2_fine_tuned.pt")     # SAM 2 of any size
+# load_model("medsam2", checkpoint="/data/MedSAM2_latest.pt")           # at 512 pixels
+# load_model("transformers", checkpoint="/data/own.pt", image_size=512)
 # ```
 #
 # SAM 2 and SAM 3 squash an image to a square, where SAM pads it. Asked for one mask, they can
 # replace one that is unstable by the best of three; that is off here, so that rows of all models
-# compare. A file of SAM 2 does not say for which image size it was trained: it runs at 1024 pixels.
+# compare. A file of SAM 2 does not say for which image size it was trained: it runs at 1024 pixels
+# unless `image_size` says another.
 #
 # SAM 2, SAM 3 and EdgeTAM have a memory that carries masks [through a volume](#through-the-volume).
 # A folder has it where `config.json` says that the model is for videos, as those that the authors

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,9 +152,10 @@ def test_masks_and_predicted_iou_are_those_of_the_authors_code(released):
     check(again, EXPECTED["image"]["a mask fed back"])
 
 
-def check(prediction, expected):
+def check(prediction, expected, step=1):
     largest = np.abs(prediction.logits).max()
-    found = [[logits[at] for at in PROBES] for logits in prediction.logits[0].clip(-32, 32)]
+    probes = [(row // step, col // step) for row, col in PROBES]
+    found = [[logits[at] for at in probes] for logits in prediction.logits[0].clip(-32, 32)]
     np.testing.assert_allclose(found, expected["logits"], atol=5e-5 * largest)
     np.testing.assert_allclose(prediction.predicted_iou[0], expected["iou"], atol=1e-4)
     pixels = (prediction.logits[0] > 0).sum(axis=(1, 2))
@@ -172,7 +174,87 @@ def test_what_the_memory_carries_on_is_that_of_the_authors_code(released, direct
 
 def in_parts(mask):
     """Return the pixels of a mask in 4 x 4 parts of its image, row by row."""
-    return mask.reshape(4, SIDE // 4, 4, SIDE // 4).sum(axis=(1, 3)).ravel().tolist()
+    part = len(mask) // 4
+    return mask.reshape(4, part, 4, part).sum(axis=(1, 3)).ravel().tolist()
+
+
+HALF = EXPECTED["512 pixels"]
+"""The same weights with every other pixel of the images, as MedSAM2 takes them."""
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory, state):
+    """The model of a file that was trained with 512 pixels, and three slices of that size."""
+    path = tmp_path_factory.mktemp("half") / "own.pt"
+    torch.save({"model": state}, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "test", SMALL)
+        model = load_model("medsam2", checkpoint=path, device="cpu")
+        embeddings = [model.encode(picture(20 * i)[::2, ::2]) for i in range(3)]
+        _ = model._video  # reads the file again
+    return model, embeddings
+
+
+def test_a_file_of_512_pixels_has_the_masks_of_the_authors_code_at_that_size(half):
+    model, (embedding, *_) = half
+    for kind, (points, box) in prompts().items():
+        clicks = [[Click(row // 2, col // 2, sign, 1.0, 1) for row, col, sign in points]]
+        boxes = None if box is None else np.array([box]) // 2
+        prediction = model.predict(embedding, clicks, boxes)
+        assert prediction.logits.shape[2:] == (128, 128)
+        check(prediction, HALF["image"][kind], step=2)
+        if kind == "a click":
+            first = prediction.logits[:, 0].clip(-32, 32)
+    again = model.predict(embedding, [clicks[0][:1]], None, first)
+    check(again, HALF["image"]["a mask fed back"], step=2)
+
+
+@pytest.mark.parametrize("direction", ["onwards", "back"])
+def test_at_512_pixels_the_memory_carries_on_what_the_authors_code_does(half, direction):
+    """The authors' code remembers a mask that it was given as its quarter, enlarged, transformers
+    as it is. They differ along the edge, which is a larger part of a smaller image."""
+    model, embeddings = half
+    known = {PROMPTED: BoxedMask.from_mask(known_mask()[::2, ::2])}
+    masks = model.track(embeddings, known, reverse=direction == "back")
+    found = [in_parts(mask.mask()) for mask in masks]
+    np.testing.assert_allclose(found, HALF["memory"][direction], atol=8e-3 * 512**2 / 16)
+
+
+def test_the_image_size_is_in_name_and_settings_of_rows_and_in_a_worker(file):
+    models = {
+        size: load_model("transformers", checkpoint=file, device="cpu", image_size=size)
+        for size in (None, 1024, 512)
+    }
+    names = {size: model.name for size, model in models.items()}
+    usual = "transformers (sam2_small)"
+    assert names == {None: usual, 1024: usual, 512: "transformers (sam2_small, 512 px)"}
+    sizes = {size: model.settings()["image_size"] for size, model in models.items()}
+    assert sizes == {None: 1024, 1024: 1024, 512: 512}
+    assert pickle.loads(pickle.dumps(models[512])).image_size == 512
+
+
+def test_medsam2_is_of_512_pixels_unless_another_size_is_given(file):
+    model = load_model("medsam2", checkpoint=file, device="cpu")
+    assert (model.name, model.image_size) == ("medsam2 (sam2_small)", 512)
+    other = load_model("medsam2", checkpoint=file, device="cpu", image_size=1024)
+    assert (other.name, other.image_size) == ("medsam2 (sam2_small, 1024 px)", 1024)
+
+
+@pytest.mark.parametrize("size", [0, -512, 500, 8192])
+def test_an_image_size_that_the_network_cannot_take_is_refused(file, size):
+    with pytest.raises(BadInputError, match=f"image_size is {size}: give a multiple of 32"):
+        load_model("transformers", checkpoint=file, device="cpu", image_size=size)
+
+
+def test_an_image_size_is_refused_where_the_model_has_its_own(file):
+    with pytest.raises(BadInputError, match="sam_small has no option image_size"):
+        load_model("sam_small", image_size=512)
+    folder = file.with_name("folder")
+    folder.mkdir()
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        (folder / name).write_text('{"model_type": "sam2"}')
+    with pytest.raises(BadInputError, match=r"config\.json tells its image size: leave out"):
+        load_model("transformers", checkpoint=folder, device="cpu", image_size=512)
 
 
 def test_a_file_is_read_in_whatever_a_training_script_puts_round_it(tmp_path, state, small):

@@ -210,6 +210,7 @@ class Recipe:
     exact: bool = False
     dtype: str = "float32"
     embeddings: str | None = None
+    image_size: int | None = None
 
 
 def find_entry(name: str) -> ModelEntry:
@@ -254,6 +255,7 @@ def load_model(
     exact: bool = False,
     dtype: str = "float32",
     embeddings: str | Path | None = None,
+    image_size: int | None = None,
 ) -> Model:
     """Return a model of the registry; weights are read, or downloaded, when they are first needed.
 
@@ -263,6 +265,8 @@ def load_model(
     instead of all objects of an image in one batch. dtype: what the image is encoded in, "float32",
     "bfloat16" or "float16". embeddings: folder in which SAM keeps encoded images, each number as
     two float16, so that what comes later with the same images and weights costs the decoder alone.
+    image_size: pixels along a side of the network's input, for a released file of SAM 2 that was
+    trained with another than 1024; such files do not tell.
 
     Raises BadInputError for an unknown name (it lists the known ones), for an option that the model
     does not have (see `model_options`), for weights that are missing, do not fit, or cannot be had,
@@ -275,6 +279,7 @@ def load_model(
         exact,
         dtype,
         str(embeddings) if embeddings else None,
+        image_size,
     )
     entry = find_entry(name)
     weights = _given(entry, str(checkpoint)) if checkpoint else entry.checkpoint
@@ -283,7 +288,10 @@ def load_model(
             f"{name} needs a weights file, {entry.by_hand}: give its path as `checkpoint`, as in "
             f'load_model("{name}", checkpoint="/data/weights.pth")'
         )
-    given = {"checkpoint": weights, "exact": exact, "dtype": dtype, "embeddings": recipe.embeddings}
+    given = {
+        **{"checkpoint": weights, "exact": exact, "dtype": dtype, "embeddings": recipe.embeddings},
+        "image_size": image_size,
+    }
     chosen = {option: value for option, value in given.items() if value != DEFAULTS[option]}
     options = model_options(name, device=device, **chosen)
     if lacking := chosen.keys() - options.keys():
@@ -291,8 +299,8 @@ def load_model(
             f"{name} has no option {', '.join(sorted(lacking))}: leave it out, or choose a model "
             "that has it, such as sam_small"
         )
-    name = name_in_rows(name, weights if checkpoint else None, dtype)
-    return adapter(entry)(name, recipe=recipe, **options, **entry.options)
+    name = name_in_rows(name, weights if checkpoint else None, dtype, image_size)
+    return adapter(entry)(name, recipe=recipe, **{**entry.options, **options})
 
 
 def _given(entry: ModelEntry, checkpoint: str) -> Checkpoint:
@@ -303,7 +311,10 @@ def _given(entry: ModelEntry, checkpoint: str) -> Checkpoint:
     return Checkpoint(path)
 
 
-DEFAULTS = {"checkpoint": None, "exact": False, "dtype": "float32", "embeddings": None}
+DEFAULTS = {
+    **{"checkpoint": None, "exact": False, "dtype": "float32", "embeddings": None},
+    "image_size": None,
+}
 """Options of `load_model` that not every model has, and what they are if nothing is said."""
 
 
@@ -325,11 +336,14 @@ def adapter(entry: ModelEntry) -> Callable[..., Model]:
     return getattr(importlib.import_module(f".{module}", __package__), adapter)
 
 
-def name_in_rows(name: str, checkpoint: Checkpoint | None, dtype: str) -> str:
+def name_in_rows(
+    name: str, checkpoint: Checkpoint | None, dtype: str, image_size: int | None = None
+) -> str:
     """Return the name of a model in rows, so that rows of two models never share a mean.
 
     That is the registry's name with what differs from it: a weights file that is not the registered
-    one, and a dtype other than float32: "sam (my_weights)", "sam_vit_b (bfloat16)".
+    one, an image size that is not, and a dtype other than float32: "sam (my_weights)", "sam_vit_b
+    (bfloat16)", "transformers (MedSAM2_latest, 512 px)".
     """
     entry = MODELS[name]
     differences = []
@@ -342,6 +356,8 @@ def name_in_rows(name: str, checkpoint: Checkpoint | None, dtype: str) -> str:
         else:  # nobody publishes a hash
             is_other = file not in (name, usual and Path(usual.location).name)
         differences += [file] if is_other else []
+    if image_size not in (None, entry.options.get("image_size", 1024)):
+        differences.append(f"{image_size} px")
     if dtype != "float32":
         differences.append(dtype)
     return f"{name} ({', '.join(differences)})" if differences else name

@@ -266,10 +266,26 @@ MODELS: dict[str, ModelEntry] = {
                 216.9,
                 "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
                 898_083_611,
-                _RANDOM_SMALL,
+                _RANDOM,
             ),
         )
     },
+    "medsam2": ModelEntry(
+        title="MedSAM2 (SAM 2.1 Hiera tiny, 512 pixels)",
+        adapter="transformers_sam.TransformersSam",
+        options={"image_size": 512},
+        checkpoint=None,
+        licence="CC BY-SA 4.0",
+        citation="Ma et al., MedSAM2: Segment anything in 3D medical images and videos, 2025, "
+        "arXiv 2504.03600",
+        facts=Facts(
+            "SAM 2.1, then 455,000 medical volumes and 76,000 frames of medical videos",
+            "512 x 512, squashed",
+            31.4,
+            _RANDOM_SMALL,
+        ),
+        by_hand="download MedSAM2_latest.pt as github.com/bowang-lab/MedSAM2 tells",
+    ),
     "sam3_tracker": _hub(
         "SAM 3, the part that takes clicks",
         "facebook/sam3",
@@ -279,7 +295,7 @@ MODELS: dict[str, ModelEntry] = {
             f"photographs and videos; {_ALL} for this part, words for another",
             "1008 x 1008, squashed",
             458.3,
-            _RANDOM_SMALL,
+            _RANDOM,
         ),
     ),
     **{
@@ -297,7 +313,7 @@ MODELS: dict[str, ModelEntry] = {
         )
         for size, parameters, ran in (
             ("base", 94.8, _RANDOM),
-            ("large", 313.7, _RANDOM_SMALL),
+            ("large", 313.7, _RANDOM),
             ("huge", 642.7, _RANDOM_SMALL),
         )
     },

@@ -1,7 +1,8 @@
 """SAM 2 and SAM 2.1 as their authors release them: a file of tensors by names of their own.
 
 `transformers` calls the same tensors otherwise and keeps the sizes of the network in a
-description, which these files do not have: both are worked out here.
+description, which these files do not have: both are worked out here, but for the size of the
+image, on which no tensor depends.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ SIZES = {
 }
 """As the authors' configurations say."""
 
+SIDE = 1024
+"""Pixels along a side of the network's input, as released."""
+COARSEST = 32
+"""Pixels of the input that one of the coarsest feature map stands for, along a side."""
+
 _NAMES = (
     (r"^image_encoder\.trunk", "vision_encoder.backbone"),
     (r"^image_encoder\.neck\.convs\.(\d+)\.conv", r"vision_encoder.neck.convs.\1"),
@@ -80,6 +86,15 @@ _DOWNSAMPLER = re.compile(r"(memory_encoder\.mask_downsampler)\.encoder\.(\d+)\.
 _POINTS = re.compile(r"sam_prompt_encoder\.point_embeddings\.(\d+)\.weight")
 
 
+def check_side(side: int) -> int:
+    """Return the side of an input; raises BadInputError for one that the network cannot take."""
+    if side % COARSEST or not COARSEST <= side <= 4 * SIDE:
+        raise BadInputError(
+            f"image_size is {side}: give a multiple of {COARSEST} up to {4 * SIDE}, such as 512"
+        )
+    return side
+
+
 def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors of a released file by their names in `transformers`."""
     last: dict[str, int] = {}  # layer of each multilayer perceptron
@@ -110,10 +125,11 @@ def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
-def description(state: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
+def description(state: dict[str, torch.Tensor], path: Path, side: int = SIDE) -> dict[str, Any]:
     """Return the arguments of `transformers.Sam2VideoConfig` that the tensors of a file call for.
 
-    state: by the authors' names. Raises BadInputError for another network, or another size.
+    state: by the authors' names. side: of the input, in pixels. Raises BadInputError for another
+    network, or another size.
     """
     first = state.get("image_encoder.trunk.patch_embed.proj.weight")
     if first is None:
@@ -134,6 +150,7 @@ def description(state: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
     channels = [size.channels * 2**i for i in stages]
     backbone = {
         "model_type": "sam2_hiera_det_model",
+        "image_size": [side, side],
         "hidden_size": size.channels,
         "embed_dim_per_stage": channels,
         "num_attention_heads": size.heads,
@@ -147,23 +164,28 @@ def description(state: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
         "vision_config": {
             "backbone_config": backbone,
             "backbone_channel_list": channels[::-1],
+            "backbone_feature_sizes": [[side // step] * 2 for step in (4, 8, 16)],
         },
+        "image_size": side,
+        "prompt_encoder_config": {"image_size": side},
+        "memory_attention_rope_feat_sizes": [side // 16] * 2,
         # SAM 2 of July 2024 has neither.
         "enable_occlusion_spatial_embedding": "no_obj_embed_spatial" in state,
         "enable_temporal_pos_encoding_for_object_pointers": "obj_ptr_tpos_proj.weight" in state,
     }
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def read(path: Path, side: int = SIDE) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return description and tensors of a released file, as `transformers` takes them.
 
-    Raises BadInputError for a file of another network, and where a tensor is missing, of another
-    shape, unknown, or no finite numbers.
+    side: of the input for which the weights were trained, in pixels. Raises
+    BadInputError for a file of another network, and where a tensor is missing, of another shape,
+    unknown, or no finite numbers.
     """
     import transformers
 
     state = load_state_dict(path)
-    described = description(state, path)
+    described = description(state, path, side)
     with torch.device("meta"):  # shapes alone: nothing is computed
         network = transformers.Sam2VideoModel(transformers.Sam2VideoConfig(**described))
     state = renamed(state)

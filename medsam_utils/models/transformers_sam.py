@@ -81,13 +81,15 @@ class TransformersSam(Model):
         device: str | None = None,
         dtype: str = "float32",
         stability: bool = False,
+        image_size: int | None = None,
     ) -> None:
         """Keep the recipe; `network` is built and its weights are read on first use.
 
         name: what the rows say. checkpoint: a folder or repository, or the file in which SAM 2 is
         released. dtype: in which the image is encoded, where that is safe.
         stability: where one mask is asked for and it is unstable, SAM 2 and later then give the
-        best of three instead; off, so that rows of all models compare.
+        best of three instead; off, so that rows of all models compare. image_size: of a released
+        file, see `sam2_released.read`; a folder tells its own. Raises BadInputError for another.
         """
         self.name, self.checkpoint, self.recipe = name, checkpoint, recipe
         self.device, self.dtype = choose_device(device), choose_dtype(dtype)
@@ -97,6 +99,13 @@ class TransformersSam(Model):
         self.weights = checkpoint.sha256
         is_file = not isinstance(checkpoint, HubCheckpoint)  # which need not be here yet
         kind = "sam2_video" if is_file else _kind(checkpoint.path())
+        if image_size is not None and not is_file:
+            raise BadInputError(
+                f"{name} is a folder, whose config.json tells its image size: leave out image_size"
+            )
+        self.image_size = sam2_released.check_side(
+            sam2_released.SIDE if image_size is None else image_size
+        )
         self.family, self.tracks = FAMILIES[kind], kind.endswith("_video")
         self.memory = MEMORY.get(self.family, 850)
         self.forks = self.device.type == "cpu"
@@ -110,9 +119,14 @@ class TransformersSam(Model):
         return load_model_once, (self.recipe,)
 
     def settings(self) -> dict[str, Any]:
-        """Kind of model, commit of the repository, version of the package, number format."""
+        """Kind of model, commit of the repository, version of the package, number format.
+
+        Of a released file also the image size.
+        """
         checkpoint = self.checkpoint
+        is_file = not isinstance(checkpoint, HubCheckpoint)
         return {
+            **({"image_size": self.image_size} if is_file else {}),
             "family": self.family,
             "commit": checkpoint.commit if isinstance(checkpoint, HubCheckpoint) else "",
             "transformers": version("transformers"),
@@ -135,7 +149,8 @@ class TransformersSam(Model):
     def processor(self) -> Any:
         """The image processor that the model was saved with."""
         if self.checkpoint.path().is_file():
-            return self._class("ImageProcessor")()
+            side = {"height": self.image_size, "width": self.image_size}
+            return self._class("ImageProcessor")(size=side)
         return self._load(PROCESSORS.get(self.family, self.family) + "Processor").image_processor
 
     def _read(self, kind: str) -> Any:
@@ -146,7 +161,7 @@ class TransformersSam(Model):
         path = self.checkpoint.path()
         given: dict[str, Any] = {}
         if path.is_file():
-            described, given["state_dict"] = sam2_released.read(path)
+            described, given["state_dict"] = sam2_released.read(path, self.image_size)
             given["config"] = self._class(kind.replace("Model", "Config"))(**described)
         network, report = self._load(
             self.family + kind,
