@@ -83,9 +83,9 @@ def by_volume(rows: pd.DataFrame) -> pd.DataFrame:
     if rows["slice_index"].isna().any():
         names = ", ".join(rows.loc[rows["slice_index"].isna(), "dataset"].unique())
         raise BadInputError(f"{names} has images that are no slices: give rows of volumes alone")
-    names = map(volume_id, rows["case_id"], rows["slice_index"])
+    volume_ids = list(map(volume_id, rows["case_id"], rows["slice_index"]))
     common = (rows["iou"] * rows["union"]).round()
-    parts = rows.assign(case_id=list(names), common=common, slices=1)
+    parts = rows.assign(case_id=volume_ids, common=common, slices=1)
     keys = ["dataset", *GROUP, "protocol", "case_id", "patient_id", "click"]
     volumes = parts.groupby(keys, sort=False)[["slices", "union", "common"]].sum().reset_index()
     common, union = volumes.pop("common"), volumes["union"]

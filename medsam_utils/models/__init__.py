@@ -287,8 +287,10 @@ def load_model(
             f"{name} needs a weights file, {entry.by_hand}: give its path as `checkpoint`, as in "
             f'load_model("{name}", checkpoint="/data/weights.pth")'
         )
-    given = {"checkpoint": weights, "exact": exact, "dtype": dtype, "embeddings": recipe.embeddings}
-    given["image_size"] = image_size
+    given = {
+        **{"checkpoint": weights, "exact": exact, "dtype": dtype, "embeddings": recipe.embeddings},
+        "image_size": image_size,
+    }
     chosen = {option: value for option, value in given.items() if value != DEFAULTS[option]}
     options = model_options(name, device=device, **chosen)
     if lacking := chosen.keys() - options.keys():

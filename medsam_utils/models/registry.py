@@ -316,7 +316,7 @@ MODELS: dict[str, ModelEntry] = {
         for size, parameters, ran in (
             ("base", 94.8, _RANDOM),
             ("large", 313.7, _RANDOM),
-            ("huge", 642.7, _RANDOM_SMALL),
+            ("huge", 642.7, _RANDOM),
         )
     },
     "edgetam": _hub(

@@ -99,11 +99,13 @@ class TransformersSam(Model):
         self.weights = checkpoint.sha256
         is_file = not isinstance(checkpoint, HubCheckpoint)  # which need not be here yet
         kind = "sam2_video" if is_file else _kind(checkpoint.path())
-        if image_size and not is_file:
+        if image_size is not None and not is_file:
             raise BadInputError(
                 f"{name} is a folder, whose config.json tells its image size: leave out image_size"
             )
-        self.image_size = sam2_released.check_side(image_size or sam2_released.SIDE)
+        self.image_size = sam2_released.check_side(
+            sam2_released.SIDE if image_size is None else image_size
+        )
         self.family, self.tracks = FAMILIES[kind], kind.endswith("_video")
         self.memory = MEMORY.get(self.family, 850)
         self.forks = self.device.type == "cpu"
