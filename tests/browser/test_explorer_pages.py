@@ -185,7 +185,7 @@ def test_the_script_decodes_and_traces_every_mask_exactly(browser, site):
           const { decode, contour } = await import('/explorer.js');
           const context = document.createElement('canvas').getContext('2d');
           return given.map(([text, rows, cols, expected]) => {
-            const mask = decode(text, rows, cols), path = contour(mask, rows, cols);
+            const mask = decode(text, rows, cols), { path } = contour(mask, rows, cols);
             let wrong = 0;
             for (let i = 0; i < rows * cols; i++) {
               const [x, y] = [i % cols + 0.5, Math.floor(i / cols) + 0.5];

@@ -36,7 +36,7 @@ def test_the_keyboard_alone_opens_clicks_chooses_takes_back_and_saves(own_page):
     own_page.evaluate("document.activeElement.blur()")
     tab_to(own_page, "textContent", "Choose an image")
     with own_page.expect_file_chooser() as chooser:
-        own_page.keyboard.press("Enter")
+        own_page.keyboard.press("Space")
     content = as_file(drawing(120, 160))
     chooser.value.set_files([{"name": "disc.png", "mimeType": "image/png", "buffer": content}])
     own_page.get_by_text("disc.png. Your image").wait_for()
@@ -55,7 +55,7 @@ def test_the_keyboard_alone_opens_clicks_chooses_takes_back_and_saves(own_page):
     assert np.array_equal(from_run_lengths(answered(own_page)["mask"], (120, 160)), mask)
     tab_to(own_page, "textContent", "PNG")
     with own_page.expect_download() as download:
-        own_page.keyboard.press("Enter")
+        own_page.keyboard.press("Space")
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
