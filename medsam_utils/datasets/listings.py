@@ -144,8 +144,8 @@ def _read_entry(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, lis
         paths = [tuple(Path(f"{root}/{file}") for file in files) for files in (images, masks)]
         references += [CaseReference(name, case, patient, index, *paths) for case, index in cases]
     exclusions, not_read = (
-        [Exclusion(*fields, tuple(files)) for *fields, files in stored[kind]]
-        for kind in ("exclusions", "not_read")
+        [Exclusion(case, kind, path, fact, tuple(files)) for case, kind, path, fact, files in many]
+        for many in (stored["exclusions"], stored["not_read"])
     )
     return Listing(references, exclusions, not_read), stored["warnings"]
 
