@@ -99,7 +99,7 @@ def _paths_elsewhere(dataset: Dataset, listing: Listing, paths: list[str]) -> li
 
 def _look_at(paths: Iterable[str], start: str = "") -> tuple[str, float]:
     """Return a hash of the names, sizes and times of files, and the newest time of all."""
-    newest, digest = -np.inf, hashlib.sha256(start.encode())
+    newest, states = -np.inf, [start]
     for path in paths:
         stat = _state(path)
         if stat:
@@ -107,8 +107,9 @@ def _look_at(paths: Iterable[str], start: str = "") -> tuple[str, float]:
             state = f"{path}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n"
         else:
             state = f"{path}\0\n"
-        digest.update(state.encode(errors="surrogateescape"))
-    return digest.hexdigest(), newest
+        states.append(state)
+    content = "".join(states).encode(errors="surrogateescape")
+    return hashlib.sha256(content).hexdigest(), newest
 
 
 def _state(path: str) -> os.stat_result | None:
@@ -139,13 +140,23 @@ def _read_entry(entry: Path, stamp: str, dataset: Dataset) -> tuple[Listing, lis
     _, paths, state = stored["stamp"]
     if _look_at(paths)[0] != state:
         return None
-    root, name, references = dataset.root, dataset.name, []
+    folders: dict[str, Path] = {}
+
+    def path_of(file: str) -> Path:
+        above, _, name = file.rpartition("/")
+        if above not in folders:
+            folders[above] = dataset.root / above
+        return folders[above] / name
+
+    references = []
     for patient, images, masks, cases in stored["volumes"]:
-        paths = [tuple(Path(f"{root}/{file}") for file in files) for files in (images, masks)]
-        references += [CaseReference(name, case, patient, index, *paths) for case, index in cases]
+        paths = [tuple(map(path_of, files)) for files in (images, masks)]
+        references += [
+            CaseReference(dataset.name, case, patient, index, *paths) for case, index in cases
+        ]
     exclusions, not_read = (
-        [Exclusion(*fields, tuple(files)) for *fields, files in stored[kind]]
-        for kind in ("exclusions", "not_read")
+        [Exclusion(case, kind, path, fact, tuple(files)) for case, kind, path, fact, files in many]
+        for many in (stored["exclusions"], stored["not_read"])
     )
     return Listing(references, exclusions, not_read), stored["warnings"]
 

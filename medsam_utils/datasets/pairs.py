@@ -157,12 +157,9 @@ def walk(root: Path, within: tuple[str, ...], hidden: bool = False) -> list[str]
                 continue
             seen.add(real)
             subfolders[:] = sorted(name for name in subfolders if hidden or name[0] != ".")
-            below = Path(folder).relative_to(root)
-            files += [
-                f"{below.as_posix()}/{name}".removeprefix("./")
-                for name in names
-                if hidden or name[0] != "."
-            ]
+            below = Path(folder).relative_to(root).as_posix()
+            start = "" if below == "." else f"{below}/"
+            files += [start + name for name in names if hidden or name[0] != "."]
     return sorted(path for path in files if hidden or printable(path) == path)
 
 
