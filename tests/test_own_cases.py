@@ -25,9 +25,9 @@ def rows(case_id: str, iou: list[float], weights: str = "now") -> list[dict]:
     ]
 
 
-def test_a_case_is_its_image_and_its_numbered_masks(tmp_path):
+def test_a_case_is_its_image_and_its_masks_that_do_not_overlap(tmp_path):
     (text, file), *others = write_cases(tmp_path, {"mri_spine": ""}).items()
-    assert text == "MRI-Spine (drawn): GM, SC" and others == []
+    assert text == "MRI-Spine (drawn): GM" and others == []
     written = (tmp_path / file).read_text("utf-8")
     content = json.loads(written[written.index("] = ") + 4 :].rstrip(";\n"))
     pictures = {
@@ -38,7 +38,7 @@ def test_a_case_is_its_image_and_its_numbered_masks(tmp_path):
     case = dataset.load(image.removesuffix(".png"))
     assert mask == image.replace(".png", "_mask.png")
     assert np.array_equal(pictures[image], case.image[..., 0])
-    assert np.array_equal(pictures[mask] == 2, case.masks["SC"])
+    assert np.array_equal(pictures[mask] == 1, case.masks["GM"])
 
 
 def test_curves_are_means_of_stored_rows_of_these_weights_each_object_once(tmp_path):

@@ -60,7 +60,7 @@ def test_the_keyboard_alone_opens_clicks_chooses_takes_back_and_saves(own_page):
 
 
 def test_two_corners_by_the_keyboard_are_a_box(own_page):
-    give(own_page, ("disc.png", as_file(drawing(120, 160))))
+    give(own_page, ("disc.png", as_file(drawing(100, 140))))
     tab_to(own_page, "tagName", "CANVAS")
     own_page.keyboard.press("b")
     own_page.keyboard.press("Enter")
@@ -68,7 +68,7 @@ def test_two_corners_by_the_keyboard_are_a_box(own_page):
         own_page.keyboard.press("ArrowLeft")
         own_page.keyboard.press("ArrowUp")
     own_page.keyboard.press("Enter")
-    assert explorer_of(own_page, "state")["box"] == [40, 60, 60, 80]
+    assert explorer_of(own_page, "state")["box"] == [30, 50, 50, 70]
     assert answered(own_page)["mask"]
 
 

@@ -4,10 +4,14 @@ const STEPS = 40; // presses of an arrow key from one side of a picture to the o
 
 /** The cross of all pictures. onEnter: called with row, column and whether Shift was held; say: tells a screen reader. */
 function crossing({ get, redraw, clickable, onEnter, say }) {
-  let at = null; // [row, col], in the middle at first
+  let at = null, seen = ""; // [row, col], in the middle at first, and of a picture of another shape
   const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   const isFocused = (canvas) => canvas.getRootNode().activeElement === canvas;
-  const inside = () => get("scene").shape.map((size, i) => clamp(at?.[i] ?? size >> 1, 0, size - 1));
+  const inside = () => {
+    const { shape } = get("scene");
+    if (seen !== `${shape}`) [at, seen] = [null, `${shape}`];
+    return shape.map((size, i) => clamp(at?.[i] ?? size >> 1, 0, size - 1));
+  };
 
   /** Let a canvas move the cross while it has the keyboard; a mouse or a finger leaves that where it is. */
   function listenTo(canvas) {

@@ -54,7 +54,13 @@ def write_cases(folder: Path, names: Mapping[str, str] = CASES) -> dict[str, str
 
 
 def _classes(case: Case) -> list[str]:
-    return [name for name, mask in case.masks.items() if mask.any()]
+    """Classes that are there, without those that overlap an earlier one: one file numbers them."""
+    names, taken = [], np.zeros(case.image.shape[:2], bool)
+    for name, mask in case.masks.items():
+        if mask.any() and not (mask & taken).any():
+            names.append(name)
+            taken |= mask
+    return names
 
 
 def _files(case: Case) -> dict[str, str]:
