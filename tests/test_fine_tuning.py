@@ -75,7 +75,7 @@ def test_the_pages_division_of_a_real_listing_shares_no_patient():
 def test_a_target_is_the_truth_on_the_decoder_s_grid(model, learnt):
     assert len(learnt) == 2
     for example in learnt:
-        assert example.target.shape == (128, 128) and example.features.shape == (1, 64, 32, 32)
+        assert example.target.shape == (128, 128) and example.features.shape == (1, 192, 32, 32)
         logits = (example.target - 0.5).numpy()
         again = upsampled_mask(logits, 256, example.pixels.shape[:2], example.truth.shape)
         assert iou(again, example.truth) > 0.93
