@@ -28,7 +28,6 @@ threads = 1  # of torch; drawing has processes of its own
 folder = "training"  # where sam_small_checkpoint.pt and sam_small.pt are written; empty: nowhere
 resume = True  # go on from the checkpoint in the folder if it is there
 save_every = 200  # steps between checkpoints
-measured = "benchmarks/measured"  # folder of the table of `benchmarks/training_changes.py`
 unseen = 40  # drawings, of another seed, on which the result is measured
 # Workers are processes that draw; with 0 this one draws. "device=cuda" trains on a GPU, and
 # "dtype=bfloat16" is faster where the processor has it (AVX512-BF16, AMX, recent GPUs).
@@ -44,7 +43,6 @@ from IPython.display import display
 from medsam_utils import load_model, models
 from medsam_utils.book import show
 from medsam_utils.book.compute import Compute
-from medsam_utils.book.pages import speed
 from medsam_utils.book.pages import training as chapter
 from medsam_utils.book.pages.record import command
 from medsam_utils.demo import training_sam
@@ -190,19 +188,11 @@ chapter.log_figure(log)
 # 0.0007 and fell to zero over the last part. So this notebook trains such a model, not bit for bit
 # the same one.
 #
-# ## What each change gives
-#
-# Five short runs from the weights of step 6,176, with the same drawings, clicks and number of steps
-# (`benchmarks/training_changes.py`), on unseen drawings:
-
-# %%
-speed.tables(measured, "training_changes")
-
-# %% [markdown]
 # ## Limits
 #
 # - Thin structures and very small objects stay its weakness.
-# - Each change was run once, with one seed and few steps: small differences are chance.
+# - No second run tells how much each change of the recipe was worth:
+#   `benchmarks/training_changes.py` would, on a machine with hours to spare.
 
 # %% [markdown]
 # ## Take-aways
@@ -221,6 +211,5 @@ speed.tables(measured, "training_changes")
 parameters = {"steps": steps, "minutes": minutes, "fall": fall, "batch": batch}
 parameters |= {"objects": objects, "learning_rate": learning_rate, "seed": seed}
 parameters |= {"threads": threads, "folder": folder, "resume": resume}
-parameters |= {"save_every": save_every, "measured": measured, "unseen": unseen}
-parameters |= {"compute": compute}
+parameters |= {"save_every": save_every, "unseen": unseen, "compute": compute}
 command("train_sam_small", parameters)
