@@ -35,8 +35,10 @@ async function readFiles(all) {
   }
 }
 
-/** The image, if all its values are numbers. */
+/** The image, if it has pixels, as many as its shape says, and all its values are numbers. */
 function checked(image) {
+  const pixels = image.shape.reduce((product, length) => product * length, 1);
+  if (!(pixels > 0) || image.values.length !== pixels * (image.channels ?? 1)) throw told(`${image.name} has ${image.values.length} values for ${image.shape.join(" x ")} pixels: it is damaged, copy it again`);
   const real = image.values instanceof Float32Array || image.values instanceof Float64Array;
   if (real && !image.values.every(Number.isFinite)) throw told(`${image.name} has values that are no numbers (NaN or infinite): replace them`);
   return image;
