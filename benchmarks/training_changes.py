@@ -3,8 +3,7 @@
     python benchmarks/training_changes.py --start-from sam_small.pt [--steps 150] [--drawings 60]
 
 All runs begin with the same weights and have the same drawings, clicks and steps; all are scored on
-the same drawings, which no training sees. start_from: weights file; the published table began with
-the weights of 6,176 steps, whose network had no detail.
+the same drawings, which no training sees. start_from: weights file, random ones without.
 """
 
 import argparse

@@ -116,7 +116,6 @@ WAYS = {
     "box": TIGHT_BOX,
 }
 """Ways of asking a model: Algorithm 1, the last mask fed back, and a tight box alone."""
-WITHOUT_PROMPTS = ("grabcut", "ritm")  # how models begin that take no box or no fed back mask
 
 
 def measure(model: Model, dataset: Dataset, clicks: int = 9) -> tuple[dict[str, float], list[str]]:
@@ -124,7 +123,8 @@ def measure(model: Model, dataset: Dataset, clicks: int = 9) -> tuple[dict[str, 
     found: dict[str, float] = {}
     edges = np.zeros(2, int)
     for way, protocol in WAYS.items():
-        if way != "clicks" and model.name.startswith(WITHOUT_PROMPTS):
+        lacks_boxes = way == "box" and "boxes" not in model.prompts
+        if lacks_boxes or (protocol.feedback and "logits" not in model.prompts):
             continue
         rows = evaluate(dataset, model, protocol, 1 if way == "box" else clicks)
         iou = rows.groupby("click")["iou"].mean()

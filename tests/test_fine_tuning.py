@@ -98,7 +98,8 @@ def test_decoding_many_images_at_once_is_decoding_each_by_itself(model, learnt):
     features = torch.cat([example.features for example in learnt]).float()
     points, labels = torch.tensor([[[50.0, 60.0]], [[120.0, 90.0]]]), torch.ones(2, 1)
     with torch.inference_mode():
-        together, confidence = decode(network, features, points, labels)
+        answer = decode(network, features, points, labels)
+        together, confidence = (part[:, 1:] for part in answer)
         for i in range(2):
             sparse, dense = network.prompt_encoder(
                 (points[i : i + 1], labels[i : i + 1]), None, None

@@ -25,7 +25,14 @@ from ..models import load_model
 from ..models.checkpoints import load_state_dict
 from ..models.sam_small import CHANNELS, build_sam_small
 from ..simulation import simulate_clicks
-from ..workflows.training import Training, click_in, load_batches, mixed_precision
+from ..workflows.training import (
+    Training,
+    click_in,
+    decode,
+    innermost,
+    load_batches,
+    mixed_precision,
+)
 from .drawings import Drawings, draw
 
 ROUNDS = [(), (1,), (1, 1), (0, 1), (2,), (4,), (1, 2), (1, 3, 4), (7,)]
@@ -91,8 +98,9 @@ def add_clicks(
 def noisy_boxes(truths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a box round each object, B x 4, (x, y) of its first and last pixel of the input.
 
-    truths: bool, B x h x w, at half the input's size. As in SAM's training a side is off by a
-    tenth of the box's length on average, at most 20 pixels; one box in three is exact.
+    truths: bool, B x h x w, at half the input's size. As in SAM's training the
+    noise of a side has a standard deviation of a tenth of the box's length, and is at most 20
+    pixels; one box in three is exact.
     """
     boxes = []
     for truth in truths:
@@ -160,7 +168,7 @@ def affinity_loss(embeddings: Tensor, truths: np.ndarray, target: Tensor) -> Ten
     to matter. truths: bool, B x h x w. target: share of each pixel, B x 1 x h x w.
     """
     features = functional.normalize(embeddings.float(), dim=1)
-    middle = np.array([click_in(truth, np.random.default_rng(0), [], 0) for truth in truths])
+    middle = np.array([innermost(truth) for truth in truths])
     rows, cols = torch.tensor(middle // 4, device=features.device).T
     clicked = features[torch.arange(len(features)), :, rows, cols]
     logits = 10 * (torch.einsum("bchw,bc->bhw", features, clicked) - 0.5)
@@ -179,26 +187,6 @@ def network_input(sam: Sam, batch: Mapping[str, Tensor], device: str) -> Tensor:
         image[:, height:] = 0  # SAM pads after normalising
         image[:, :, width:] = 0
     return images.contiguous(memory_format=torch.channels_last)
-
-
-def decode_all(
-    sam: Sam,
-    embeddings: Tensor,
-    points: Tensor,
-    labels: Tensor,
-    boxes: Tensor | None,
-    logits: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Decode B objects of B images: logits B x 4 x 4h x 4w and predicted IoU B x 4.
-
-    embeddings: B x C x h x w, of the encoder. points: B x N x 2, (x, y) in pixels of its input.
-    labels: B x N. boxes: B x 4. logits: B x 1 x 4h x 4w, of an earlier answer.
-    """
-    with torch.autocast(points.device.type, enabled=False):  # positions need float32
-        clicks = (points, labels) if points.shape[1] else None
-        sparse, dense = sam.prompt_encoder(points=clicks, boxes=boxes, masks=logits)
-        position = sam.prompt_encoder.get_dense_pe()
-    return sam.mask_decoder.predict_masks(embeddings, position, sparse, dense)
 
 
 def step_loss(
@@ -236,7 +224,7 @@ def step_loss(
             if count:
                 points, labels = add_clicks(points, labels, truths, predictions, count, rng)
             given = logits if feeds_back or not count else None
-            answer, predicted_iou = decode_all(sam, embeddings, points, labels, boxes, given)
+            answer, predicted_iou = decode(sam, embeddings, points, labels, given, boxes)
             ambiguous = boxes is None and points.shape[1] == 1
             loss, true_iou = prompt_loss(
                 answer.float(), predicted_iou.float(), targets, ambiguous, recipe.edge_weight

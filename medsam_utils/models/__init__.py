@@ -288,7 +288,10 @@ def load_model(
             f'load_model("{name}", checkpoint="/data/weights.pth")'
         )
     given = {
-        **{"checkpoint": weights, "exact": exact, "dtype": dtype, "embeddings": recipe.embeddings},
+        "checkpoint": weights,
+        "exact": exact,
+        "dtype": dtype,
+        "embeddings": recipe.embeddings,
         "image_size": image_size,
     }
     chosen = {option: value for option, value in given.items() if value != DEFAULTS[option]}
@@ -311,7 +314,10 @@ def _given(entry: ModelEntry, checkpoint: str) -> Checkpoint:
 
 
 DEFAULTS = {
-    **{"checkpoint": None, "exact": False, "dtype": "float32", "embeddings": None},
+    "checkpoint": None,
+    "exact": False,
+    "dtype": "float32",
+    "embeddings": None,
     "image_size": None,
 }
 """Options of `load_model` that not every model has, and what they are if nothing is said."""

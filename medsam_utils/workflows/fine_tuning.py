@@ -184,7 +184,8 @@ def _clicked(network, features: Tensor, chosen: Sequence[Example], clicks: int, 
         labels = torch.tensor(
             [[int(click.positive) for click in made] for made in given], device=device
         )
-        logits, predicted_iou = decode(network, features, points, labels)
+        answer = decode(network, features, points, labels)
+        logits, predicted_iou = (part[:, 1:] for part in answer)
         loss, true_iou = candidate_loss(logits, predicted_iou, targets)
         total = total + loss / clicks
         best = predicted_iou.argmax(1)

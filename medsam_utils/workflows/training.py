@@ -27,6 +27,14 @@ def click_in(
     """
     if rng.random() < 0.25:
         return tuple(rng.choice(np.argwhere(region)))
+    return innermost(region, taken, reach)
+
+
+def innermost(region: np.ndarray, taken: Iterable = (), reach: int = 0) -> tuple[int, int]:
+    """Return the (row, col) farthest from the boundary of a region, bool h x w.
+
+    taken, reach: as for `click_in`.
+    """
     distance = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     for row, col in taken:
         distance[max(0, row - reach) : row + reach + 1, max(0, col - reach) : col + reach + 1] *= (
@@ -36,30 +44,33 @@ def click_in(
 
 
 def decode(
-    sam: Sam, embeddings: Tensor, points: Tensor, labels: Tensor, previous: Tensor | None = None
+    sam: Sam,
+    embeddings: Tensor,
+    points: Tensor,
+    labels: Tensor,
+    previous: Tensor | None = None,
+    boxes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Decode one object per row, of any images: logits B x 3 x 4h x 4w and predicted IoU B x 3.
+    """Decode one object per row, of any images: logits B x 4 x 4h x 4w and predicted IoU B x 4.
+
+    The first mask is SAM's single one, the others are its three candidates.
 
     embeddings: B x C x h x w. points: B x N x 2, (x, y) in pixels of the encoder's input. labels: B
-    x N, 1 positive, 0 negative, -1 no point. previous: logits B x 1 x 4h x 4w. segment-anything
+    x N, 1 positive, 0 negative, -1 no point. previous: logits B x 1 x 4h x 4w. boxes: B x 4,
+    (x, y) of the first and the last pixel; with them N may be 0. segment-anything
     decodes the objects of one image at a time; added to the dense prompt, the embeddings of many go
     through one call. Detail that follows the embedding's channels (`models.sam_small`) stays as it
     is.
     """
     with torch.autocast(points.device.type, enabled=False):  # positions need float32
-        sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=previous)
+        clicks = (points, labels) if points.shape[1] else None
+        sparse, dense = sam.prompt_encoder(points=clicks, boxes=boxes, masks=previous)
         position = sam.prompt_encoder.get_dense_pe()
     embeddings, detail = embeddings.tensor_split([dense.shape[1]], 1)
     image = torch.zeros_like(embeddings[:1])
     if detail.shape[1]:
         image = torch.cat([image.expand_as(embeddings), detail], 1)
-    return sam.mask_decoder(
-        image_embeddings=image,
-        image_pe=position,
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense + embeddings,
-        multimask_output=True,
-    )
+    return sam.mask_decoder.predict_masks(image, position, sparse, dense + embeddings)
 
 
 def load_batches(

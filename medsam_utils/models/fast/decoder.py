@@ -42,14 +42,9 @@ class ImageTokens:
     def stack(cls, images: Sequence[ImageTokens]) -> ImageTokens:
         """Tokens of B images, one for each object."""
         tokens = torch.stack([image.tokens for image in images])
-        projected, detail = (
-            tuple(torch.stack(parts) for parts in zip(*of_images, strict=True))
-            for of_images in (
-                [image.projected for image in images],
-                [image.detail for image in images],
-            )
-        )
-        return cls(tokens, projected, detail)
+        projected = zip(*(image.projected for image in images), strict=True)
+        detail = zip(*(image.detail for image in images), strict=True)
+        return cls(tokens, tuple(map(torch.stack, projected)), tuple(map(torch.stack, detail)))
 
 
 class Decoder:
