@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -51,6 +52,22 @@ def test_curves_are_means_of_stored_rows_of_these_weights_each_object_once(tmp_p
     assert line["iou"] == pytest.approx([0.4, 0.7])
     assert (line["dataset"], line["level"], line["objects"]) == ("us_breast", "demo", 2)
     assert curves["sam_small"]["fed back"] == []
+
+
+def test_an_object_counts_as_it_was_stored_last_and_damaged_parts_count_not(tmp_path):
+    store = Store(tmp_path, "us_breast", "sam_small", Protocol().name)
+    for seconds, iou in enumerate(([0.2, 0.4, 0.6], [0.5, 0.75])):
+        before = set(store.folder.glob("*"))
+        with store:
+            store.append(
+                as_rows(rows("a", iou)).assign(fingerprint=str(seconds), case_rows=len(iou))
+            )
+        (part,) = set(store.folder.glob("*")) - before
+        os.utime(part, (seconds, seconds))
+    (store.folder / f"part-{'0' * 64}.parquet").write_bytes(b"cut off")
+    curves = stored_curves(tmp_path, {"sam_small": "now"}, {"paper": Protocol()})
+    (line,) = curves["sam_small"]["paper"]
+    assert line["iou"] == [0.5, 0.75] and line["objects"] == 1
 
 
 FED = Protocol(feedback=True)

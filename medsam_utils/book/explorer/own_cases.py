@@ -94,7 +94,7 @@ def stored_curves(
                 line
                 for folder in folders
                 for line in _lines(
-                    Store(results, unquote(folder.name), model, protocol.name).folder, digest
+                    Store(results, unquote(folder.name), model, protocol.name).read_newest(), digest
                 )
             ]
             for rule, protocol in rules.items()
@@ -103,19 +103,9 @@ def stored_curves(
     }
 
 
-COLUMNS = ["dataset", "level", "weights", "task", "case_id", "click", "iou"]
-
-
-def _lines(folder: Path, weights: str) -> Sequence[dict[str, Any]]:
-    """Return lines of one run's stored rows, one for each level; an object that was stored twice
-    counts once."""
-    parts = [pd.read_parquet(path, columns=COLUMNS) for path in folder.glob("part-*.parquet")]
-    if not parts:
-        return []
-    rows = pd.concat(parts)
-    rows = rows[rows["weights"] == weights]
-    rows = rows.drop_duplicates(["level", "task", "case_id", "click"])
-    lines = []
+def _lines(rows: pd.DataFrame, weights: str) -> Sequence[dict[str, Any]]:
+    """Return lines of one run's rows, one for each level."""
+    rows, lines = rows[rows["weights"] == weights], []
     for (dataset, level), group in rows.groupby(["dataset", "level"]):
         means = group.groupby("click")["iou"].mean()
         objects = len(group.drop_duplicates(["task", "case_id"]))
