@@ -154,7 +154,7 @@ class Store:
         rows = pa.concat_tables([schema.empty_table(), *readable]).to_pandas()
         newest = rows.groupby(["level", "weights", "case_id"])["fingerprint"].transform("first")
         rows = rows[rows["fingerprint"] == newest]
-        return rows.drop_duplicates(["fingerprint", "task", "click"])
+        return rows.drop_duplicates(["fingerprint", "case_id", "task", "click"])
 
     def append(self, rows: pd.DataFrame) -> None:
         """Add all rows of finished cases, with their column `fingerprint`.
