@@ -15,7 +15,7 @@ import medsam_utils
 from medsam_utils import evaluate, load_dataset, load_model
 from medsam_utils.book.pages import training as chapter
 from medsam_utils.demo import training_sam
-from medsam_utils.demo.drawings import draw
+from medsam_utils.demo.drawings import draw, kind_of
 from medsam_utils.models.sam_small import build_sam_small
 from medsam_utils.workflows.training import Training
 
@@ -244,9 +244,9 @@ def test_what_is_hard_about_an_object_has_a_name():
     masks["very small"][50:60, 50:60] = True
     masks["several parts"] = masks["other"] | np.roll(masks["other"], 102, axis=1)
     for name, mask in masks.items():
-        assert training_sam.kind_of(image + 90 * mask[..., None].astype(np.uint8), mask) == name
+        assert kind_of(image + 90 * mask[..., None].astype(np.uint8), mask) == name
     noise = np.random.default_rng(0).integers(0, 90, image.shape, dtype=np.uint8)
-    assert training_sam.kind_of(noise, masks["other"]) == "faint"
+    assert kind_of(noise, masks["other"]) == "faint"
 
 
 def test_edges_on_cell_borders_are_counted():

@@ -10,6 +10,8 @@ strengths, one of which is often "none".
 import cv2
 import numpy as np
 
+from ..metrics import components
+
 MIN_PIXELS = 16  # smaller objects are not targets
 
 
@@ -284,15 +286,40 @@ def _worth(smooth, mask):
     near = np.s_[max(0, y - 4) : y + height + 4, max(0, x - 4) : x + width + 4]
     size, mask, smooth = min(mask.shape), mask[near], smooth[near]
     thickness = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3).max()
-    square = np.ones((9, 9), np.uint8)
-    rim, halo = cv2.erode(mask, square) < mask, cv2.dilate(mask, square) > mask
     (mean, spread), (mean_around, spread_around) = (
-        [*cv2.meanStdDev(smooth, mask=part.astype(np.uint8))] for part in (rim, halo)
+        [*cv2.meanStdDev(smooth, mask=part.astype(np.uint8))] for part in _rim_and_halo(mask)
     )
     contrast = np.abs(mean - mean_around).item() / np.sqrt(
         (spread**2 + spread_around**2).item() / 2 + 10
     )
     return np.clip(thickness / size / 0.06, 0.3, 1) * np.clip(contrast / 0.9, 0.1, 1) ** 1.5
+
+
+def _rim_and_halo(mask):
+    """Up to four pixels inside and outside of the outline of a mask uint8 H x W, both bool."""
+    square = np.ones((9, 9), np.uint8)
+    return cv2.erode(mask, square) < mask, cv2.dilate(mask, square) > mask
+
+
+def kind_of(image: np.ndarray, mask: np.ndarray) -> str:
+    """Name what is hard about an object: bool H x W in an image uint8 H x W x 3.
+
+    It is very small, thin, hollow, has several parts, is faint, or other.
+    """
+    padded = np.pad(mask, 1).astype(np.uint8)
+    if mask.sum() < 0.003 * mask.size:
+        return "very small"
+    if cv2.distanceTransform(padded, cv2.DIST_L2, 5).max() < 4:
+        return "thin"
+    if _without_holes(mask).sum() > 1.1 * mask.sum():
+        return "hollow"
+    if components(mask) > 1:
+        return "several parts"
+    grey = _blur(image[..., 0], 1)
+    rim, halo = (grey[part] for part in _rim_and_halo(mask.astype(np.uint8)))
+    if abs(rim.mean() - halo.mean()) < 0.5 * np.hypot(rim.std(), halo.std()):
+        return "faint"
+    return "other"
 
 
 # From labels to grey values: float32 H x W, about 0 to 1.

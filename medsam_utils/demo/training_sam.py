@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -33,7 +32,7 @@ from ..workflows.training import (
     load_batches,
     mixed_precision,
 )
-from .drawings import Drawings, draw
+from .drawings import Drawings, draw, kind_of
 
 ROUNDS = [(), (1,), (1, 1), (0, 1), (2,), (4,), (1, 2), (1, 3, 4), (7,)]
 """Clicks that each later round of a step adds: mostly one or two, now and then many, so that nine
@@ -294,30 +293,6 @@ def train(
         total.backward()
         training.history.append(noted)
     return training
-
-
-def kind_of(image: np.ndarray, mask: np.ndarray) -> str:
-    """Name what is hard about an object: bool H x W in an image uint8 H x W x 3."""
-    region = np.pad(mask, 1).astype(np.uint8)
-    thickness = cv2.distanceTransform(region, cv2.DIST_L2, 5).max()
-    outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = cv2.drawContours(np.zeros_like(region), outlines, -1, 1, cv2.FILLED)
-    if mask.sum() < 0.003 * mask.size:
-        return "very small"
-    if thickness < 4:
-        return "thin"
-    if filled.sum() > 1.1 * mask.sum():
-        return "hollow"
-    if len(outlines) > 1:
-        return "several parts"
-    grey = cv2.GaussianBlur(image[..., 0].astype(np.float32), (0, 0), 1)
-    near, square = mask.astype(np.uint8), np.ones((9, 9), np.uint8)
-    rim, halo = mask & ~(cv2.erode(near, square) > 0), ~mask & (cv2.dilate(near, square) > 0)
-    if abs(grey[rim].mean() - grey[halo].mean()) < 0.5 * np.hypot(
-        grey[rim].std(), grey[halo].std()
-    ):
-        return "faint"
-    return "other"
 
 
 def score_drawings(network: Sam, count: int, device: str = "cpu", clicks: int = 3) -> pd.DataFrame:
