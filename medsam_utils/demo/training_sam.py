@@ -239,7 +239,7 @@ def step_loss(
     return total, (total.item(), affinity.item(), ious[0], ious[-1], float(boxes is not None))
 
 
-def _begin(weights: str, recipe: TrainingRecipe) -> Sam:
+def initial_network(weights: str, recipe: TrainingRecipe) -> Sam:
     """Build the network with random weights, or with those of a file as far as it has them."""
     network = build_sam_small()
     if weights:
@@ -277,7 +277,7 @@ def train(
     """
     torch.manual_seed(seed)
     training = Training(
-        _begin(start_from, recipe).to(device),
+        initial_network(start_from, recipe).to(device),
         inner=lambda name, p: p.ndim == 2 and "embed" not in name and "token" not in name,
         folder=folder,
         name="sam_small",
