@@ -97,7 +97,9 @@ bench: $(READY)  ## measure: medians and ratios of interleaved runs
 	$(BIN)/python benchmarks/agreement.py --objects 600
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/mobile_sam.py
+	$(BIN)/python benchmarks/cell_detail.py
 	-$(BIN)/python benchmarks/in_page.py  # needs Chromium and npm
+	-$(BIN)/python benchmarks/own_image.py  # needs Chromium and npm
 	-$(BIN)/python benchmarks/live.py  # needs Chromium
 
 phantoms: $(READY)  ## write the phantom datasets in their own formats: TO= folder
