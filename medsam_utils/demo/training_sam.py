@@ -113,19 +113,26 @@ def noisy_boxes(truths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.array(boxes)
 
 
-def mask_losses(logits: Tensor, target: Tensor, edge_weight: float) -> tuple[Tensor, Tensor]:
+def pixel_weights(target: Tensor, edge_weight: float) -> Tensor:
+    """Return how much each pixel counts, B x 1 x h x w: one, and `edge_weight` more at outlines.
+
+    There masks differ that are nearly right. target: share of each pixel that the object covers,
+    B x 1 x h x w.
+    """
+    widest, narrowest = (
+        functional.max_pool2d(sign * target, 5, stride=1, padding=2) for sign in (1, -1)
+    )
+    return 1 + edge_weight * (widest + narrowest)
+
+
+def mask_losses(logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the loss of K masks B x K x h x w, and their true IoU, both B x K.
 
-    target: share of each pixel that the object covers, B x 1 x h x w. edge_weight: how much more
-    pixels beside the outline count, where masks differ that are nearly right.
+    target: share of each pixel that the object covers, B x 1 x h x w. weight: `pixel_weights`.
     """
     probability = logits.sigmoid()
     overlap = (probability * target).sum((2, 3))
     dice = 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
-    widest, narrowest = (
-        functional.max_pool2d(sign * target, 5, stride=1, padding=2) for sign in (1, -1)
-    )
-    weight = 1 + edge_weight * (widest + narrowest)
     entropy = functional.binary_cross_entropy_with_logits(
         logits, target.expand_as(logits), reduction="none"
     )
@@ -142,8 +149,8 @@ def prompt_loss(
     logits: Tensor,
     predicted_iou: Tensor,
     target: Tensor,
+    weight: Tensor,
     ambiguous: bool,
-    edge_weight: float = RECIPE.edge_weight,
 ) -> tuple[Tensor, Tensor]:
     """Compute the loss of an answer B x 4 x h x w, and its true IoU, B x 4.
 
@@ -151,7 +158,7 @@ def prompt_loss(
     was one click only, which can mean several objects, so the best candidate counts most; other
     prompts should leave one meaning.
     """
-    losses, true_iou = mask_losses(logits, target, edge_weight)
+    losses, true_iou = mask_losses(logits, target, weight)
     single, candidates = losses[:, 0], losses[:, 1:]
     best, mean = candidates.min(1).values.mean(), candidates.mean()
     segmentation = best + (0.2 if ambiguous else 0.4) * mean
@@ -205,6 +212,7 @@ def step_loss(
     images, masks = network_input(sam, batch, device), batch["masks"].to(device).float()
     targets = functional.avg_pool2d(masks.flatten(0, 1)[:, None], 2)
     truths = (targets[:, 0] > 0.5).cpu().numpy()
+    weight = pixel_weights(targets, recipe.edge_weight)
     thin = ~truths.any((1, 2))  # objects that cover no pixel by half
     truths[thin] = (targets[:, 0] > 0).cpu().numpy()[thin]
 
@@ -226,7 +234,7 @@ def step_loss(
             answer, predicted_iou = decode(sam, embeddings, points, labels, given, boxes)
             ambiguous = boxes is None and points.shape[1] == 1
             loss, true_iou = prompt_loss(
-                answer.float(), predicted_iou.float(), targets, ambiguous, recipe.edge_weight
+                answer.float(), predicted_iou.float(), targets, weight, ambiguous
             )
             total = total + loss / len(rounds)
             best = 1 + predicted_iou[:, 1:].argmax(1)

@@ -124,6 +124,10 @@ class DetailMaskDecoder(MaskDecoder):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.widen_detail = nn.Conv2d(DETAIL[1], CHANNELS // 8, 1)
+        self.mix_quarter = nn.Conv2d(CHANNELS // 4, CHANNELS // 4, 3, padding=1)
+        self.mix_half = nn.Conv2d(CHANNELS // 8, CHANNELS // 8, 3, padding=1)
+        for layer in (self.mix_quarter, self.mix_half):
+            nn.init.normal_(layer.weight, std=0.02)
 
     def details(self, detail: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what is added at 2h x 2w and 4h x 4w pixels, from detail B x C x h x w."""
@@ -152,7 +156,9 @@ class DetailMaskDecoder(MaskDecoder):
         quarter, half = self.details(detail)
         upscaled = transposed_1(written.transpose(1, 2).reshape(source.shape))
         upscaled = activation_1(norm(upscaled + quarter))
+        upscaled = upscaled + self.mix_quarter(upscaled)
         upscaled = activation_2(transposed_2(upscaled) + half)
+        upscaled = upscaled + self.mix_half(upscaled)
         hypernetworks = enumerate(self.output_hypernetworks_mlps, 1)
         kernels = torch.stack([network(read[:, i]) for i, network in hypernetworks], 1)
         logits = torch.einsum("bkc,bchw->bkhw", kernels, upscaled)
