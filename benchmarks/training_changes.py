@@ -1,6 +1,6 @@
 """What each change of `sam_small`'s training gives: short runs that differ in one change.
 
-    python benchmarks/training_changes.py --start-from sam_small.pt [--steps 150] [--drawings 60]
+    python benchmarks/training_changes.py --start-from sam_small.pt [--steps 300] [--drawings 60]
 
 All runs begin with the same weights and have the same drawings, clicks and steps; all are scored on
 the same drawings, which no training sees. start_from: weights file, random ones without.
@@ -16,13 +16,14 @@ from report import write
 from medsam_utils.book.pages.training import means
 from medsam_utils.demo.training_sam import RECIPE, TrainingRecipe, score_drawings, train
 
-NONE = TrainingRecipe(boxes=0, edge_weight=0, detail=False)
+NONE = TrainingRecipe(boxes=0, edge_weight=0, detail=False, mix=False)
 RUNS = {
     "none": NONE,
     "detail of the image": replace(NONE, detail=True),
+    "cells are mixed": replace(NONE, mix=True),
     "outlines weigh more": replace(NONE, edge_weight=RECIPE.edge_weight),
     "boxes": replace(NONE, boxes=RECIPE.boxes),
-    "all three": RECIPE,
+    "all four": RECIPE,
 }
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     """Train and score the runs, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--start-from", default="")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--drawings", type=int, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)

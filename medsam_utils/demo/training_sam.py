@@ -46,13 +46,15 @@ class TrainingRecipe:
 
     boxes: share of steps that begin with a box. feedback: share of steps in which each further
     prompt comes with the last mask. edge_weight: how much more a pixel beside the outline counts.
-    detail: whether the mask decoder adds detail of the image.
+    detail: whether the mask decoder adds detail of the image. mix: whether it has convolutions that
+    mix neighbouring cells.
     """
 
     boxes: float = 0.45
     feedback: float = 0.5
     edge_weight: float = 4.0
     detail: bool = True
+    mix: bool = True
 
 
 RECIPE = TrainingRecipe()
@@ -252,10 +254,11 @@ def initial_network(weights: str, recipe: TrainingRecipe) -> Sam:
     network = build_sam_small()
     if weights:
         network.load_state_dict(load_state_dict(Path(weights)), strict=False)
-    if not recipe.detail:
-        for layer in (network.image_encoder.to_quarter_detail, network.mask_decoder.widen_detail):
-            for parameter in layer.parameters():
-                nn.init.zeros_(parameter).requires_grad_(False)
+    encoder, decoder = network.image_encoder, network.mask_decoder
+    unused = [] if recipe.detail else [encoder.to_quarter_detail, decoder.widen_detail]
+    unused += [] if recipe.mix else [decoder.mix_quarter, decoder.mix_half]
+    for parameter in (parameter for layer in unused for parameter in layer.parameters()):
+        nn.init.zeros_(parameter).requires_grad_(False)
     return network
 
 

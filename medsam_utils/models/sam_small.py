@@ -114,9 +114,10 @@ class ConvEncoder(nn.Module):
 
 
 class DetailMaskDecoder(MaskDecoder):
-    """segment-anything's mask decoder; while upscaling it adds detail of the image.
+    """segment-anything's mask decoder, with detail of the image and convolutions while upscaling.
 
-    As in SAM 2 (Ravi et al. 2024), where a finer stage of the encoder is added at each upscaling.
+    As in SAM 2 (Ravi et al. 2024) a finer stage of the encoder is added at each upscaling. The
+    transposed convolutions never mix cells, so each is followed by a convolution that does.
     """
 
     embedding_channels = CHANNELS + 4 * DETAIL[0] + 16 * DETAIL[1]
@@ -135,6 +136,16 @@ class DetailMaskDecoder(MaskDecoder):
         half = nn.functional.pixel_shuffle(half, 4)
         return nn.functional.pixel_shuffle(quarter, 2), self.widen_detail(half)
 
+    def upscale(
+        self, source: torch.Tensor, quarter: torch.Tensor, half: torch.Tensor
+    ) -> torch.Tensor:
+        """Map B x C x h x w to B x C / 8 x 4h x 4w, with what `details` returns."""
+        transposed_1, norm, activation_1, transposed_2, activation_2 = self.output_upscaling
+        x = activation_1(norm(transposed_1(source) + quarter))
+        x = x + self.mix_quarter(x)
+        x = activation_2(transposed_2(x) + half)
+        return x + self.mix_half(x)
+
     def predict_masks(
         self,
         image_embeddings: torch.Tensor,
@@ -152,13 +163,9 @@ class DetailMaskDecoder(MaskDecoder):
         tokens = torch.cat([outputs.expand(count, -1, -1), sparse_prompt_embeddings], 1)
         source = embedding + dense_prompt_embeddings
         read, written = self.transformer(source, image_pe.expand(count, -1, -1, -1), tokens)
-        transposed_1, norm, activation_1, transposed_2, activation_2 = self.output_upscaling
-        quarter, half = self.details(detail)
-        upscaled = transposed_1(written.transpose(1, 2).reshape(source.shape))
-        upscaled = activation_1(norm(upscaled + quarter))
-        upscaled = upscaled + self.mix_quarter(upscaled)
-        upscaled = activation_2(transposed_2(upscaled) + half)
-        upscaled = upscaled + self.mix_half(upscaled)
+        upscaled = self.upscale(
+            written.transpose(1, 2).reshape(source.shape), *self.details(detail)
+        )
         hypernetworks = enumerate(self.output_hypernetworks_mlps, 1)
         kernels = torch.stack([network(read[:, i]) for i, network in hypernetworks], 1)
         logits = torch.einsum("bkc,bchw->bkhw", kernels, upscaled)

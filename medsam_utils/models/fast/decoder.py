@@ -30,8 +30,8 @@ class ImageTokens:
     """What the decoder needs of an image: tokens, N x C, or B x N x C of each object's own.
 
     projected: keys, values and queries that the first layer makes of them, N x D, without their
-    biases. detail: what a `DetailMaskDecoder` adds while upscaling, 4 x C / 4 x N
-    and 4 x N x C / 2, or B of each; empty for other decoders.
+    biases. detail: what a `DetailMaskDecoder` adds while upscaling, C / 4 x 2h x 2w and C / 8 x 4h
+    x 4w, or B of each; empty for other decoders.
     """
 
     tokens: Tensor
@@ -85,20 +85,8 @@ class Decoder:
         encoder = self.network.prompt_encoder
         embedding, detail = features[:, : encoder.embed_dim], features[:, encoder.embed_dim :]
         tokens = embedding[0].flatten(1).T + encoder.no_mask_embed.weight
-        return replace(self._image(tokens), detail=self._detail(detail))
-
-    def _detail(self, detail: Tensor) -> tuple[Tensor, ...]:
-        """Detail 1 x C x h x w in the order in which `_masks` adds it."""
-        if not detail.shape[1]:
-            return ()
-        quarter, half = self.network.mask_decoder.details(detail)
-        quarter = F.pixel_unshuffle(quarter, 2)[0].unflatten(0, (-1, 4)).flatten(2)
-        quarter = (quarter - quarter.mean(0)).transpose(0, 1)
-        # To 2 x 2 pixels of stride 4, each of which has 2 x 2 of stride 2, their channels last.
-        channels, rows, cols = half.shape[1:]
-        half = half.view(channels, rows // 4, 2, 2, cols // 4, 2, 2)
-        half = half.permute(2, 5, 1, 4, 3, 6, 0).reshape(4, -1, 4 * channels)
-        return quarter.contiguous(), half.contiguous()
+        details = self.network.mask_decoder.details(detail) if detail.shape[1] else ()
+        return replace(self._image(tokens), detail=tuple(part[0] for part in details))
 
     def _with_masks(self, image: ImageTokens, masks: Tensor) -> ImageTokens:
         """The image as each object's mask prompt, B x 1 x 4h x 4w, changes it."""
@@ -199,7 +187,11 @@ class Decoder:
             ]
             parts = zip(tokens.split(1), kernels.split(1), of_each, strict=True)
             return torch.cat([self._masks(*part) for part in parts])
-        quarter, half = detail or (None, None)
+        height, width = self.network.prompt_encoder.image_embedding_size
+        if detail:
+            source = tokens.transpose(-2, -1).unflatten(-1, (height, width))
+            upscaled = self.network.mask_decoder.upscale(source, *detail)
+            return (kernels @ upscaled.flatten(2)).unflatten(-1, (4 * height, 4 * width))
         size, masks = kernels.shape[:2]
         weight, bias = self.upscale_1
         x = (
@@ -207,20 +199,15 @@ class Decoder:
             .add_(bias[:, None])
             .unflatten(1, (4, len(self.scale)))
         )
-        if quarter is not None:
-            x.add_(quarter)
         x.mul_(x.square().mean(dim=2, keepdim=True).add_(self.epsilon).rsqrt_())
         # Transposed, because torch rounds GELU in another way where a tensor is in plain order;
         # SAM's is not.
         x = self.activation_1(x.mul_(self.scale).add_(self.shift).transpose(-2, -1))
         weight, bias = self.upscale_2
         x = (x @ weight.T).add_(bias)
-        if half is not None:
-            x.add_(half)
         x = self.activation_2(x.transpose(-2, -1)).transpose(-2, -1)
         logits = kernels @ x.view(size, -1, kernels.shape[-1]).transpose(-2, -1)
         # Two neighbours in a row move as one: half as many numbers to move.
-        height, width = self.network.prompt_encoder.image_embedding_size
         if torch.onnx.is_in_onnx_export():  # which knows no such view
             logits = logits.view(size, masks, 2, 2, height, width, 2, 2).permute(
                 0, 1, 4, 2, 6, 5, 3, 7

@@ -319,6 +319,19 @@ function scaled(slices) {
 // daikon decodes JPEG 2000 and JPEG of 12 bits, too, with other values than other programs: they are refused.
 const SYNTAXES = ["", "2", "2.1", "2.1.99", "2.2", "2.4.50", "2.4.57", "2.4.70", "2.4.80", "2.4.81", "2.5"];
 
+// daikon leaves zeros where run lengths end early, reads on in the next segment, and warns of bytes that say nothing.
+const readSegment = daikon.RLE.prototype.readNextSegment, { warn } = console;
+daikon.RLE.prototype.readNextSegment = function () {
+  console.warn = () => {};
+  try {
+    readSegment.call(this);
+  } finally {
+    console.warn = warn;
+  }
+  const next = this.segmentIndex < this.numSegments ? this.segmentOffsets[this.segmentIndex] : Infinity;
+  if (this.segElemPut !== this.numElements || this.bytesRead > next) throw new Error("run lengths of another size than the picture");
+};
+
 /** What a DICOM file says of its pixels and where they lie. */
 function dicomSlice(name, bytes) {
   const refuse = (fact) => { throw told(`${name}: ${fact}`); };
