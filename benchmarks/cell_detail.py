@@ -81,7 +81,7 @@ def main() -> None:
     columns = {"in the repository": load_model("sam_small", device="cpu").network}
     if options.weights:
         columns["given, without detail"] = initial_network(
-            options.weights, replace(RECIPE, detail=False)
+            options.weights, replace(RECIPE, detail=False, mix=False)
         )
     table = {}
     for name, network in columns.items():

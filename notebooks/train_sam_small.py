@@ -127,8 +127,8 @@ display(chapter.source(training_sam.add_clicks), chapter.source(training_sam.noi
 # single mask counts too.
 
 # %%
-losses = (training_sam.mask_losses, training_sam.prompt_loss, training_sam.affinity_loss)
-display(*map(chapter.source, losses))
+display(chapter.source(training_sam.mask_losses), chapter.source(training_sam.prompt_loss))
+display(chapter.source(training_sam.pixel_weights), chapter.source(training_sam.affinity_loss))
 
 # %% [markdown]
 # ## Training

@@ -161,17 +161,18 @@ def answer(*fills: float) -> torch.Tensor:
 
 SQUARE = torch.zeros(1, 1, 16, 16)
 SQUARE[..., 4:12, 4:12] = 1
+EVEN = torch.ones_like(SQUARE)
 
 
 def test_the_best_candidate_counts_most_and_the_error_of_the_predicted_iou():
     right = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
     one, none = answer(-9, 9, -9, -9), answer(-9, -9, -9, -9)
-    loss, true_iou = training_sam.prompt_loss(one, right, SQUARE, ambiguous=True)
+    loss, true_iou = training_sam.prompt_loss(one, right, SQUARE, EVEN, ambiguous=True)
     assert true_iou.tolist() == [[0, 1, 0, 0]]
-    unsure, _ = training_sam.prompt_loss(one, 0 * right, SQUARE, ambiguous=True)
+    unsure, _ = training_sam.prompt_loss(one, 0 * right, SQUARE, EVEN, ambiguous=True)
     assert (unsure - loss).item() == pytest.approx(8 / 4)
-    clear, _ = training_sam.prompt_loss(one, right, SQUARE, ambiguous=False)
-    missed, _ = training_sam.prompt_loss(none, 0 * right, SQUARE, ambiguous=True)
+    clear, _ = training_sam.prompt_loss(one, right, SQUARE, EVEN, ambiguous=False)
+    missed, _ = training_sam.prompt_loss(none, 0 * right, SQUARE, EVEN, ambiguous=True)
     assert loss < clear and loss < missed
 
 
@@ -179,8 +180,8 @@ def test_the_single_mask_is_for_prompts_of_one_meaning():
     single, ious = answer(9, 9, 9, 9), torch.ones(1, 4)
     wrong = answer(-9, 9, 9, 9)
     costs = [
-        training_sam.prompt_loss(wrong, ious, SQUARE, ambiguous)[0]
-        - training_sam.prompt_loss(single, ious, SQUARE, ambiguous)[0]
+        training_sam.prompt_loss(wrong, ious, SQUARE, EVEN, ambiguous)[0]
+        - training_sam.prompt_loss(single, ious, SQUARE, EVEN, ambiguous)[0]
         for ambiguous in (True, False)
     ]
     assert 0 < 2 * costs[0] < costs[1]
@@ -190,7 +191,8 @@ def test_pixels_beside_the_outline_weigh_more():
     near, far = answer(9, 9, 9, 9), answer(9, 9, 9, 9)
     near[..., 3, 4:12] = 9  # eight pixels too many, beside the outline
     far[..., 0, 4:12] = 9  # as many, away from it
-    for weight, longer in ((0.0, False), (4.0, True)):
+    for edge_weight, longer in ((0.0, False), (4.0, True)):
+        weight = training_sam.pixel_weights(SQUARE, edge_weight)
         losses = [training_sam.mask_losses(part, SQUARE, weight)[0][0, 0] for part in (near, far)]
         assert (losses[0] > 1.5 * losses[1]) == longer
 
@@ -232,6 +234,19 @@ def test_detail_moves_edges_within_a_cell():
         )
     difference = (fine - plain)[0, 0].unfold(0, 4, 4).unfold(1, 4, 4)  # cells of 4 x 4 logits
     assert difference.flatten(2).std(dim=2).min() > 0.01
+
+
+def test_upscaling_mixes_neighbouring_cells():
+    torch.manual_seed(0)
+    decoder = build_sam_small().mask_decoder
+    source, changed = torch.zeros(1, 64, 4, 4), torch.zeros(1, 64, 4, 4)
+    changed[0, :, 1, 1] = torch.randn(64)  # rows 4 to 7 of the logits
+    none = torch.zeros(1, 16, 8, 8), torch.zeros(1, 8, 16, 16)
+    with torch.no_grad():
+        difference = decoder.upscale(changed, *none) - decoder.upscale(source, *none)
+    rows = difference.abs().amax((0, 1, 3)).nonzero().flatten()
+    # One of 16 rows of logits, and one of eight rows of the first upscaling, on both sides.
+    assert rows.tolist() == list(range(1, 11))
 
 
 def test_what_is_hard_about_an_object_has_a_name():

@@ -169,7 +169,7 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "small"},
         checkpoint=Checkpoint(
             _WEIGHTS / "sam_small.pt",
-            "7f9310ffa867349b0019b7fd134f2ffd0efc725dd2452b4d30254e9ee612e414",
+            "8c8d5f0f493ed6c574b256300e8d5a7a02eed4b3be88f081ef9c730ec6b8ec38",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",

@@ -133,8 +133,10 @@ class DetailMaskDecoder(MaskDecoder):
     def details(self, detail: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what is added at 2h x 2w and 4h x 4w pixels, from detail B x C x h x w."""
         quarter, half = detail.split([4 * DETAIL[0], 16 * DETAIL[1]], 1)
-        half = nn.functional.pixel_shuffle(half, 4)
-        return nn.functional.pixel_shuffle(quarter, 2), self.widen_detail(half)
+        half = self.widen_detail(nn.functional.pixel_shuffle(half, 4))
+        quarter = nn.functional.pixel_shuffle(quarter, 2)
+        # As convolutions want it.
+        return tuple(x.contiguous(memory_format=torch.channels_last) for x in (quarter, half))
 
     def upscale(
         self, source: torch.Tensor, quarter: torch.Tensor, half: torch.Tensor
@@ -215,5 +217,5 @@ def build_sam_small() -> Sam:
     _tie(mask_decoder.transformer.final_attn_token_to_image)
     # The same layer with the same two parameters, computed in one pass.
     mask_decoder.output_upscaling[1] = ChannelNorm(CHANNELS // 4, eps=1e-6)
-    sam = Sam(ConvEncoder(), prompt_encoder, mask_decoder)
+    sam = Sam(ConvEncoder(), prompt_encoder, mask_decoder.to(memory_format=torch.channels_last))
     return sam.eval()
