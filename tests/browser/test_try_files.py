@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import os
 import zlib
 from pathlib import Path
@@ -430,3 +431,56 @@ def test_damaged_files_are_opened_or_refused_in_words_and_the_page_goes_on(own_p
     assert refused > DAMAGED / 4
     give(own_page, ("after.png", flat_files()["grey.png"]))
     assert shown(own_page)["shape"] == [12, 10]
+
+
+def test_files_cut_off_within_their_pixels_are_refused(own_page, tmp_path):
+    whole = flat_files()
+    for name in ("a.nii", "b.nii.gz"):
+        write_nifti(tmp_path / name, "i2")
+        whole[name] = (tmp_path / name).read_bytes()
+    for syntax in (ExplicitVRLittleEndian, RLELossless, DeflatedExplicitVRLittleEndian):
+        path = tmp_path / f"{syntax.name}.dcm"
+        write_slice(path, volume_values(0, (40, 32)).astype("u2"), 0, syntax)
+        whole[path.name] = path.read_bytes()
+    smooth = Image.fromarray(volume_values(1, (12, 10), 0, 255).astype(np.uint8)).resize((90, 70))
+    for kind in ("jpeg", "webp"):
+        buffer = io.BytesIO()
+        smooth.save(buffer, kind)
+        whole[f"lossy.{kind}"] = buffer.getvalue()
+    opened = []
+    for name, content in whole.items():
+        for share in (0.6, 0.9):
+            said = give(own_page, (name, content[: int(share * len(content))]))
+            opened += [(share, said)] if said.startswith(f"{name}.") else []
+    assert opened == []
+
+
+def run_lengths(tmp_path, change) -> tuple[str, bytes]:
+    """A DICOM file of two segments of run lengths, of which `change` makes others."""
+    path = tmp_path / "runs.dcm"
+    write_slice(path, volume_values(0, (40, 32), 0, 60000).astype("u2"), 0, RLELossless)
+    dataset = pydicom.dcmread(path)
+    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    starts = [*np.frombuffer(frame[4:12], "<u4"), len(frame)]
+    segments = change([frame[start:end] for start, end in itertools.pairwise(starts)])
+    header = [len(segments), *(64 + sum(map(len, segments[:i])) for i in range(len(segments)))]
+    frame = np.array([*header, *[0] * (16 - len(header))], "<u4").tobytes() + b"".join(segments)
+    dataset.PixelData = pydicom.encaps.encapsulate([frame])
+    dataset.save_as(path)
+    return path.name, path.read_bytes()
+
+
+def test_run_lengths_of_another_size_than_the_picture_are_refused(own_page, tmp_path):
+    for change in (
+        lambda segments: [segments[0], segments[1][:-8]],
+        lambda segments: [segments[0][:-8], segments[1]],  # would go on in the next segment
+        lambda segments: [segments[0]],
+    ):
+        assert give(own_page, run_lengths(tmp_path, change)).startswith("runs.dcm:")
+
+
+def test_a_byte_that_says_nothing_among_run_lengths_changes_nothing(own_page, tmp_path):
+    name, content = run_lengths(tmp_path, lambda segments: [b"\x80\x80" + one for one in segments])
+    assert give(own_page, (name, content)).startswith("runs.dcm.")
+    expected = read_pixels(read_series([tmp_path / name])).values
+    assert np.array_equal(shown(own_page)["values"], expected.ravel())

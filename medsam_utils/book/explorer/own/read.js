@@ -319,6 +319,19 @@ function scaled(slices) {
 // daikon decodes JPEG 2000 and JPEG of 12 bits, too, with other values than other programs: they are refused.
 const SYNTAXES = ["", "2", "2.1", "2.1.99", "2.2", "2.4.50", "2.4.57", "2.4.70", "2.4.80", "2.4.81", "2.5"];
 
+// daikon leaves zeros where run lengths end early, reads on in the next segment, and warns of bytes that say nothing.
+const readSegment = daikon.RLE.prototype.readNextSegment, { warn } = console;
+daikon.RLE.prototype.readNextSegment = function () {
+  console.warn = () => {};
+  try {
+    readSegment.call(this);
+  } finally {
+    console.warn = warn;
+  }
+  const next = this.segmentIndex < this.numSegments ? this.segmentOffsets[this.segmentIndex] : Infinity;
+  if (this.segElemPut !== this.numElements || this.bytesRead > next) throw new Error("run lengths of another size than the picture");
+};
+
 /** What a DICOM file says of its pixels and where they lie. */
 function dicomSlice(name, bytes) {
   const refuse = (fact) => { throw told(`${name}: ${fact}`); };
@@ -340,6 +353,8 @@ function dicomSlice(name, bytes) {
   const signed = image.getPixelRepresentation() === 1, stored = image.getBitsStored() || bits, count = rows * cols;
   let raw;
   try {
+    const segments = image.isCompressedRLE() ? image.getRLE().map((frame) => new DataView(frame).getInt32(0, true)) : [];
+    if (segments.some((number) => number !== bits / 8)) throw new Error("a segment is each byte of the pixels");
     raw = new DataView(image.getRawData());
   } catch {
     refuse(`its compression (${syntax}) cannot be read, or it is damaged: export it uncompressed`);
