@@ -305,12 +305,15 @@ def flat_files() -> dict[str, bytes]:
         add(f"deep.{suffix}", Image.fromarray(deep))
         add(f"alpha.{suffix}", Image.fromarray(alpha))
         add(f"palette.{suffix}", Image.fromarray(colour).quantize(16))
+        add(f"one bit.{suffix}", Image.fromarray(grey > 120))
     add("grey alpha.png", Image.fromarray(np.dstack([grey, alpha[..., 3]]), "LA"))
     add("palette transparent.png", Image.fromarray(colour).quantize(16), transparency=3)
     add("real.tif", Image.fromarray(real))
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
         add(f"{compression}.tif", Image.fromarray(deep), compression=compression)
         add(f"{compression} colour.tif", Image.fromarray(colour), compression=compression)
+        add(f"{compression} one bit.tif", Image.fromarray(grey > 120), compression=compression)
+    add("one bit, white is zero.tif", Image.fromarray(grey > 120), tiffinfo={262: 0})
     add("predicted.tif", Image.fromarray(deep), compression="tiff_lzw", tiffinfo={317: 2})
     add("white is zero.tif", Image.fromarray(grey), tiffinfo={262: 0})
     for turn in range(2, 9):
