@@ -458,6 +458,14 @@ def test_files_cut_off_within_their_pixels_are_refused(own_page, tmp_path):
     assert opened == []
 
 
+def test_a_changed_byte_among_the_pixels_of_a_png_is_noticed(own_page):
+    for name, content in flat_files().items():
+        if name.endswith(".png"):
+            damaged = bytearray(content)
+            damaged[content.index(b"IDAT") + 15] ^= 1
+            assert "a checksum is wrong" in give(own_page, (name, bytes(damaged)))
+
+
 def run_lengths(tmp_path, change) -> tuple[str, bytes]:
     """A DICOM file of two segments of run lengths, of which `change` makes others."""
     path = tmp_path / "runs.dcm"

@@ -85,11 +85,17 @@ function flat(numbers, rows, cols, samples) {
   return { values, shape: [rows, cols], channels, affine: null, modality: "" };
 }
 
-/** Throw where a PNG says that it is too large, before room for its pixels is made. */
+/** Throw where a PNG says that it is too large, before room for its pixels is made, or has a wrong checksum. */
 function checkPng(name, bytes) {
   if (bytes.length < 33) throw told(`${name} is cut off: copy it again`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   checkSize(name, view.getUint32(20), view.getUint32(16));
+  for (let at = 8, end = false; !end; at += 12 + view.getUint32(at)) {
+    if (at + 12 > bytes.length || at + 12 + view.getUint32(at) > bytes.length) throw told(`${name} is cut off: copy it again`);
+    const sum = at + 8 + view.getUint32(at);
+    if (UPNG.crc.crc(bytes, at + 4, sum - at - 4) !== view.getInt32(sum)) throw told(`${name} is damaged, a checksum is wrong: copy it again`);
+    end = begins(bytes, "IEND", at + 4);
+  }
 }
 
 /** Whether a PNG says which of its colours are transparent. */
