@@ -44,6 +44,10 @@ WATCH = """() => {
 GIVE = """(text) => {
   window.given = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }"""
+ANSWERED = """() => {
+  const { own: { model } } = document.getElementById("medsam-own");
+  return model.get("answers").every((answer) => !answer.waiting && answer.mask);
+}"""
 # From the drop of a file to the drawn answer to a click.
 FIRST = """async ([name, click]) => {
   const el = document.getElementById("medsam-own"), { own: { model } } = el;
@@ -150,6 +154,7 @@ def main() -> None:
             if model != MODELS[0]:
                 page.get_by_role("button", name=f"Load {model}").click()
             page.get_by_text(f"{model} is ready").wait_for()
+            page.wait_for_function(ANSWERED)  # it encodes the image that is shown already
             lines += measure(page, model, options.sides, options.clicks)
         version = browser.version.split(".")[0]
         browser.close()

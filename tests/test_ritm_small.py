@@ -121,9 +121,16 @@ def test_a_click_that_is_disobeyed_costs_more():
     assert losses[1] > 2 * losses[0]
 
 
-def test_training_starts_from_the_stages_of_sam_small(tmp_path):
+def test_training_starts_from_the_stages_of_sam_small():
     network = build_ritm_small()
-    training_ritm.start_stages(network, str(WEIGHTS.parent / "sam_small.pt"), "cpu")
+    training_ritm.start_weights(network, str(WEIGHTS.parent / "sam_small.pt"), "cpu")
     learned = torch.load(WEIGHTS.parent / "sam_small.pt", weights_only=True)
     for key, value in network.stages.state_dict().items():
         assert torch.equal(value, learned[training_ritm.ENCODER + key].float())
+
+
+def test_training_starts_from_weights_of_its_own_kind():
+    network = build_ritm_small()
+    training_ritm.start_weights(network, str(WEIGHTS), "cpu")
+    learned = torch.load(WEIGHTS, weights_only=True)
+    assert all(torch.equal(network.state_dict()[key], learned[key].float()) for key in learned)

@@ -141,15 +141,16 @@ def click_loss(logits: Tensor, target: Tensor, disks: Tensor) -> Tensor:
     return (dice + 2 * (entropy * weight).sum((2, 3)) / weight.sum((2, 3))).mean()
 
 
-def start_stages(network: nn.Module, path: str, device: str) -> None:
-    """Give a ritm_small the convolutional stages of a sam_small's weights file."""
+def start_weights(network: nn.Module, path: str, device: str) -> None:
+    """Give a ritm_small the weights of a file: its own, or a sam_small's convolutional stages."""
     learned = torch.load(path, map_location=device, weights_only=True)
     stages = {
-        key.removeprefix(ENCODER): value.float()
-        for key, value in learned.items()
-        if key.startswith(ENCODER)
+        key.removeprefix(ENCODER): value for key, value in learned.items() if key.startswith(ENCODER)
     }
-    network.stages.load_state_dict(stages)
+    if stages:
+        network.stages.load_state_dict(stages)
+    else:
+        network.load_state_dict(learned)
 
 
 def learn_from(
@@ -213,14 +214,14 @@ def train(
     """Train ritm_small, or go on from the checkpoint in the folder.
 
     batch: drawings of a step, with so many `objects` each, in views of `size` pixels' side.
-    start_from: weights of a sam_small whose convolutions are the start; empty for random ones.
+    start_from: weights file to begin with (`start_weights`); empty for random ones.
     workers: processes that draw, 0 for this one. The other arguments are those of `Training` and
     its `steps`. Drawings and clicks of a step depend only on the seed and the step.
     """
     torch.manual_seed(seed)
     network = build_ritm_small().to(device)
     if start_from:
-        start_stages(network, start_from, device)
+        start_weights(network, start_from, device)
     training = Training(
         network, inner=lambda name, p: p.ndim == 2, folder=folder, name="ritm_small", resume=resume
     )

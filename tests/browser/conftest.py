@@ -23,16 +23,18 @@ def browser():
 @pytest.fixture(scope="session")
 def own_site(tmp_path_factory):
     """Addresses of the page, from a server and from a file."""
-    from medsam_utils.book.explorer.own_image import write_own_image
+    from medsam_utils.book.explorer.own_image import READERS, write_own_image
     from medsam_utils.case import BadInputError
+    from medsam_utils.packages import npm_files
 
     drawn = {"us_breast": "", "mri_spine": ""}
 
     folder = tmp_path_factory.mktemp("site")
     try:
-        write_own_image(PACKAGES, folder / "in_page", ["sam_small"], drawn)
+        npm_files(PACKAGES, READERS)
     except BadInputError as error:
         pytest.skip(str(error))
+    write_own_image(PACKAGES, folder / "in_page", ["sam_small"], drawn)
     announced = "<script>window.medsamInPage={root:'in_page/',bytes:0}</script>"
     place = "<div id=medsam-own>waiting</div><script src=in_page/own_image.js></script>"
     (folder / "own.html").write_text(HEAD + announced + place, encoding="utf-8")

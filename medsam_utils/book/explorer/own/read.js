@@ -85,11 +85,17 @@ function flat(numbers, rows, cols, samples) {
   return { values, shape: [rows, cols], channels, affine: null, modality: "" };
 }
 
-/** Throw where a PNG says that it is too large, before room for its pixels is made. */
+/** Throw where a PNG says that it is too large, before room for its pixels is made, or has a wrong checksum. */
 function checkPng(name, bytes) {
   if (bytes.length < 33) throw told(`${name} is cut off: copy it again`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   checkSize(name, view.getUint32(20), view.getUint32(16));
+  for (let at = 8, end = false; !end; at += 12 + view.getUint32(at)) {
+    if (at + 12 > bytes.length || at + 12 + view.getUint32(at) > bytes.length) throw told(`${name} is cut off: copy it again`);
+    const sum = at + 8 + view.getUint32(at);
+    if (UPNG.crc.crc(bytes, at + 4, sum - at - 4) !== view.getInt32(sum)) throw told(`${name} is damaged, a checksum is wrong: copy it again`);
+    end = begins(bytes, "IEND", at + 4);
+  }
 }
 
 /** Whether a PNG says which of its colours are transparent. */
@@ -131,7 +137,7 @@ function checkTiff(name, bytes) {
   }
 }
 
-/** A TIFF of one page, of 8, 16 or 32 bits. */
+/** A TIFF of one page, of 8, 16 or 32 bits; or of one, which is 0 or 255, as in other programs. */
 function readTiff(name, bytes) {
   checkTiff(name, bytes);
   const pages = UTIF.decode(bytes.buffer, { parseMN: false }), [page] = pages;
@@ -141,24 +147,27 @@ function readTiff(name, bytes) {
   const compression = tag(259, 1), tiled = page.t322 !== undefined, big = bytes[0] === 0x4d;
   const refuse = (fact) => { throw told(`${name}: ${fact}: save it as plain TIFF or PNG`); };
   if (!TIFF_COMPRESSIONS[compression]) refuse(`its compression ${compression} is not read`);
-  if (![8, 16, 32].includes(bits) || page.t258.some((one) => one !== bits)) refuse(`it has ${page.t258 ?? 1} bits`);
+  if (![1, 8, 16, 32].includes(bits) || page.t258?.some((one) => one !== bits)) refuse(`a pixel has ${page.t258} bits`);
+  if (bits === 1 && (samples > 1 || meaning > 1 || tiled || tag(266, 1) !== 1)) refuse("its bits are neither black nor white, or lie in another order");
   if (![0, 1, 2, 3, ...(compression === 7 ? [6] : [])].includes(meaning)) refuse(`its colours (${meaning}) are not grey, RGB or a palette`);
   if (tag(284, 1) === 2 && samples > 1) refuse("its colours lie in planes");
   if (predictor > 2 || (predictor === 2 && (bits === 32 || tiled)) || (tiled && big && bits === 16)) refuse("it is tiled or coded in a way that is not read");
   const rows = tag(257), cols = tag(256);
   checkSize(name, rows, cols);
+  const line = Math.ceil((cols * samples * bits) / 8); // bytes of a row
   const [from, sizes] = tiled ? [page.t324, page.t325] : [page.t273, page.t279], strips = [...(sizes ?? [])];
   if (!(rows > 0 && cols > 0) || !from || from.length !== strips.length || strips.some((size, i) => from[i] + size > bytes.length) ||
-    (compression === 1 && strips.reduce((sum, size) => sum + size, 0) < (rows * cols * samples * bits) / 8)) throw told(`${name} is cut off or damaged: copy it again`);
+    (compression === 1 && strips.reduce((sum, size) => sum + size, 0) < rows * line)) throw told(`${name} is cut off or damaged: copy it again`);
   UTIF.decodeImage(bytes.buffer, page);
   const { data } = page, view = new DataView(data.buffer, data.byteOffset, data.byteLength), count = rows * cols * samples;
-  if (data.length < count * (bits / 8)) throw told(`${name} is cut off: copy it again`);
-  const read = { "8,1": (i) => data[i], "8,2": (i) => view.getInt8(i), "16,1": (i) => view.getUint16(2 * i, true), "16,2": (i) => view.getInt16(2 * i, true),
+  if (data.length < rows * line) throw told(`${name} is cut off: copy it again`);
+  const read = { "1,1": (i) => 255 * ((data[Math.floor(i / cols) * line + ((i % cols) >> 3)] >> (7 - ((i % cols) & 7))) & 1),
+     "8,1": (i) => data[i], "8,2": (i) => view.getInt8(i), "16,1": (i) => view.getUint16(2 * i, true), "16,2": (i) => view.getInt16(2 * i, true),
     "32,1": (i) => view.getUint32(4 * i, !big), "32,2": (i) => view.getInt32(4 * i, !big), "32,3": (i) => view.getFloat32(4 * i, !big) }[`${bits},${format}`];
   if (!read) refuse(`its numbers are of kind ${format} with ${bits} bits`);
-  const kind = bits === 8 && format === 1 ? Uint8Array : bits === 32 ? Float64Array : Int32Array;
+  const kind = bits <= 8 && format === 1 ? Uint8Array : bits === 32 ? Float64Array : Int32Array;
   let numbers = kind.from({ length: count }, (_, i) => read(i)), each = samples;
-  if (meaning === 0) numbers = numbers.map((value) => (format === 1 ? 2 ** bits - 1 : format === 2 ? -1 : 0) - value);
+  if (meaning === 0) numbers = numbers.map((value) => (format === 1 ? 2 ** Math.max(bits, 8) - 1 : format === 2 ? -1 : 0) - value);
   if (meaning === 3) {
     const size = page.t320.length / 3;
     each = 3;
@@ -353,6 +362,8 @@ function dicomSlice(name, bytes) {
   const signed = image.getPixelRepresentation() === 1, stored = image.getBitsStored() || bits, count = rows * cols;
   let raw;
   try {
+    const segments = image.isCompressedRLE() ? image.getRLE().map((frame) => new DataView(frame).getInt32(0, true)) : [];
+    if (segments.some((number) => number !== bits / 8)) throw new Error("a segment is each byte of the pixels");
     raw = new DataView(image.getRawData());
   } catch {
     refuse(`its compression (${syntax}) cannot be read, or it is damaged: export it uncompressed`);
