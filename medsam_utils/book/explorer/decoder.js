@@ -90,14 +90,14 @@ async function open(file, shape, imageNetwork) {
 
 const KEPT = 64; // answers of a picture that are kept, with the logits of one mask each
 
-/** Make the runtime ready, and open a network that Python packed. */
-async function openNetwork(packed) {
+/** Make the runtime ready, and open a network that Python packed. providers: what computes it. */
+async function openNetwork(packed, providers = ["wasm"]) {
   if (!ort.env.wasm.wasmBinary) {
     const module = new Blob([await unpack(site.packed.module)], { type: "text/javascript" });
     Object.assign(ort.env.wasm, { numThreads: site.threads ?? 1, wasmPaths: { mjs: URL.createObjectURL(module) } });
     ort.env.wasm.wasmBinary = await unpack(site.packed.binary);
   }
-  return ort.InferenceSession.create(await unpack(packed), { executionProviders: ["wasm"] });
+  return ort.InferenceSession.create(await unpack(packed), { executionProviders: providers });
 }
 
 /** What a network makes of those tensors that it reads, by their names. */

@@ -83,7 +83,7 @@ def write_decoder(model: Sam, folder: Path) -> dict[str, Any]:
         from ...models import sam_onnx
 
         networks = sam_onnx.export(model.network)
-        write_script(folder, name, {part: _packed(onnx) for part, onnx in networks.items()})
+        write_script(folder, name, {part: packed(onnx) for part, onnx in networks.items()})
     return {"file": name, "bytes": (folder / name).stat().st_size}
 
 
@@ -101,7 +101,7 @@ def write_encoder(model: Sam, folder: Path) -> dict[str, Any]:
             "mean": network.pixel_mean.flatten().tolist(),
             "std": network.pixel_std.flatten().tolist(),
         }
-        write_script(folder, name, {"network": _packed(sam_onnx.export_encoder(network)), **pixels})
+        write_script(folder, name, {"network": packed(sam_onnx.export_encoder(network)), **pixels})
     return {"file": name, "bytes": (folder / name).stat().st_size}
 
 
@@ -127,7 +127,7 @@ def write_picture(
     """
     features = embedding.features.cpu().half().numpy()
     content = {
-        "features": _packed(features.tobytes()),
+        "features": packed(features.tobytes()),
         "shape": features.shape,
         "low": [4 * n for n in features.shape[2:]],  # of the decoder's logits
         "padded": model.network.image_encoder.img_size,
@@ -159,10 +159,10 @@ def write_runtime(packages: Path, folder: Path) -> int:
                 return target.stat().st_size
         target.unlink()  # of other versions: better none than one that does not fit the pages
     script, module, binary = (path.read_bytes() for path in npm_files(packages, RUNTIME))
-    packed = {"module": _packed(module), "binary": _packed(binary)}
+    said = {"module": packed(module), "binary": packed(binary)}
     ours = plain_scripts("contours.js", "decoder.js")
     text = without_map(script)
-    text += f"\nwindow.medsamInPage.packed = {json.dumps(packed)};\n(() => {{\n{ours}}})();\n"
+    text += f"\nwindow.medsamInPage.packed = {json.dumps(said)};\n(() => {{\n{ours}}})();\n"
     folder.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(".part")
     temporary.write_text(key + text, encoding="utf-8")
@@ -181,7 +181,8 @@ def without_map(script: bytes) -> str:
     return re.sub("^//# sourceMappingURL=.*", "", script.decode(), flags=re.MULTILINE)
 
 
-def _packed(content: bytes) -> str:
+def packed(content: bytes) -> str:
+    """Bytes as text: compressed, in base64."""
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 

@@ -23,11 +23,13 @@ from .in_page import (
     FILE,
     RUNTIME,
     SCRIPTS,
+    packed,
     plain_scripts,
     without_map,
     write_decoder,
     write_encoder,
     write_runtime,
+    write_script,
 )
 from .own_cases import CASES, stored_curves, write_cases
 
@@ -49,6 +51,14 @@ READERS = {
     "daikon/release/current/daikon-min.js": "daikon",
 }
 """What reads files, from npm, and the name under which it is known."""
+GRAPHICS = [
+    f"onnxruntime-web/dist/ort{name}"
+    for name in (
+        *(".webgpu.min.js", "-wasm-simd-threaded.asyncify.mjs"),
+        "-wasm-simd-threaded.asyncify.wasm",
+    )
+]
+"""The runtime that computes on a graphics card."""
 _WORKER = (
     *("contours.js", "decoder.js", "own/slices.js", "own/read.js", "own/judge.js"),
     "own/worker.js",
@@ -96,6 +106,7 @@ def write_own_image(
     style = "\n".join((Path(__file__).parent / name).read_text("utf-8") for name in _STYLE)
     rules = {name: rule_of(protocol) for name, protocol in RULES.items()}
     said = {"style": style, "worker": "\n".join(scripts), "networks": networks, "rules": rules}
+    said["graphics"] = _write_graphics(packages, folder)
     page = json.dumps({**said, "cases": write_cases(folder, cases), "curves": curves})
     text = f"(() => {{\nconst page = {page};\n{plain_scripts(*SCRIPTS, *_PAGE)}}})();\n"
     is_whole = len(networks) == len(models)
@@ -119,7 +130,7 @@ def _state(packages: Path, options: str) -> str:
 
 
 def _named(target: Path, folder: Path) -> list[Path]:
-    """Return the files of networks that own_image.js names."""
+    """Return the files of networks, of cases and for a graphics card that own_image.js names."""
     return [folder / name for name in FILE.findall(target.read_text(encoding="utf-8"))]
 
 
@@ -140,6 +151,17 @@ def _write_networks(folder: Path, models: Sequence[str]) -> dict[str, dict[str, 
             continue
         networks[name] = {**parts, "bytes": sum(part["bytes"] for part in parts.values())}
     return networks
+
+
+def _write_graphics(packages: Path, folder: Path) -> dict[str, Any]:
+    """Write the runtime for graphics cards as a file in `folder`: {"file": name, "bytes": size}."""
+    script, *parts = (path.read_bytes() for path in npm_files(packages, GRAPHICS))
+    module, binary = map(packed, parts)
+    content = {"script": without_map(script), "module": module, "binary": binary}
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16] + ".js"
+    if not (folder / name).is_file():
+        write_script(folder, name, content)
+    return {"file": name, "bytes": (folder / name).stat().st_size}
 
 
 def _reader(path: Path, name: str) -> str:

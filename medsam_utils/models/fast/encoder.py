@@ -26,7 +26,7 @@ class FusedAttention(Attention):
             self.qkv(x).view(size, height * width, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         )
         if not self.use_rel_pos:
-            read = F.scaled_dot_product_attention(queries, keys, values, scale=self.scale)
+            read = F.scaled_dot_product_attention(queries, keys, values)
             return self.proj(read.transpose(1, 2).reshape(x.shape))
         grid = queries.unflatten(2, (height, width))
         by_row = torch.einsum(

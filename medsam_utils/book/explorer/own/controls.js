@@ -122,6 +122,24 @@ function objectControls({ own, networks, tool, loadModel, say }) {
     const add = button("new object", "Begin another object (o)", () => own.addObject());
     const rules = list("Mask that counts", own.toRule), models = list("Model", loadModel);
     const others = Object.keys(networks).slice(1).map((one) => [one, button("", "", () => loadModel(one))]);
+    const card = button("", "", toGraphics);
+    let hasGraphics = false;
+    own.hasGraphics.then((has) => { hasGraphics = has; update(); });
+
+    async function toGraphics() {
+      const { model: by } = own.shown;
+      card.disabled = true;
+      say(`Loading what lets the graphics card encode for ${by}, and comparing it with the processor …`);
+      try {
+        const difference = await own.toGraphics();
+        say(`The graphics card encodes for ${by} now; its values are those of the processor within ${(100 * difference).toPrecision(1)} % of the largest.`);
+      } catch (error) {
+        say(`${by} is encoded by the processor: ${error.message}`, true);
+      }
+      card.disabled = false;
+      update();
+    }
+
     const count = (answer, i) => choose({ candidate: { [answer.model]: i } });
 
     function update() {
@@ -143,6 +161,8 @@ function objectControls({ own, networks, tool, loadModel, say }) {
         node.hidden = own.models.includes(one);
         node.textContent = node.ariaLabel = node.title = `Load ${one} (${(networks[one].bytes / 1e6).toFixed(0)} MB)`;
       }
+      card.hidden = !hasGraphics || own.isOnGraphics || !own.models.includes(by);
+      card.textContent = card.ariaLabel = card.title = `Use the graphics card (${(page.graphics.bytes / 1e6).toFixed(0)} MB)`;
     }
 
     return {
@@ -154,7 +174,7 @@ function objectControls({ own, networks, tool, loadModel, say }) {
       },
       accept: () => "", // masks are kept as they are
       done: "",
-      controls: [bar, row(make("label", {}, "Name ", name), rules.label, models.label, ...others.map(([, node]) => node)), figure, saving.bar],
+      controls: [bar, row(make("label", {}, "Name ", name), rules.label, models.label, ...others.map(([, node]) => node), card), figure, saving.bar],
       said: "k next candidate, o new object, w drag changes the window of a volume",
       keys: {
         k: (answer) => answer.candidates.length && count(answer, (answer.chosen + 1) % answer.candidates.length),

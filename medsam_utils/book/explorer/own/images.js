@@ -60,14 +60,14 @@ function reading(address) {
   };
 }
 
-/** A function that lets a worker encode, one picture at a time; of those that wait only the newest one is kept. */
-function newestFirst(encoding) {
+/** A function that encodes, one picture at a time; of those that wait only the newest one is kept. */
+function newestFirst(encode) {
   let busy = false, next = null;
 
   async function start() {
     const { content, done, failed } = next;
     [busy, next] = [true, null];
-    await encoding("encode", content).then(done, failed);
+    await encode(content).then(done, failed);
     busy = false;
     if (next) start();
   }
@@ -77,6 +77,24 @@ function newestFirst(encoding) {
     next = { content, done, failed };
     if (!busy) start();
   });
+}
+
+/** The number that 16 bits mean as a float16. */
+function half(bits) {
+  const exponent = (bits >> 10) & 31, part = bits & 1023, sign = bits >> 15 ? -1 : 1;
+  if (exponent === 31) return NaN; // infinite, or no number
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + part / 1024) : part * 2 ** -24);
+}
+
+/** The largest difference of two arrays of float16, relative to the largest value of the first; NaN for no number. */
+function apart(halves, others) {
+  let largest = 0, difference = 0;
+  halves.forEach((bits, i) => {
+    const value = half(bits);
+    largest = Math.max(largest, Math.abs(value));
+    difference = Math.max(difference, Math.abs(value - half(others[i])));
+  });
+  return difference / largest;
 }
 
 /** What was used lately, by key. forget: called with the key of what was used longest ago, when there are too many. */
@@ -98,12 +116,13 @@ function recent(size, forget = () => {}) {
 }
 
 /** The model of the view, and what else can be done with own images. networks: {name: {encoder, decoder, bytes}} of files;
- * rules: which mask counts, by name, see decoder.js.
+ * rules: which mask counts, by name, see decoder.js; graphics: {file, bytes} of what lets a graphics card encode.
  */
-function ownImages({ site, worker, networks, rules }) {
-  const address = URL.createObjectURL(new Blob([worker], { type: "text/javascript" }));
+function ownImages({ site, worker, networks, rules, graphics }) {
+  const script = (...parts) => URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
+  const address = script(worker), onGraphics = new Map(); // workers that encode there, by model
   const encoding = startWorker(address), deciding = startWorker(address); // one encodes, one answers
-  const read = reading(address), encodeNow = newestFirst(encoding);
+  const read = reading(address), encodeNow = newestFirst((content) => (onGraphics.get(content.model) ?? encoding)("encode", content));
   const values = {}, listeners = [], loading = new Map(), loaded = new Set(), images = new Map(), objects = new Map();
   const prompts = new Map(), masks = new Map(); // by key: what an object was prompted with, and {mask, model, predicted}
   const features = recent(KEPT_FEATURES), simulated = recent(KEPT_FEATURES);
@@ -267,7 +286,8 @@ function ownImages({ site, worker, networks, rules }) {
         deciding("load", { packed: site.packed, model: name, decoder: files[1], rule: { feedback: true } })]);
       if (!loaded.size) await warmUp(name);
       loaded.add(name);
-      for (const file of [encoder.file, decoder.file]) delete site.files[file]; // the workers have it
+      for (const file of [encoder.file, decoder.file])
+        for (const kept of [site.files, site.loaded]) delete kept[file]; // the workers have it
     } catch (error) {
       loading.delete(name); // the next attempt may have a network
       throw error;
@@ -282,6 +302,8 @@ function ownImages({ site, worker, networks, rules }) {
     await deciding("answer", { model: name, key: "", asked: { ...about, clicks: [[4, 4, 1], [1, 1, 0]] } });
     await deciding("keep", { key: "" });
   }
+
+  const adapter = navigator.gpu?.requestAdapter().catch(() => null) ?? Promise.resolve(null);
 
   return {
     model: {
@@ -314,6 +336,26 @@ function ownImages({ site, worker, networks, rules }) {
       answer();
       if (!first) tell();
       return image;
+    },
+
+    /** Whether there is a graphics card that can encode. */
+    hasGraphics: adapter.then(Boolean),
+    get isOnGraphics() { return onGraphics.has(model); },
+    /** Let the graphics card encode for the model from now on, if on the shown picture it agrees with the processor. */
+    async toGraphics() {
+      const name = model, { encoder } = networks[name], { picture: { bytes, shape } } = values.scene;
+      const { features: known } = await this.features();
+      const packed = await siteFile(site, graphics.file), card = startWorker(script(worker, "\n", packed.script));
+      try {
+        await card("load", { packed, model: name, encoder: await siteFile(site, encoder.file), graphics: true });
+        const { features: found } = await card("encode", { model: name, bytes, shape }), difference = apart(known, found);
+        if (!(difference < 0.01)) throw new Error(`the graphics card computes other values than the processor (by ${(100 * difference).toPrecision(2)} % of the largest), which goes on`);
+        onGraphics.set(name, card);
+        return difference;
+      } catch (error) {
+        card.stop();
+        throw error;
+      }
     },
 
     get shown() {

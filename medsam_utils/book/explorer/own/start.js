@@ -1,5 +1,5 @@
 // The page “Try it on your image”. Goes after own/images.js, in one function, with what Python says as `page`:
-// {style, worker, networks: {name: {encoder: {file, bytes}, decoder, bytes}}, rules, cases: {text: file},
+// {style, worker, networks: {name: {encoder: {file, bytes}, decoder, bytes}}, graphics, rules, cases: {text: file},
 // curves: {model: {rule: [{dataset, level, objects, iou}]}}}.
 
 const PRIVATE = "Your image stays in this page: nothing is sent, stored or requested. Of a file, its name alone is shown or saved.";

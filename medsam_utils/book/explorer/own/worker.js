@@ -50,6 +50,9 @@ function encoderInput({ bytes, size: [rows, cols] }, { side, mean, std }) {
 
 const MOST_THREADS = 8; // of an encoder, where a page may share memory among them
 
+// The last step rounds to float16, which some graphics cards lack.
+const GRAPHICS = [{ name: "webgpu", forceCpuNodeNames: ["/Cast"] }, "wasm"];
+
 const encoders = new Map(), answering = new Map(), shownPictures = new Map();
 
 const tasks = {
@@ -70,11 +73,11 @@ const tasks = {
     return { result: { name: mask.name, ...found }, transfer: [found.labels.buffer] };
   },
 
-  /** Make an encoder or a decoder ready: what Python wrote of it. */
-  load: async ({ packed, model, encoder, decoder, rule }) => {
+  /** Make an encoder or a decoder ready: what Python wrote of it. graphics: whether the graphics card encodes. */
+  load: async ({ packed, model, encoder, decoder, rule, graphics }) => {
     site.packed = packed;
     site.threads = encoder && self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
-    if (encoder) encoders.set(model, { ...encoder, network: await openNetwork(encoder.network) });
+    if (encoder) encoders.set(model, { ...encoder, network: await openNetwork(encoder.network, graphics ? GRAPHICS : undefined) });
     if (decoder) answering.set(model, await site.decoder(decoder, rule));
     return { result: true };
   },
