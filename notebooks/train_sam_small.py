@@ -109,10 +109,10 @@ show.table(parts)
 speed.tables(measured, "cell_detail")
 
 # %% [markdown]
-# That detail alone left half of the edges on the borders: a transposed convolution of stride 2 draws
-# each cell for itself, whatever its neighbours draw. Now a convolution of 3 x 3 pixels follows each
-# of the two. After 200 steps with it and 200 without, from the same weights and on the same
-# drawings, 37 and 51 % of the edges of 60 unseen drawings lay on borders.
+# That detail alone left half of the edges on the borders: a transposed convolution of stride 2
+# draws each cell for itself, whatever its neighbours draw. Now a convolution of 3 x 3 pixels
+# follows each of the two. After 200 steps with it and 200 without, from the same weights and on the
+# same drawings, 37 and 51 % of the edges of 60 unseen drawings lay on borders.
 
 # %% [markdown]
 # ## Prompts
@@ -201,9 +201,9 @@ chapter.log_figure(log)
 #
 # ## What each change gives
 #
-# Short runs from the weights of step 6,176, which differ in one change each, with the same drawings,
-# clicks and steps (`benchmarks/training_changes.py`). "None" is the recipe of those weights on the
-# drawings of today.
+# Short runs from the weights of step 6,176, which differ in one change each, with the same
+# drawings, clicks and steps (`benchmarks/training_changes.py`). "None" is the recipe of those
+# weights on the drawings of today.
 
 # %%
 speed.tables(measured, "training_changes")

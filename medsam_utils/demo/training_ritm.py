@@ -145,7 +145,9 @@ def start_weights(network: nn.Module, path: str, device: str) -> None:
     """Give a ritm_small the weights of a file: its own, or a sam_small's convolutional stages."""
     learned = torch.load(path, map_location=device, weights_only=True)
     stages = {
-        key.removeprefix(ENCODER): value for key, value in learned.items() if key.startswith(ENCODER)
+        key.removeprefix(ENCODER): value
+        for key, value in learned.items()
+        if key.startswith(ENCODER)
     }
     if stages:
         network.stages.load_state_dict(stages)

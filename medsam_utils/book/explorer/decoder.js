@@ -97,7 +97,7 @@ async function openNetwork(packed, providers = ["wasm"]) {
     Object.assign(ort.env.wasm, { numThreads: site.threads ?? 1, wasmPaths: { mjs: URL.createObjectURL(module) } });
     ort.env.wasm.wasmBinary = await unpack(site.packed.binary);
   }
-  return ort.InferenceSession.create(await unpack(packed), { executionProviders: providers });
+  return ort.InferenceSession.create(await unpack(packed), { executionProviders: providers, logSeverityLevel: 3 });
 }
 
 /** What a network makes of those tensors that it reads, by their names. */
