@@ -40,6 +40,7 @@ def test_the_keyboard_alone_opens_clicks_chooses_takes_back_and_saves(own_page):
     content = as_file(drawing(120, 160))
     chooser.value.set_files([{"name": "disc.png", "mimeType": "image/png", "buffer": content}])
     own_page.get_by_text("disc.png. Your image").wait_for()
+    features(own_page)  # what is said of the encoded picture would come between the keys
     tab_to(own_page, "tagName", "CANVAS")
     for key in ("ArrowUp", "Shift+ArrowUp", "Shift+ArrowUp", "ArrowLeft", "ArrowLeft"):
         own_page.keyboard.press(key)

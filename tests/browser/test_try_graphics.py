@@ -39,9 +39,11 @@ def use_graphics(page) -> str:
     return page.locator(".own-status").inner_text()
 
 
-def test_no_graphics_card_is_offered_where_there_is_none(own_page):
+def test_without_a_graphics_card_the_processor_goes_on(own_page):
     give(own_page, ("grey.png", flat_files()["grey.png"]))
-    assert own_page.get_by_role("button", name="Use the graphics card").count() == 0
+    assert "the browser finds no graphics card" in use_graphics(own_page)
+    assert features(own_page)[0].shape == (1, 192, 32, 32)
+    own_page.complaints.remove("No available adapters.")  # Chromium's
 
 
 @pytest.mark.skipif("MEDSAM_GRAPHICS" not in os.environ, reason="takes minutes: MEDSAM_GRAPHICS=1")

@@ -123,8 +123,6 @@ function objectControls({ own, networks, tool, loadModel, say }) {
     const rules = list("Mask that counts", own.toRule), models = list("Model", loadModel);
     const others = Object.keys(networks).slice(1).map((one) => [one, button("", "", () => loadModel(one))]);
     const card = button("", "", toGraphics);
-    let hasGraphics = false;
-    own.hasGraphics.then((has) => { hasGraphics = has; update(); });
 
     async function toGraphics() {
       const { model: by } = own.shown;
@@ -161,7 +159,7 @@ function objectControls({ own, networks, tool, loadModel, say }) {
         node.hidden = own.models.includes(one);
         node.textContent = node.ariaLabel = node.title = `Load ${one} (${(networks[one].bytes / 1e6).toFixed(0)} MB)`;
       }
-      card.hidden = !hasGraphics || own.isOnGraphics || !own.models.includes(by);
+      card.hidden = !own.offersGraphics;
       card.textContent = card.ariaLabel = card.title = `Use the graphics card (${(page.graphics.bytes / 1e6).toFixed(0)} MB)`;
     }
 

@@ -303,8 +303,6 @@ function ownImages({ site, worker, networks, rules, graphics }) {
     await deciding("keep", { key: "" });
   }
 
-  const adapter = navigator.gpu?.requestAdapter().catch(() => null) ?? Promise.resolve(null);
-
   return {
     model: {
       get: (name) => values[name],
@@ -338,12 +336,12 @@ function ownImages({ site, worker, networks, rules, graphics }) {
       return image;
     },
 
-    /** Whether there is a graphics card that can encode. */
-    hasGraphics: adapter.then(Boolean),
-    get isOnGraphics() { return onGraphics.has(model); },
+    /** Whether a graphics card may encode for the model, and does not yet. */
+    get offersGraphics() { return Boolean(navigator.gpu) && loaded.has(model) && !onGraphics.has(model); },
     /** Let the graphics card encode for the model from now on, if on the shown picture it agrees with the processor. */
     async toGraphics() {
       const name = model, { encoder } = networks[name], { picture: { bytes, shape } } = values.scene;
+      if (!(await navigator.gpu.requestAdapter())) throw new Error("the browser finds no graphics card");
       const { features: known } = await this.features();
       const packed = await siteFile(site, graphics.file), card = startWorker(script(worker, "\n", packed.script));
       try {
