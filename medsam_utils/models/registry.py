@@ -169,7 +169,7 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "small"},
         checkpoint=Checkpoint(
             _WEIGHTS / "sam_small.pt",
-            "8c8d5f0f493ed6c574b256300e8d5a7a02eed4b3be88f081ef9c730ec6b8ec38",
+            "f710247c2905b6074faa5844896b55be9adf5a35974cfa9b866ece035b78ff74",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
