@@ -46,7 +46,7 @@ GIVE = """(text) => {
 }"""
 ANSWERED = """() => {
   const { own: { model } } = document.getElementById("medsam-own");
-  return model.get("answers").every((answer) => !answer.waiting && answer.mask);
+  return (model.get("answers") ?? []).every((answer) => !answer.waiting && answer.mask);
 }"""
 # From the drop of a file to the drawn answer to a click.
 FIRST = """async ([name, click]) => {
