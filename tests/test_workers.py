@@ -330,7 +330,7 @@ def test_a_dask_cluster_gives_the_same_bytes_though_a_worker_is_killed_in_mid_ru
 
 
 RUN = """
-import sys, time
+import signal, sys, time
 import numpy as np
 from medsam_utils import Model, as_prediction, evaluate, load_folder, results, workers
 results.FLUSH_SECONDS = 0
@@ -346,6 +346,8 @@ class Slow(Model):
         return as_prediction(np.ones((len(clicks), *embedding), bool), embedding)
 
 if __name__ == "__main__":
+    # A shell lets what it starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     own, run = load_folder(sys.argv[1], name="own"), {"clicks": 1, "store": sys.argv[2]}
     sys.modules["medsam_utils.evaluate"].BATCH = 2
     if sys.argv[3] == "forks":
