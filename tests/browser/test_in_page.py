@@ -223,8 +223,8 @@ def test_answers_to_boxes_alone_and_with_clicks_are_those_of_python(browser, sit
     overlaps, pixels, differences = compare(page, site, 8, box_with_or_without_clicks)
     page.context.close()
     assert page.complaints == []
-    # a mask of fewer than 200 pixels may differ by the one that half precision tips over
-    assert len(overlaps) >= 30 and ((overlaps >= 0.995) | (pixels <= 1)).all()
+    # a small mask may differ by the pixels that half precision tips over
+    assert len(overlaps) >= 30 and ((overlaps >= 0.995) | (pixels <= 2)).all()
     assert sum(overlaps >= 0.995) >= 30 and differences.max() < 0.005
 
 
@@ -235,7 +235,9 @@ def test_which_mask_counts_and_is_fed_back_is_as_in_python(browser, site, name):
     overlaps, pixels, _ = compare(page, site, 4, one_after_the_other, RULES[name])
     page.context.close()
     assert page.complaints == []
-    assert len(overlaps) >= 50 and ((overlaps >= 0.995) | (pixels <= 1)).all()
+    # half precision tips some pixels of a small mask over, and they are fed back
+    assert len(overlaps) >= 50 and ((overlaps >= 0.995) | (pixels <= 3)).all()
+    assert sum(overlaps >= 0.995) >= 50
 
 
 @pytest.mark.parametrize(("name", "counts"), [("oracle", 0), ("oracle-last", 2)])
