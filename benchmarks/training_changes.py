@@ -3,7 +3,8 @@
     python benchmarks/training_changes.py --start-from sam_small.pt [--steps 300] [--drawings 60]
 
 All runs begin with the same weights and have the same drawings, clicks and steps; all are scored on
-the same drawings, which no training sees. start_from: weights file, random ones without.
+the same drawings, which no training sees. start_from: weights file, random ones without; the book's
+table began with those of step 6,176, which the history of the repository has.
 """
 
 import argparse

@@ -123,7 +123,7 @@ def test_a_click_that_is_disobeyed_costs_more():
 
 def test_training_starts_from_the_stages_of_sam_small():
     network = build_ritm_small()
-    training_ritm.start_weights(network, str(WEIGHTS.parent / "sam_small.pt"), "cpu")
+    training_ritm.start_weights(network, str(WEIGHTS.parent / "sam_small.pt"))
     learned = torch.load(WEIGHTS.parent / "sam_small.pt", weights_only=True)
     for key, value in network.stages.state_dict().items():
         assert torch.equal(value, learned[training_ritm.ENCODER + key].float())
@@ -131,6 +131,6 @@ def test_training_starts_from_the_stages_of_sam_small():
 
 def test_training_starts_from_weights_of_its_own_kind():
     network = build_ritm_small()
-    training_ritm.start_weights(network, str(WEIGHTS), "cpu")
+    training_ritm.start_weights(network, str(WEIGHTS))
     learned = torch.load(WEIGHTS, weights_only=True)
     assert all(torch.equal(network.state_dict()[key], learned[key].float()) for key in learned)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from medsam_utils import load_model
+from medsam_utils.book.explorer import in_page
 from medsam_utils.book.explorer.in_page import write_decoder, write_picture
 from medsam_utils.case import BadInputError
 from medsam_utils.models import sam_onnx
@@ -151,6 +152,19 @@ def test_weights_are_stored_in_half_precision_and_the_network_stays_as_it_was():
     ]
     assert {weight.dtype for weight in stored} == {torch.float16}
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_a_graphics_card_can_compute_all_of_the_encoder_but_its_last_rounding(model):
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load_from_string(sam_onnx.export_encoder(model.network)).graph
+    values = [one.t for node in graph.node for one in node.attribute if one.name == "value"]
+    kinds = {tensor.data_type for tensor in [*values, *graph.initializer]}
+    assert kinds and onnx.TensorProto.DOUBLE not in kinds
+    casts = [node for node in graph.node if node.op_type == "Cast"]
+    rounded = [node for node in casts if node.attribute[0].i == onnx.TensorProto.FLOAT16]
+    assert [node.name for node in rounded] == ["/Cast"]
+    worker = Path(in_page.__file__).parent / "own/worker.js"
+    assert 'forceCpuNodeNames: ["/Cast"]' in worker.read_text(encoding="utf-8")
 
 
 def test_files_are_written_once_and_register_themselves_under_their_names(model, tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..models.checkpoints import load_state_dict
 from ..models.ritm_network import click_disks
 from ..models.ritm_small import build_ritm_small
 from ..workflows.training import Training, click_in, load_batches, mixed_precision
@@ -141,9 +143,9 @@ def click_loss(logits: Tensor, target: Tensor, disks: Tensor) -> Tensor:
     return (dice + 2 * (entropy * weight).sum((2, 3)) / weight.sum((2, 3))).mean()
 
 
-def start_weights(network: nn.Module, path: str, device: str) -> None:
+def start_weights(network: nn.Module, path: str) -> None:
     """Give a ritm_small the weights of a file: its own, or a sam_small's convolutional stages."""
-    learned = torch.load(path, map_location=device, weights_only=True)
+    learned = load_state_dict(Path(path))
     stages = {
         key.removeprefix(ENCODER): value
         for key, value in learned.items()
@@ -223,7 +225,7 @@ def train(
     torch.manual_seed(seed)
     network = build_ritm_small().to(device)
     if start_from:
-        start_weights(network, start_from, device)
+        start_weights(network, start_from)
     training = Training(
         network, inner=lambda name, p: p.ndim == 2, folder=folder, name="ritm_small", resume=resume
     )

@@ -99,9 +99,9 @@ def add_clicks(
 def noisy_boxes(truths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a box round each object, B x 4, (x, y) of its first and last pixel of the input.
 
-    truths: bool, B x h x w, at half the input's size. As in SAM's training the
-    noise of a side has a standard deviation of a tenth of the box's length, and is at most 20
-    pixels; one box in three is exact.
+    truths: bool, B x h x w, at half the input's size. As in SAM's training the noise of a side has
+    a standard deviation of a tenth of the box's length, and is at most 20 pixels; one box in three
+    is exact.
     """
     boxes = []
     for truth in truths:

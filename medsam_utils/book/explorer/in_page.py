@@ -135,10 +135,7 @@ def write_picture(
         "truths": truths,
         "ignored": run_lengths(ignored) if ignored is not None else "",
     }
-    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16] + ".js"
-    if not (folder / name).is_file():
-        write_script(folder, name, content)
-    return name
+    return write_by_content(folder, content)
 
 
 def write_runtime(packages: Path, folder: Path) -> int:
@@ -184,6 +181,14 @@ def without_map(script: bytes) -> str:
 def packed(content: bytes) -> str:
     """Bytes as text: compressed, in base64."""
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+
+
+def write_by_content(folder: Path, content: Mapping[str, Any]) -> str:
+    """Write a script that registers content, under a name that its content decides; return that."""
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16] + ".js"
+    if not (folder / name).is_file():
+        write_script(folder, name, content)
+    return name
 
 
 def write_script(folder: Path, name: str, content: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ datasets."""
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from PIL import Image
 from ...case import BadInputError, Case
 from ...clicks import Protocol
 from ...results import Store
-from .in_page import write_script
+from .in_page import write_by_content
 
 CASES = {
     "ct_torso": "ct_torso_z036",
@@ -43,11 +42,7 @@ def write_cases(folder: Path, names: Mapping[str, str] = CASES) -> dict[str, str
         except BadInputError as error:
             print(f"{name} has no case in the page for own images: {error}", flush=True)
             continue
-        content = _files(case)
-        digest = hashlib.sha256("".join(content.values()).encode())
-        file = f"{digest.hexdigest()[:16]}.js"
-        if not (folder / file).is_file():
-            write_script(folder, file, content)
+        file = write_by_content(folder, _files(case))
         kind = "" if dataset.level == "measured" else " (drawn)"
         files[f"{dataset.title}{kind}: {', '.join(_classes(case))}"] = file
     return files

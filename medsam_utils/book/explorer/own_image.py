@@ -26,10 +26,10 @@ from .in_page import (
     packed,
     plain_scripts,
     without_map,
+    write_by_content,
     write_decoder,
     write_encoder,
     write_runtime,
-    write_script,
 )
 from .own_cases import CASES, stored_curves, write_cases
 
@@ -54,7 +54,8 @@ READERS = {
 GRAPHICS = [
     f"onnxruntime-web/dist/ort{name}"
     for name in (
-        *(".webgpu.min.js", "-wasm-simd-threaded.asyncify.mjs"),
+        ".webgpu.min.js",
+        "-wasm-simd-threaded.asyncify.mjs",
         "-wasm-simd-threaded.asyncify.wasm",
     )
 ]
@@ -158,9 +159,7 @@ def _write_graphics(packages: Path, folder: Path) -> dict[str, Any]:
     script, *parts = (path.read_bytes() for path in npm_files(packages, GRAPHICS))
     module, binary = map(packed, parts)
     content = {"script": without_map(script), "module": module, "binary": binary}
-    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16] + ".js"
-    if not (folder / name).is_file():
-        write_script(folder, name, content)
+    name = write_by_content(folder, content)
     return {"file": name, "bytes": (folder / name).stat().st_size}
 
 

@@ -26,6 +26,8 @@ class FusedAttention(Attention):
             self.qkv(x).view(size, height * width, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         )
         if not self.use_rel_pos:
+            # Its own scale is the same; one that is given is exported in double precision, which
+            # no graphics card computes.
             read = F.scaled_dot_product_attention(queries, keys, values)
             return self.proj(read.transpose(1, 2).reshape(x.shape))
         grid = queries.unflatten(2, (height, width))

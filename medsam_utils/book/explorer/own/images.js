@@ -276,6 +276,12 @@ function ownImages({ site, worker, networks, rules, graphics }) {
 
   const refresh = (pictureAlone = false) => { answer(pictureAlone); tell(); };
 
+  /** Free what files hold when the workers have it; asked for again, they are loaded again. */
+  function forget(...files) {
+    for (const file of files)
+      for (const kept of [site.files, site.loaded]) delete kept[file];
+  }
+
   /** Load a model's networks, once. */
   async function makeReady(name) {
     const { encoder, decoder } = networks[name];
@@ -286,8 +292,7 @@ function ownImages({ site, worker, networks, rules, graphics }) {
         deciding("load", { packed: site.packed, model: name, decoder: files[1], rule: { feedback: true } })]);
       if (!loaded.size) await warmUp(name);
       loaded.add(name);
-      for (const file of [encoder.file, decoder.file])
-        for (const kept of [site.files, site.loaded]) delete kept[file]; // the workers have it
+      forget(encoder.file, decoder.file);
     } catch (error) {
       loading.delete(name); // the next attempt may have a network
       throw error;
@@ -349,6 +354,7 @@ function ownImages({ site, worker, networks, rules, graphics }) {
         const { features: found } = await card("encode", { model: name, bytes, shape }), difference = apart(known, found);
         if (!(difference < 0.01)) throw new Error(`the graphics card computes other values than the processor (by ${(100 * difference).toPrecision(2)} % of the largest), which goes on`);
         onGraphics.set(name, card);
+        forget(encoder.file, graphics.file);
         return difference;
       } catch (error) {
         card.stop();

@@ -148,7 +148,7 @@ function readTiff(name, bytes) {
   const refuse = (fact) => { throw told(`${name}: ${fact}: save it as plain TIFF or PNG`); };
   if (!TIFF_COMPRESSIONS[compression]) refuse(`its compression ${compression} is not read`);
   if (![1, 8, 16, 32].includes(bits) || page.t258?.some((one) => one !== bits)) refuse(`a pixel has ${page.t258} bits`);
-  if (bits === 1 && (samples > 1 || meaning > 1 || tiled || tag(266, 1) !== 1)) refuse("its bits are neither black nor white, or lie in another order");
+  if (bits === 1 && (samples > 1 || meaning > 1 || tiled || tag(266, 1) !== 1)) refuse("a pixel has one bit, with a palette, with tiles, in several channels or in the reverse order");
   if (![0, 1, 2, 3, ...(compression === 7 ? [6] : [])].includes(meaning)) refuse(`its colours (${meaning}) are not grey, RGB or a palette`);
   if (tag(284, 1) === 2 && samples > 1) refuse("its colours lie in planes");
   if (predictor > 2 || (predictor === 2 && (bits === 32 || tiled)) || (tiled && big && bits === 16)) refuse("it is tiled or coded in a way that is not read");
@@ -162,7 +162,7 @@ function readTiff(name, bytes) {
   const { data } = page, view = new DataView(data.buffer, data.byteOffset, data.byteLength), count = rows * cols * samples;
   if (data.length < rows * line) throw told(`${name} is cut off: copy it again`);
   const read = { "1,1": (i) => 255 * ((data[Math.floor(i / cols) * line + ((i % cols) >> 3)] >> (7 - ((i % cols) & 7))) & 1),
-     "8,1": (i) => data[i], "8,2": (i) => view.getInt8(i), "16,1": (i) => view.getUint16(2 * i, true), "16,2": (i) => view.getInt16(2 * i, true),
+    "8,1": (i) => data[i], "8,2": (i) => view.getInt8(i), "16,1": (i) => view.getUint16(2 * i, true), "16,2": (i) => view.getInt16(2 * i, true),
     "32,1": (i) => view.getUint32(4 * i, !big), "32,2": (i) => view.getInt32(4 * i, !big), "32,3": (i) => view.getFloat32(4 * i, !big) }[`${bits},${format}`];
   if (!read) refuse(`its numbers are of kind ${format} with ${bits} bits`);
   const kind = bits <= 8 && format === 1 ? Uint8Array : bits === 32 ? Float64Array : Int32Array;
@@ -363,7 +363,7 @@ function dicomSlice(name, bytes) {
   let raw;
   try {
     const segments = image.isCompressedRLE() ? image.getRLE().map((frame) => new DataView(frame).getInt32(0, true)) : [];
-    if (segments.some((number) => number !== bits / 8)) throw new Error("a segment is each byte of the pixels");
+    if (segments.some((number) => number !== bits / 8)) throw new Error("each byte of a pixel has a segment of its own");
     raw = new DataView(image.getRawData());
   } catch {
     refuse(`its compression (${syntax}) cannot be read, or it is damaged: export it uncompressed`);
