@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
@@ -84,21 +84,10 @@ def evaluate(
     missing = [r for r in references if fingerprints.get(r) not in finished]
     excluded = list(listing.exclusions)
 
-    task = dataset, model, protocol, clicks, metrics
-    processes = forked_processes(model, len(missing)) if executor == "auto" else 1
-    if processes > 1:
-        model.load()  # once, for all processes
-        size = min(BATCH, -(-len(missing) // (2 * processes)))
-        results = run_forked(evaluate_batch, _batches(missing, size), task, processes)
-    elif isinstance(executor, Executor):
-        size = BATCH_ON_GPU if model.batched else BATCH
-        results = run(evaluate_batch, ((some, *task) for some in _batches(missing, size)), executor)
-    else:
-        results = on_one_thread(evaluate_cases(missing, *task, ahead=True))
+    results, where = _start(missing, (dataset, model, protocol, clicks, metrics), executor)
     fingerprint_by_id = {
         reference.case_id: fingerprint for reference, fingerprint in fingerprints.items()
     }
-    where = computed_on(model, executor, processes)
     description = f"{dataset.name}, {model.name} ({'; '.join(filter(None, [where, model.advice]))})"
     progress = tqdm(total=len(missing), desc=description, unit="case", disable=not missing)
     packed, memory = [], [peak_memory()]
@@ -153,6 +142,27 @@ def evaluate(
         "fingerprints": fingerprint_by_id,
     }
     return rows
+
+
+def _start(
+    missing: Sequence[CaseReference], task: tuple, executor: Executor | str | None
+) -> tuple[Generator, str]:
+    """Return what computes the missing cases, see `pipeline.evaluate_batch`, and in words where.
+
+    task: dataset, model, protocol, clicks and metrics.
+    """
+    model = task[1]
+    processes = forked_processes(model, len(missing)) if executor == "auto" else 1
+    where = computed_on(model, executor, processes)
+    if processes > 1:
+        model.load()  # once, for all processes
+        size = min(BATCH, -(-len(missing) // (2 * processes)))
+        return run_forked(evaluate_batch, _batches(missing, size), task, processes), where
+    if isinstance(executor, Executor):
+        size = BATCH_ON_GPU if model.batched else BATCH
+        tasks = ((some, *task) for some in _batches(missing, size))
+        return run(evaluate_batch, tasks, executor), where
+    return on_one_thread(evaluate_cases(missing, *task, ahead=True)), where
 
 
 def _check(

@@ -49,7 +49,7 @@ def test_thin_and_faint_targets_are_kept_less_often():
     from medsam_utils.demo.drawings import _worth
 
     thick, thin = np.zeros((2, 128, 128), bool)
-    thick[30:90, 30:90] = thin[30:90, 30:33] = True
+    thick[30:90, 30:90] = thin[30:90, 30:31] = True
     grain = np.random.default_rng(0).normal(0, 5, thick.shape).astype(np.float32)
     clear, faint = (np.float32(contrast) * thick + grain for contrast in (60, 2))
     assert _worth(clear, thick) == 1

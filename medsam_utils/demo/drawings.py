@@ -89,7 +89,7 @@ def _somewhere(rng, shape, margin=0.05):
     return rng.uniform(margin, 1 - margin, 2) * shape[::-1]
 
 
-def _radius(rng, shape, low=0.03, high=0.33):
+def _radius(rng, shape, low=0.012, high=0.33):
     return np.exp(rng.uniform(np.log(low), np.log(high))) * min(shape)
 
 
@@ -135,7 +135,7 @@ def _blob(rng, shape):
 
 
 def _many(rng, shape):
-    radius, mask = _radius(rng, shape, 0.02, 0.06), np.zeros(shape, bool)
+    radius, mask = _radius(rng, shape, 0.012, 0.06), np.zeros(shape, bool)
     for _ in range(rng.integers(4, 25)):
         mask |= _fill(shape, _outline(rng, _somewhere(rng, shape), radius * rng.uniform(0.6, 1.6)))
     return mask
@@ -144,7 +144,7 @@ def _many(rng, shape):
 def _ring(rng, shape):
     """Wall of a hollow body, thick or thin, sometimes open on one side."""
     centre = _somewhere(rng, shape, 0.2)
-    outer = _outline(rng, centre, _radius(rng, shape, 0.05, 0.3), 1.8, (0.03, 0.1))
+    outer = _outline(rng, centre, _radius(rng, shape, 0.035, 0.3), 1.8, (0.03, 0.1))
     inner = (
         (outer - centre) * rng.uniform(0.45, 0.88) + centre + rng.normal(size=2) * 0.01 * min(shape)
     )
@@ -217,7 +217,8 @@ def _body(rng, shape):
     labels = np.where(inside, 2, _fill(shape, outline).astype(int))
     for label in range(3, rng.integers(5, 14)):
         centre = middle + rng.uniform(-0.8, 0.8, 2) * (outline[rng.integers(90)] - middle)
-        labels[_fill(shape, _outline(rng, centre, _radius(rng, shape, 0.03, 0.2))) & inside] = label
+        organ = _fill(shape, _outline(rng, centre, _radius(rng, shape, 0.015, 0.2)))
+        labels[organ & inside] = label
     if rng.random() < 0.5:
         labels[_pair(rng, shape) & inside] = labels.max() + 1
     return labels
@@ -292,7 +293,7 @@ def _worth(smooth, mask):
     contrast = np.abs(mean - mean_around).item() / np.sqrt(
         (spread**2 + spread_around**2).item() / 2 + 10
     )
-    return np.clip(thickness / size / 0.06, 0.3, 1) * np.clip(contrast / 0.9, 0.1, 1) ** 1.5
+    return np.clip(thickness / size / 0.02, 0.3, 1) * np.clip(contrast / 0.9, 0.1, 1) ** 1.5
 
 
 def _rim_and_halo(mask):
