@@ -15,11 +15,14 @@ from ..metrics import components
 MIN_PIXELS = 16  # smaller objects are not targets
 
 
-def draw(rng: np.random.Generator, size: int = 256) -> tuple[np.ndarray, list[np.ndarray]]:
+def draw(
+    rng: np.random.Generator, size: int = 256, smallest: int = MIN_PIXELS
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Draw one image and the masks of one to eight objects in it.
 
-    Image uint8 H x W, masks bool H x W; the longer of H and W is `size`. The same state of `rng`
-    gives the same drawing: drawing i of a series is `draw(np.random.default_rng([seed, i]))`.
+    Image uint8 H x W, masks bool H x W; the longer of H and W is `size`. smallest: pixels that an
+    object has at least. The same state of `rng` gives the same drawing: drawing i of a series is
+    `draw(np.random.default_rng([seed, i]))`.
     """
     while True:
         shape = [size, size]
@@ -27,7 +30,7 @@ def draw(rng: np.random.Generator, size: int = 256) -> tuple[np.ndarray, list[np
             shape[rng.integers(2)] = round(size * rng.uniform(0.55, 1))
         labels = _warp(rng, _label_map(rng, tuple(shape)))
         view = _field_of_view(rng, labels.shape)
-        masks = _targets(rng, labels, view)
+        masks = _targets(rng, labels, view, smallest)
         image = _to_8_bit(rng, _degrade(rng, _paint(rng, labels)), view)
         smooth = _blur(image, 1)
         masks = [mask for mask in masks if rng.random() < _worth(smooth, mask)]
@@ -44,8 +47,16 @@ class Drawings:
     has fewer.
     """
 
-    def __init__(self, seed: int, objects: int, length: int, size: int = 256):
-        self.seed, self.objects, self.length, self.size = seed, objects, length, size
+    def __init__(
+        self,
+        seed: int,
+        objects: int,
+        length: int,
+        size: int = 256,
+        smallest: int = MIN_PIXELS,
+    ):
+        self.seed, self.objects, self.length = seed, objects, length
+        self.size, self.smallest = size, smallest
 
     def __len__(self):
         return self.length
@@ -54,7 +65,7 @@ class Drawings:
         """Draw item i."""
         cv2.setNumThreads(1)  # the worker processes of a data loader are the parallelism
         rng = np.random.default_rng([self.seed, i])
-        image, masks = draw(rng, self.size)
+        image, masks = draw(rng, self.size, self.smallest)
         chosen = rng.choice(len(masks), self.objects, replace=len(masks) < self.objects)
         padding = [(0, self.size - n) for n in image.shape]
         masks = np.stack([np.pad(masks[k], padding) for k in chosen])
@@ -260,7 +271,7 @@ def _warp(rng, labels):
     )
 
 
-def _targets(rng, labels, view):
+def _targets(rng, labels, view, smallest):
     """Objects to segment: a label, its largest part, a label without its holes, or two labels
     together."""
     present = [label for label in np.unique(labels) if label or rng.random() < 0.2]
@@ -274,7 +285,7 @@ def _targets(rng, labels, view):
             mask = _without_holes(mask)
         elif kind == "union":
             mask |= (labels == rng.choice(present)) & view
-        if MIN_PIXELS <= mask.sum() <= 0.7 * mask.size:
+        if smallest <= mask.sum() <= 0.7 * mask.size:
             masks.append(mask)
     return masks
 

@@ -32,7 +32,7 @@ from ..workflows.training import (
     load_batches,
     mixed_precision,
 )
-from .drawings import Drawings, draw, kind_of
+from .drawings import MIN_PIXELS, Drawings, draw, kind_of
 
 ROUNDS = [(), (1,), (1, 1), (0, 1), (2,), (4,), (1, 2), (1, 3, 4), (7,)]
 """Clicks that each later round of a step adds: mostly one or two, now and then many, so that nine
@@ -47,7 +47,7 @@ class TrainingRecipe:
     boxes: share of steps that begin with a box. feedback: share of steps in which each further
     prompt comes with the last mask. edge_weight: how much more a pixel beside the outline counts.
     detail: whether the mask decoder adds detail of the image. mix: whether it has convolutions that
-    mix neighbouring cells.
+    mix neighbouring cells. smallest: pixels that a drawn object has at least.
     """
 
     boxes: float = 0.45
@@ -55,6 +55,7 @@ class TrainingRecipe:
     edge_weight: float = 4.0
     detail: bool = True
     mix: bool = True
+    smallest: int = MIN_PIXELS
 
 
 RECIPE = TrainingRecipe()
@@ -295,7 +296,7 @@ def train(
         resume=resume,
     )
     sam = training.network.to(memory_format=torch.channels_last)
-    drawings = Drawings(seed, objects, steps * batch)
+    drawings = Drawings(seed, objects, steps * batch, smallest=recipe.smallest)
     batches = load_batches(drawings, training.start, steps, batch, workers)
     mixed = mixed_precision(device, bfloat16)
     for step, drawn in training.steps(batches, steps, minutes, fall, learning_rate, save_every):
