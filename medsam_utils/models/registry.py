@@ -169,7 +169,7 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "small"},
         checkpoint=Checkpoint(
             _WEIGHTS / "sam_small.pt",
-            "f710247c2905b6074faa5844896b55be9adf5a35974cfa9b866ece035b78ff74",
+            "7a1fe27fd0ee3b2dea890795303efe7ed03b9686fb5d50e3157eb31e272e913b",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
