@@ -145,11 +145,13 @@ def evaluate(
 
 
 def _start(
-    missing: Sequence[CaseReference], task: tuple, executor: Executor | str | None
+    missing: Sequence[CaseReference],
+    task: tuple[Dataset, Model, Protocol, int, Sequence[str]],
+    executor: Executor | str | None,
 ) -> tuple[Generator, str]:
-    """Return what computes the missing cases, see `pipeline.evaluate_batch`, and in words where.
+    """Return the results of the missing cases, computed as they are asked for, and where, in words.
 
-    task: dataset, model, protocol, clicks and metrics.
+    task: what `pipeline.evaluate_batch` takes besides the cases.
     """
     model = task[1]
     processes = forked_processes(model, len(missing)) if executor == "auto" else 1

@@ -222,8 +222,7 @@ speed.tables(measured, "small_objects")
 # %% [markdown]
 # ## Limits
 #
-# - Thin structures stay its weakness, and rings in real images: of the wall of a heart it finds less
-#   than half.
+# - Thin structures stay its weakness, and so do rings in real images, such as the wall of a heart.
 # - The runs above are short, and each was made once: small differences are not certain.
 
 # %% [markdown]
