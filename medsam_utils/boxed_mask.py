@@ -116,7 +116,10 @@ def largest_regions(
     Diagonal neighbours belong together. equals: which of equally large ones comes first, the first
     or the last in reading order.
     """
-    found, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.inside, connectivity=8)
+    # OpenCV's other algorithms number regions by blocks of 2 x 2 pixels, not in reading order.
+    found, labels, statistics, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        mask.inside, 8, cv2.CV_32S, cv2.CCL_SAUF
+    )
     areas = statistics[1:found, cv2.CC_STAT_AREA]
     if equals == "last":
         order = 1 + np.argsort(areas, kind="stable")[::-1]

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.measure import label, regionprops
 
-from medsam_utils.boxed_mask import BoxedMask
+from medsam_utils.boxed_mask import BoxedMask, largest_regions
 from medsam_utils.metrics import components, dice, iou
 
 SHAPE = (40, 50)
@@ -78,3 +78,19 @@ def test_masks_of_different_images_are_refused():
         a ^ b
     with pytest.raises(ValueError, match="different shapes"):
         iou(a, b)
+
+
+@pytest.mark.parametrize("equals", ["first", "last"])
+def test_of_equally_large_regions_the_first_or_the_last_in_reading_order_comes_first(equals):
+    rng = np.random.default_rng(6)
+    for _ in range(100):
+        mask = rng.random(SHAPE) < 0.2
+        labels = label(mask, connectivity=2)
+        places = {
+            region.label: np.flatnonzero(labels == region.label) for region in regionprops(labels)
+        }
+        sign = 1 if equals == "first" else -1
+        expected = sorted(places.values(), key=lambda place: (-len(place), sign * place[0]))
+        found = largest_regions(BoxedMask.from_mask(mask), 5, equals)
+        for region, place in zip(found, expected, strict=False):
+            assert np.array_equal(np.flatnonzero(region.mask()), place)

@@ -31,7 +31,7 @@ class Hub:
     def handle(self, request) -> None:
         path = urlsplit(request.path).path
         self.asked.append(path)
-        headers, body = {"X-Repo-Commit": COMMIT}, b""
+        headers, body = {"X-Repo-Commit": COMMIT, "Connection": "close"}, b""
         if self.status != 200:
             headers["X-Error-Code"] = self.code
         elif "/tree/" in path:
@@ -53,7 +53,6 @@ class Hub:
         request.end_headers()
         if request.command == "GET":
             request.wfile.write(body)
-        request.close_connection = True
 
 
 @pytest.fixture

@@ -52,10 +52,11 @@ def in_pieces(mask):
 
 
 def plain_regions(mask):
-    """Regions with diagonal neighbours, largest first; written independently of the package."""
+    """Regions with diagonal neighbours, largest first, of equally large ones the first in reading
+    order; written independently of the package."""
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     found = [labels == label for label in range(1, count)]
-    return sorted(found, key=lambda region: -region.sum())
+    return sorted(found, key=lambda region: (-region.sum(), np.flatnonzero(region)[0]))
 
 
 def plain_point(region, rng):
