@@ -5,8 +5,8 @@
 All runs begin with the same weights and have the same seed and number of steps; all are scored on
 the same drawings, which no training sees. start_from: weights file, random ones without. small:
 with and without small objects, by kind of object, instead of the other changes. The book's table of
-changes began with the weights of step 6,176, that of small objects with those of step 10,643; the
-history of the repository has both.
+changes began with the weights of step 6,176, when the drawings had fewer small objects, that of
+small objects with the weights of step 10,643; the history of the repository has both.
 """
 
 import argparse
@@ -86,7 +86,10 @@ def main() -> None:
     parser.add_argument("--drawings", type=int, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    small_objects(options) if options.small else changes(options)
+    if options.small:
+        small_objects(options)
+    else:
+        changes(options)
 
 
 if __name__ == "__main__":

@@ -211,9 +211,9 @@ chapter.log_figure(log)
 speed.tables(measured, "training_changes")
 
 # %% [markdown]
-# What doctors look for is often small: in seven of eleven sets of real images at least half of the
+# What doctors look for is often small: in six of eleven sets of real images at least half of the
 # objects cover less than 2 % of the square that the encoder sees. Of the drawn ones 31 % did, and
-# with the third run 42 % do. Two runs from the weights of step 10,643, with and without small
+# since the third run 42 % do. Two runs from the weights of step 10,643, with and without small
 # objects: the very small ones gain, what others gain or lose may be chance.
 
 # %%

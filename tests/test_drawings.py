@@ -45,6 +45,15 @@ def test_objects_are_of_many_kinds():
     assert np.quantile(sizes, 0.9) > 20 * np.quantile(sizes, 0.1)
 
 
+def test_objects_have_as_many_pixels_as_is_asked_and_small_ones_are_drawn_otherwise():
+    def sizes(smallest):
+        drawings = Drawings(8, 2, 30, smallest=smallest)
+        return np.array([drawings[i]["masks"].sum((1, 2)) for i in range(30)])
+
+    assert sizes(400).min() >= 400
+    assert np.mean(sizes(MIN_PIXELS) < 400) > 0.1
+
+
 def test_thin_and_faint_targets_are_kept_less_often():
     from medsam_utils.demo.drawings import _worth
 
