@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from medsam_utils.demo.drawings import MIN_PIXELS, Drawings, draw
+from medsam_utils.demo.drawings import MIN_PIXELS, Drawings, draw, kind_of
 
 
 def test_the_same_seed_gives_the_same_drawing_and_another_seed_another():
@@ -45,24 +45,31 @@ def test_objects_are_of_many_kinds():
     assert np.quantile(sizes, 0.9) > 20 * np.quantile(sizes, 0.1)
 
 
-def test_objects_have_as_many_pixels_as_is_asked_and_small_ones_are_drawn_otherwise():
-    def sizes(smallest):
-        drawings = Drawings(8, 2, 30, smallest=smallest)
-        return np.array([drawings[i]["masks"].sum((1, 2)) for i in range(30)])
+def test_kinds_of_objects_are_drawn_and_can_be_left_out():
+    def kinds(without):
+        series = (draw(np.random.default_rng([8, i]), without=without) for i in range(40))
+        return {kind_of(image, mask) for image, masks in series for mask in masks}
 
-    assert sizes(400).min() >= 400
-    assert np.mean(sizes(MIN_PIXELS) < 400) > 0.1
+    hard = {"very small", "thin", "hollow", "several parts", "faint"}
+    assert kinds(()) == {"other"} | hard
+    assert kinds(("thin", "hollow")) == {"other"} | hard - {"thin", "hollow"}
+
+
+def test_the_dataset_leaves_out_kinds_too():
+    drawings = Drawings(8, 2, 20, without=("very small",))
+    inside = [drawings[i]["inside"].prod() for i in range(20)]
+    assert all(drawings[i]["masks"].sum((1, 2)).min() >= 0.003 * inside[i] for i in range(20))
 
 
 def test_thin_and_faint_targets_are_kept_less_often():
     from medsam_utils.demo.drawings import _worth
 
-    thick, thin = np.zeros((2, 128, 128), bool)
+    thick, thin = np.zeros((2, 256, 256), bool)
     thick[30:90, 30:90] = thin[30:90, 30:31] = True
     grain = np.random.default_rng(0).normal(0, 5, thick.shape).astype(np.float32)
     clear, faint = (np.float32(contrast) * thick + grain for contrast in (60, 2))
     assert _worth(clear, thick) == 1
-    assert _worth(faint, thick) < 0.4 and _worth(clear, thin) < 0.4
+    assert _worth(faint, thick) < 0.4 and _worth(clear, thin) < 0.5
 
 
 def test_the_dataset_pads_drawings_at_the_bottom_and_right():

@@ -250,7 +250,7 @@ def test_upscaling_mixes_neighbouring_cells():
 
 
 def test_what_is_hard_about_an_object_has_a_name():
-    image = np.full((256, 256, 3), 60, np.uint8)
+    image = np.full((256, 256), 60, np.uint8)
     masks = {name: np.zeros((256, 256), bool) for name in ("other", "thin", "hollow", "very small")}
     masks["other"][50:150, 50:150] = True
     masks["thin"][100:104, 20:220] = True
@@ -259,7 +259,7 @@ def test_what_is_hard_about_an_object_has_a_name():
     masks["very small"][50:60, 50:60] = True
     masks["several parts"] = masks["other"] | np.roll(masks["other"], 102, axis=1)
     for name, mask in masks.items():
-        assert kind_of(image + 90 * mask[..., None].astype(np.uint8), mask) == name
+        assert kind_of(image + 90 * mask.astype(np.uint8), mask) == name
     noise = np.random.default_rng(0).integers(0, 90, image.shape, dtype=np.uint8)
     assert kind_of(noise, masks["other"]) == "faint"
 

@@ -7,6 +7,8 @@ brought to 8 bits. The two means of variety are noise at all scales and choices 
 strengths, one of which is often "none".
 """
 
+from collections.abc import Container
+
 import cv2
 import numpy as np
 
@@ -16,13 +18,13 @@ MIN_PIXELS = 16  # smaller objects are not targets
 
 
 def draw(
-    rng: np.random.Generator, size: int = 256, smallest: int = MIN_PIXELS
+    rng: np.random.Generator, size: int = 256, without: Container[str] = ()
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Draw one image and the masks of one to eight objects in it.
 
-    Image uint8 H x W, masks bool H x W; the longer of H and W is `size`. smallest: pixels that an
-    object has at least. The same state of `rng` gives the same drawing: drawing i of a series is
-    `draw(np.random.default_rng([seed, i]))`.
+    Image uint8 H x W, masks bool H x W; the longer of H and W is `size`. without: kinds of object
+    (`kind_of`) that are left out. The same state of `rng` gives the same drawing: drawing i of a
+    series is `draw(np.random.default_rng([seed, i]))`.
     """
     while True:
         shape = [size, size]
@@ -30,10 +32,12 @@ def draw(
             shape[rng.integers(2)] = round(size * rng.uniform(0.55, 1))
         labels = _warp(rng, _label_map(rng, tuple(shape)))
         view = _field_of_view(rng, labels.shape)
-        masks = _targets(rng, labels, view, smallest)
+        masks = _targets(rng, labels, view)
         image = _to_8_bit(rng, _degrade(rng, _paint(rng, labels)), view)
         smooth = _blur(image, 1)
         masks = [mask for mask in masks if rng.random() < _worth(smooth, mask)]
+        if without:
+            masks = [mask for mask in masks if kind_of(image, mask) not in without]
         if masks:
             return image, masks
 
@@ -53,10 +57,10 @@ class Drawings:
         objects: int,
         length: int,
         size: int = 256,
-        smallest: int = MIN_PIXELS,
+        without: Container[str] = (),
     ):
         self.seed, self.objects, self.length = seed, objects, length
-        self.size, self.smallest = size, smallest
+        self.size, self.without = size, without
 
     def __len__(self):
         return self.length
@@ -65,7 +69,7 @@ class Drawings:
         """Draw item i."""
         cv2.setNumThreads(1)  # the worker processes of a data loader are the parallelism
         rng = np.random.default_rng([self.seed, i])
-        image, masks = draw(rng, self.size, self.smallest)
+        image, masks = draw(rng, self.size, self.without)
         chosen = rng.choice(len(masks), self.objects, replace=len(masks) < self.objects)
         padding = [(0, self.size - n) for n in image.shape]
         masks = np.stack([np.pad(masks[k], padding) for k in chosen])
@@ -154,11 +158,9 @@ def _many(rng, shape):
 
 def _ring(rng, shape):
     """Wall of a hollow body, thick or thin, sometimes open on one side."""
-    centre = _somewhere(rng, shape, 0.2)
-    outer = _outline(rng, centre, _radius(rng, shape, 0.035, 0.3), 1.8, (0.03, 0.1))
-    inner = (
-        (outer - centre) * rng.uniform(0.45, 0.88) + centre + rng.normal(size=2) * 0.01 * min(shape)
-    )
+    centre, radius = _somewhere(rng, shape, 0.2), _radius(rng, shape, 0.035, 0.3)
+    outer = _outline(rng, centre, radius, 1.8, (0.03, 0.1))
+    inner = (outer - centre) * rng.uniform(0.5, 0.9) + centre + rng.normal(size=2) * 0.05 * radius
     ring = _fill(shape, outer) & ~_fill(shape, inner)
     if rng.random() < 0.2:
         ring &= ~_fill(shape, _outline(rng, outer[rng.integers(90)], 0.4 * np.ptp(outer[:, 0])))
@@ -208,7 +210,7 @@ def _bone(rng, shape):
     return mask.astype(bool)
 
 
-SHAPES = {_blob: 0.42, _ring: 0.19, _pair: 0.1, _vessel: 0.1, _bone: 0.11, _many: 0.08}
+SHAPES = {_blob: 0.32, _ring: 0.33, _pair: 0.08, _vessel: 0.12, _bone: 0.08, _many: 0.07}
 
 
 # Label maps: int H x W, 0 is the background.
@@ -252,7 +254,7 @@ def _label_map(rng, shape):
     for _ in range(rng.integers(0, 4) if background is _body else rng.integers(1, 8)):
         drawn = rng.choice(list(SHAPES), p=list(SHAPES.values()))(rng, shape)
         labels[drawn] = labels.max() + 1
-        if rng.random() < 0.15:
+        if rng.random() < 0.3:
             labels[
                 cv2.erode(drawn.astype(np.uint8), None, iterations=int(rng.integers(2, 9))) > 0
             ] = labels.max() + 1
@@ -271,7 +273,7 @@ def _warp(rng, labels):
     )
 
 
-def _targets(rng, labels, view, smallest):
+def _targets(rng, labels, view):
     """Objects to segment: a label, its largest part, a label without its holes, or two labels
     together."""
     present = [label for label in np.unique(labels) if label or rng.random() < 0.2]
@@ -285,7 +287,7 @@ def _targets(rng, labels, view, smallest):
             mask = _without_holes(mask)
         elif kind == "union":
             mask |= (labels == rng.choice(present)) & view
-        if smallest <= mask.sum() <= 0.7 * mask.size:
+        if MIN_PIXELS <= mask.sum() <= 0.7 * mask.size:
             masks.append(mask)
     return masks
 
@@ -304,7 +306,7 @@ def _worth(smooth, mask):
     contrast = np.abs(mean - mean_around).item() / np.sqrt(
         (spread**2 + spread_around**2).item() / 2 + 10
     )
-    return np.clip(thickness / size / 0.02, 0.3, 1) * np.clip(contrast / 0.9, 0.1, 1) ** 1.5
+    return np.clip(thickness / size / 0.008, 0.3, 1) * np.clip(contrast / 0.9, 0.1, 1) ** 1.5
 
 
 def _rim_and_halo(mask):
@@ -314,7 +316,7 @@ def _rim_and_halo(mask):
 
 
 def kind_of(image: np.ndarray, mask: np.ndarray) -> str:
-    """Name what is hard about an object: bool H x W in an image uint8 H x W x 3.
+    """Name what is hard about an object: bool H x W in an image uint8 H x W.
 
     It is very small, thin, hollow, has several parts, is faint, or other.
     """
@@ -327,7 +329,7 @@ def kind_of(image: np.ndarray, mask: np.ndarray) -> str:
         return "hollow"
     if components(mask) > 1:
         return "several parts"
-    grey = _blur(image[..., 0], 1)
+    grey = _blur(image, 1)
     rim, halo = (grey[part] for part in _rim_and_halo(mask.astype(np.uint8)))
     if abs(rim.mean() - halo.mean()) < 0.5 * np.hypot(rim.std(), halo.std()):
         return "faint"

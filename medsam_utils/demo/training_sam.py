@@ -32,7 +32,7 @@ from ..workflows.training import (
     load_batches,
     mixed_precision,
 )
-from .drawings import MIN_PIXELS, Drawings, draw, kind_of
+from .drawings import Drawings, draw, kind_of
 
 ROUNDS = [(), (1,), (1, 1), (0, 1), (2,), (4,), (1, 2), (1, 3, 4), (7,)]
 """Clicks that each later round of a step adds: mostly one or two, now and then many, so that nine
@@ -47,7 +47,7 @@ class TrainingRecipe:
     boxes: share of steps that begin with a box. feedback: share of steps in which each further
     prompt comes with the last mask. edge_weight: how much more a pixel beside the outline counts.
     detail: whether the mask decoder adds detail of the image. mix: whether it has convolutions that
-    mix neighbouring cells. smallest: pixels that a drawn object has at least.
+    mix neighbouring cells. without: kinds of object (`drawings.kind_of`) that are not drawn.
     """
 
     boxes: float = 0.45
@@ -55,7 +55,7 @@ class TrainingRecipe:
     edge_weight: float = 4.0
     detail: bool = True
     mix: bool = True
-    smallest: int = MIN_PIXELS
+    without: tuple[str, ...] = ()
 
 
 RECIPE = TrainingRecipe()
@@ -166,7 +166,8 @@ def prompt_loss(
     best, mean = candidates.min(1).values.mean(), candidates.mean()
     segmentation = best + (0.2 if ambiguous else 0.4) * mean
     segmentation = segmentation + (0.1 if ambiguous else 0.5) * single.mean()
-    return segmentation + 8 * (predicted_iou - true_iou).square().mean(), true_iou
+    confidence = functional.smooth_l1_loss(predicted_iou, true_iou, beta=0.1)
+    return segmentation + 2 * confidence, true_iou
 
 
 def affinity_loss(embeddings: Tensor, truths: np.ndarray, target: Tensor) -> Tensor:
@@ -296,7 +297,7 @@ def train(
         resume=resume,
     )
     sam = training.network.to(memory_format=torch.channels_last)
-    drawings = Drawings(seed, objects, steps * batch, smallest=recipe.smallest)
+    drawings = Drawings(seed, objects, steps * batch, without=recipe.without)
     batches = load_batches(drawings, training.start, steps, batch, workers)
     mixed = mixed_precision(device, bfloat16)
     for step, drawn in training.steps(batches, steps, minutes, fall, learning_rate, save_every):
@@ -319,7 +320,7 @@ def score_drawings(network: Sam, count: int, device: str = "cpu", clicks: int = 
     for number in range(count):
         image, masks = drawing(UNSEEN, number)
         case = Case("drawings", str(number), str(number), None, image, {"object": masks[0]})
-        embedding, kind = model.encode(image), kind_of(image, masks[0])
+        embedding, kind = model.encode(image), kind_of(image[..., 0], masks[0])
         for prompt, protocol in {"clicks": PAPER, "box": TIGHT_BOX}.items():
             limit = clicks if prompt == "clicks" else 1
             found = simulate_clicks(case, {"object": "object"}, model, protocol, limit, embedding)
