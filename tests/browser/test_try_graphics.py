@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 from chromium import CHROMIUM, FLAGS
-from own_page import features, give, opened
+from own_page import explorer_of, features, give, opened
 from test_try_files import flat_files
 
 from medsam_utils import load_model
@@ -67,3 +67,31 @@ def test_the_graphics_card_encodes_where_it_agrees_with_the_processor(page):
     found, picture = features(page)
     expected = load_model("sam_small", device="cpu").encode(picture).features.numpy()
     assert np.abs(found - expected).max() < 0.02
+
+
+def test_the_processor_takes_over_from_a_graphics_card_that_fails(own_page):
+    files = flat_files()
+    give(own_page, ("grey.png", files["grey.png"]))
+    own_page.evaluate(  # a card that computes what the processor did, and fails the next time
+        """async () => {
+          const known = await document.getElementById("medsam-own").own.features();
+          Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => ({}) } });
+          let encoded = 0;
+          window.Worker = class {
+            postMessage({ id, task }) {
+              const works = task !== "encode" || encoded++ === 0;
+              const said = works ? { id, result: known } : { id, problem: "device lost" };
+              setTimeout(() => this.onmessage({ data: said }));
+            }
+            terminate() {}
+          };
+        }"""
+    )
+    assert "its values are those of the processor within 0 %" in use_graphics(own_page)
+    give(own_page, ("colour.png", files["colour.png"]))
+    found, picture = features(own_page)
+    said = explorer_of(own_page, "choices")["offer"]["text"]
+    assert said.endswith("The graphics card failed (device lost): the processor encodes again.")
+    expected = load_model("sam_small", device="cpu").encode(picture).features.numpy()
+    assert np.abs(found - expected).max() < 0.02
+    assert own_page.get_by_role("button", name="Use the graphics card").is_visible()

@@ -122,7 +122,7 @@ function ownImages({ site, worker, networks, rules, graphics }) {
   const script = (...parts) => URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
   const address = script(worker), onGraphics = new Map(); // workers that encode there, by model
   const encoding = startWorker(address), deciding = startWorker(address); // one encodes, one answers
-  const read = reading(address), encodeNow = newestFirst((content) => (onGraphics.get(content.model) ?? encoding)("encode", content));
+  const read = reading(address), encodeNow = newestFirst(encodePicture);
   const values = {}, listeners = [], loading = new Map(), loaded = new Set(), images = new Map(), objects = new Map();
   const prompts = new Map(), masks = new Map(); // by key: what an object was prompted with, and {mask, model, predicted}
   const features = recent(KEPT_FEATURES), simulated = recent(KEPT_FEATURES);
@@ -138,6 +138,19 @@ function ownImages({ site, worker, networks, rules, graphics }) {
   const indexOf = (image, name) => image.affine ? +(/_z(\d+)$/.exec(name)?.[1] ?? -1) : 0;
   const keyOf = ({ dataset, case: name, task }) => JSON.stringify([dataset, images.get(dataset).affine ? plane : "", name, task]);
   const viewOf = (image, index) => JSON.stringify([image.id, plane, index, window_, truths.get(image.name)?.id, truths.get(image.name)?.chosen]);
+
+  /** Features of a picture, by the graphics card where it may encode; the processor takes over if it fails, and `note` says so. */
+  async function encodePicture(content) {
+    const card = onGraphics.get(content.model);
+    if (!card) return encoding("encode", content);
+    try {
+      return await card("encode", content);
+    } catch ({ message }) {
+      onGraphics.delete(content.model);
+      card.stop();
+      return { ...(await encoding("encode", content)), note: ` The graphics card failed (${message}): the processor encodes again.` };
+    }
+  }
 
   /** The state with what is missing or unknown filled in, and the prompts that its object had before. */
   function filledIn(wanted) {
@@ -257,7 +270,7 @@ function ownImages({ site, worker, networks, rules, graphics }) {
         ? values.scene.picture : pictureAt(image, index);
       say(`${model} encodes it …`);
       const started = performance.now(), coding = encodeNow({ model, bytes, shape });
-      coding.then(() => say(`${model} has encoded it in ${((performance.now() - started) / 1000).toFixed(1)} s.`), () => features.drop(key));
+      coding.then(({ note = "" }) => say(`${model} has encoded it in ${((performance.now() - started) / 1000).toFixed(1)} s.${note}`), () => features.drop(key));
       return coding;
     });
   }
