@@ -169,7 +169,7 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "small"},
         checkpoint=Checkpoint(
             _WEIGHTS / "sam_small.pt",
-            "7a1fe27fd0ee3b2dea890795303efe7ed03b9686fb5d50e3157eb31e272e913b",
+            "e55189e17f098d35f377408f753d7eade5d348bdffe110160d87891b90ad64f1",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
