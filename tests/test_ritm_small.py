@@ -74,7 +74,7 @@ def ious(model, clicks, drawings):
 
 def test_it_segments_drawings_it_was_not_trained_on_and_gains_by_clicks():
     first, *_, last = ious(load_model("ritm_small", device="cpu"), clicks=3, drawings=15)
-    assert first > 0.3 and last > first + 0.1
+    assert first > 0.25 and last > first + 0.1
 
 
 def test_it_segments_phantoms_and_gains_by_clicks():
