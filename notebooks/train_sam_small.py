@@ -201,7 +201,8 @@ chapter.log_figure(log)
 # of the predicted IoU, whose square counted before. In each the learning rate rose to 0.0007 and
 # fell to zero over the last part. The weights in the repository are the mean of those before and
 # after the fourth run: on eight sets of real images they did better than the latter with a box and
-# with nine clicks. So this notebook trains such a model, not bit for bit the same one.
+# with nine clicks, and worse with three. So this notebook trains such a model, not bit for bit the
+# same one.
 #
 # ## What each change gives
 #
@@ -216,8 +217,8 @@ speed.tables(measured, "training_changes")
 # %% [markdown]
 # What doctors look for is often small: in six of eleven sets of real images at least half of the
 # objects cover less than 2 % of the square that the encoder sees. Of the drawn ones 31 % did at
-# first, 42 % in the third run and 46 % in the fourth. Thin or hollow were 9 % until the third run,
-# and 14 % in the fourth: the wall of a heart, a vessel, the rim of a tumour.
+# first, 42 % in the third run and 46 % in the fourth. Thin or hollow were 9 % in the third run and
+# 14 % in the fourth: the wall of a heart, a vessel, the rim of a tumour.
 #
 # When small objects were new, 300 steps with them, from the weights of step 10,643, gave very small
 # objects .13 more with one click, .11 with three and .10 from a box than 300 steps without. Of the
