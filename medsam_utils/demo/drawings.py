@@ -30,10 +30,11 @@ def draw(
         shape = [size, size]
         if rng.random() < 0.4:
             shape[rng.integers(2)] = round(size * rng.uniform(0.55, 1))
-        labels = _warp(rng, _label_map(rng, tuple(shape)))
+        labels, bodies = _label_map(rng, tuple(shape))
+        labels = _warp(rng, labels)
         view = _field_of_view(rng, labels.shape)
-        masks = _targets(rng, labels, view)
-        image = _to_8_bit(rng, _degrade(rng, _paint(rng, labels)), view)
+        masks = _targets(rng, labels, bodies, view)
+        image = _to_8_bit(rng, _degrade(rng, _paint(rng, labels, bodies)), view)
         smooth = _blur(image, 1)
         masks = [mask for mask in masks if rng.random() < _worth(smooth, mask)]
         if without:
@@ -248,19 +249,32 @@ def _empty(rng, shape):
 
 
 def _label_map(rng, shape):
-    """A background of one kind with up to seven shapes on it, some of them with a core."""
+    """A background of one kind with up to seven shapes on it, many of them with parts: a core, what
+    a ring surrounds, or a piece of other tissue.
+
+    Also returns the body that each label belongs to: its own label, or that of the shape that it is
+    a part of.
+    """
     background = rng.choice([_tissues, _body, _layers, _empty], p=[0.25, 0.35, 0.17, 0.23])
     labels = background(rng, shape).astype(int)
+    bodies = list(range(labels.max() + 1))
     for _ in range(rng.integers(0, 4) if background is _body else rng.integers(1, 8)):
         drawn = rng.choice(list(SHAPES), p=list(SHAPES.values()))(rng, shape)
-        labels[drawn] = labels.max() + 1
-        if rng.random() < 0.3:
-            labels[
-                cv2.erode(drawn.astype(np.uint8), None, iterations=int(rng.integers(2, 9))) > 0
-            ] = labels.max() + 1
-        elif rng.random() < 0.5:
-            labels[_without_holes(drawn) & ~drawn] = labels.max() + 1
-    return labels
+        body = len(bodies)
+        labels[drawn] = body
+        bodies.append(body)
+        kind = rng.choice(["core", "piece", "inside", "none"], p=[0.25, 0.25, 0.25, 0.25])
+        if kind == "core":
+            depth = int(rng.integers(2, 9))
+            part = cv2.erode(drawn.astype(np.uint8), None, iterations=depth) > 0
+        elif kind == "piece":
+            part = drawn & (_noise(rng, shape, rng.uniform(15, 90)) > rng.normal())
+        elif kind == "inside":
+            part = _without_holes(drawn) & ~drawn
+        if kind != "none" and part.any():
+            labels[part] = len(bodies)
+            bodies.append(body)
+    return labels, np.array(bodies)
 
 
 def _warp(rng, labels):
@@ -273,16 +287,19 @@ def _warp(rng, labels):
     )
 
 
-def _targets(rng, labels, view):
-    """Objects to segment: a label, its largest part, a label without its holes, or two labels
-    together."""
+def _targets(rng, labels, bodies, view):
+    """Objects to segment: a label, its largest part, the body that it belongs to, a label without
+    its holes, or two labels together."""
+    kinds = {"label": 0.2, "component": 0.36, "body": 0.28, "filled": 0.09, "union": 0.07}
     present = [label for label in np.unique(labels) if label or rng.random() < 0.2]
     masks = []
     for label in rng.permutation(present)[:8]:
         mask = (labels == label) & view
-        kind = rng.choice(["label", "component", "filled", "union"], p=[0.35, 0.48, 0.09, 0.08])
+        kind = rng.choice(list(kinds), p=list(kinds.values()))
         if kind == "component":
             mask = _largest_component(mask)
+        elif kind == "body":
+            mask = (bodies[labels] == bodies[label]) & view
         elif kind == "filled":
             mask = _without_holes(mask)
         elif kind == "union":
@@ -306,7 +323,7 @@ def _worth(smooth, mask):
     contrast = np.abs(mean - mean_around).item() / np.sqrt(
         (spread**2 + spread_around**2).item() / 2 + 10
     )
-    return np.clip(thickness / size / 0.008, 0.3, 1) * np.clip(contrast / 0.9, 0.1, 1) ** 1.5
+    return np.clip(thickness / size / 0.008, 0.3, 1) * np.clip(contrast / 0.6, 0.1, 1) ** 1.5
 
 
 def _rim_and_halo(mask):
@@ -339,13 +356,15 @@ def kind_of(image: np.ndarray, mask: np.ndarray) -> str:
 # From labels to grey values: float32 H x W, about 0 to 1.
 
 
-def _paint(rng, labels):
-    """Mean, rim and texture of every label."""
-    count = int(labels.max()) + 1
+def _paint(rng, labels, bodies):
+    """Mean, rim and texture of every label; half of the parts are nearly as grey as their body."""
+    count = len(bodies)
     spread = rng.choice([0.04, 0.08, 0.2, 0.35])  # small: neighbours nearly alike, as soft tissues
     means = rng.uniform(0.2, 0.8) + spread * rng.normal(size=count)
     odd = rng.random(count) < rng.choice([0.15, 0.5])  # air, fluid, bone, contrast medium
     means = np.where(odd, rng.uniform(-0.2, 1.2, count), means)
+    alike = (bodies != np.arange(count)) & (rng.random(count) < 0.5)
+    means = np.where(alike, means[bodies] + 0.1 * rng.normal(size=count), means)
     air = rng.random() < 0.4  # nothing but noise round the body
     means[0] *= not air
     image = means[labels]
@@ -353,7 +372,7 @@ def _paint(rng, labels):
     for label in np.flatnonzero(rims):  # bright cortex, capsule, dark halo
         depth = cv2.distanceTransform((labels == label).astype(np.uint8), cv2.DIST_L2, 3)
         image += rng.normal() * 0.35 * ((depth > 0) & (depth <= rng.uniform(1, 6)))
-    image = _blur(image, rng.choice([0.4, 0.8, 1.5, 3]))
+    image = _blur(image, rng.choice([0.4, 0.8, 1.5, 3, 6], p=[0.23, 0.23, 0.23, 0.23, 0.08]))
     busy = rng.choice(
         [0.1, 0.3, 0.8], p=[0.4, 0.4, 0.2]
     )  # how much texture against how much contrast
@@ -361,7 +380,10 @@ def _paint(rng, labels):
         strength = np.abs(rng.normal(size=count)) * rng.choice([0, 0.03, 0.06, 0.12]) * busy
         strength[0] *= not air
         image += _noise(rng, labels.shape, scale) * strength[labels]
-    return image
+    # Slow changes within a tissue, as of the thickness that an X-ray passes.
+    strength = np.abs(rng.normal(size=count)) * rng.choice([0, 0.1, 0.25], p=[0.3, 0.4, 0.3])
+    strength[0] *= not air
+    return image + _noise(rng, labels.shape, rng.uniform(40, 150)) * strength[labels]
 
 
 def _degrade(rng, image):
