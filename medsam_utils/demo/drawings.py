@@ -290,7 +290,7 @@ def _warp(rng, labels):
 def _targets(rng, labels, bodies, view):
     """Objects to segment: a label, its largest part, the body that it belongs to, a label without
     its holes, or two labels together."""
-    kinds = {"label": 0.2, "component": 0.36, "body": 0.28, "filled": 0.09, "union": 0.07}
+    kinds = {"label": 0.18, "component": 0.26, "body": 0.42, "filled": 0.08, "union": 0.06}
     present = [label for label in np.unique(labels) if label or rng.random() < 0.2]
     masks = []
     for label in rng.permutation(present)[:8]:
