@@ -249,11 +249,11 @@ def _empty(rng, shape):
 
 
 def _label_map(rng, shape):
-    """A background of one kind with up to seven shapes on it, many of them with parts: a core, what
-    a ring surrounds, or a piece of other tissue.
+    """A background of one kind with up to seven shapes on it, many of them with a core, a piece of
+    other tissue, or something that they surround.
 
     Also returns the body that each label belongs to: its own label, or that of the shape that it is
-    a part of.
+    a core or a piece of.
     """
     background = rng.choice([_tissues, _body, _layers, _empty], p=[0.25, 0.35, 0.17, 0.23])
     labels = background(rng, shape).astype(int)
@@ -263,17 +263,17 @@ def _label_map(rng, shape):
         body = len(bodies)
         labels[drawn] = body
         bodies.append(body)
-        kind = rng.choice(["core", "piece", "inside", "none"], p=[0.25, 0.25, 0.25, 0.25])
+        kind = rng.choice(["core", "piece", "surrounded", "none"])
         if kind == "core":
             depth = int(rng.integers(2, 9))
             part = cv2.erode(drawn.astype(np.uint8), None, iterations=depth) > 0
         elif kind == "piece":
             part = drawn & (_noise(rng, shape, rng.uniform(15, 90)) > rng.normal())
-        elif kind == "inside":
+        elif kind == "surrounded":
             part = _without_holes(drawn) & ~drawn
         if kind != "none" and part.any():
             labels[part] = len(bodies)
-            bodies.append(body)
+            bodies.append(len(bodies) if kind == "surrounded" else body)
     return labels, np.array(bodies)
 
 
@@ -288,18 +288,19 @@ def _warp(rng, labels):
 
 
 def _targets(rng, labels, bodies, view):
-    """Objects to segment: a label, its largest part, the body that it belongs to, a label without
-    its holes, or two labels together."""
-    kinds = {"label": 0.18, "component": 0.26, "body": 0.42, "filled": 0.08, "union": 0.06}
+    """Objects to segment: a body, a label or its largest part, a label without its holes, or two
+    labels together. What is left of a body without its core or piece is rarely an object."""
+    kinds = {"body": 0.42, "label": 0.18, "component": 0.26, "filled": 0.08, "union": 0.06}
     present = [label for label in np.unique(labels) if label or rng.random() < 0.2]
     masks = []
     for label in rng.permutation(present)[:8]:
         mask = (labels == label) & view
         kind = rng.choice(list(kinds), p=list(kinds.values()))
-        if kind == "component":
-            mask = _largest_component(mask)
-        elif kind == "body":
+        has_parts = bodies[label] == label and np.sum(bodies == label) > 1
+        if kind == "body" or (has_parts and rng.random() < 0.7):
             mask = (bodies[labels] == bodies[label]) & view
+        elif kind == "component":
+            mask = _largest_component(mask)
         elif kind == "filled":
             mask = _without_holes(mask)
         elif kind == "union":
