@@ -77,7 +77,9 @@ chapter.answer(beforehand, sum(sizes.values()), unseen)
 # `sam_small` has never seen a medical image, nor any photograph. It learns from drawings
 # (`medsam_utils/demo/drawings.py`): a map of labels, bent by a smooth warp, painted with grey
 # values, spoilt as scanners spoil images. None is meant to be an organ. Separate ellipses on plain
-# texture taught a first network next to nothing about real images.
+# texture taught a first network next to nothing about real images. Half of the shapes have a core
+# or a piece of other grey, as organs have: mostly the whole is the object, which the grey values
+# alone do not tell.
 
 # %%
 chapter.drawings_row(seed, 6)
@@ -119,8 +121,9 @@ speed.tables(measured, "cell_detail")
 #
 # Clicks lie at the maximum of the distance transform as in Algorithm 1, on the 128 x 128 grid of
 # the mask decoder, or in one of four cases anywhere in the region, because people do not click the
-# exact middle. Nearly half of the steps begin with a box, two of three boxes with noise; in half of
-# the steps further prompts come with the last mask.
+# exact middle. Nearly half of the steps begin with a box, two of three boxes with noise of at most
+# 2 % of the input's side, as in SAM's training; in half of the steps further prompts come with the
+# last mask.
 
 # %%
 display(chapter.source(training_sam.add_clicks), chapter.source(training_sam.noisy_boxes))
@@ -191,18 +194,29 @@ log = pd.read_csv(Path(models.__file__).parent / "weights/sam_small.csv")
 chapter.log_figure(log)
 
 # %% [markdown]
-# They come from 6,176 steps of 8 drawings with two objects, about four hours on a share of two
-# processor cores, and then four runs of 6 drawings with three objects: 2,294 steps in 82 minutes
-# and 2,173 in 87 on one core, 3,196 in 84 and 3,388 in 85 on two. The recipe grew on the way: Muon
-# came after 800 steps, the affinity loss after 1,500, and prompt encoder and mask decoder began
-# anew after 1,900. With the first of the four runs came boxes, the single mask, the weight of
-# outlines, harder drawings, and, 400 steps later, the detail; with the second the mixed cells; with
-# the third small objects; with the fourth more rings and thin objects, and the absolute differences
-# of the predicted IoU, whose square counted before. In each the learning rate rose to 0.0007 and
-# fell to zero over the last part. The weights in the repository are the mean of those before and
-# after the fourth run: on eight sets of real images they did better than the latter with a box and
-# with nine clicks, and worse with three. So this notebook trains such a model, not bit for bit the
-# same one.
+# They come from six runs, the first of 8 drawings a step with two objects, the others of 6 with
+# three. So this notebook trains such a model, not bit for bit the same one.
+#
+# | steps | time | new in it |
+# | ---: | --- | --- |
+# | 6,176 | 4 hours, a share of two cores | Muon after 800 steps, affinity loss after 1,500 |
+# | 2,294 | 82 minutes, one core | boxes, single mask, outlines, detail, harder drawings |
+# | 2,173 | 87 minutes, one core | mixed cells |
+# | 3,196 | 84 minutes, two cores | small objects |
+# | 3,388 | 85 minutes, two cores | rings, thin objects, absolute differences of predicted IoU |
+# | 8,400 | 94 minutes, two cores | shapes with parts, slow changes of grey, narrow noise of boxes |
+#
+# The learning rate rose to 0.0007 and fell to zero over the last part of each run. The sixth began
+# with the mean of the weights before and after the fifth. After 800 of its steps it got more faint
+# objects, after 4,800 whole bodies and all parts of a label were objects more often, and after
+# 6,900, when the rate rose again to 0.0005, what is left of a body without its core was one less
+# often.
+#
+# **Speed of the sixth run.** On two cores of an AMD EPYC with AVX512-BF16, losses and gradients of
+# a step took 0.63 to 0.72 s in float32 and 0.44 s in bfloat16. A whole step in bfloat16, with its
+# drawings, took about 0.78 s in one process with two threads, whether a process beside it drew or
+# not, and 0.63 s in two processes of one thread that drew three drawings each and averaged their
+# gradients: two threads wait for each other in every layer.
 #
 # ## What each change gives
 #
@@ -217,8 +231,8 @@ speed.tables(measured, "training_changes")
 # %% [markdown]
 # What doctors look for is often small: in six of eleven sets of real images at least half of the
 # objects cover less than 2 % of the square that the encoder sees. Of the drawn ones 31 % did at
-# first, 42 % in the third run and 46 % in the fourth. Thin or hollow were 9 % in the third run and
-# 14 % in the fourth: the wall of a heart, a vessel, the rim of a tumour.
+# first, 42 % in the fourth run and 45 % now. Thin or hollow were 9 % in the fourth run and 14 %
+# since: the wall of a heart, a vessel, the rim of a tumour.
 #
 # When small objects were new, 300 steps with them, from the weights of step 10,643, gave very small
 # objects .13 more with one click, .11 with three and .10 from a box than 300 steps without. Of the

@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from medsam_utils.demo.drawings import MIN_PIXELS, Drawings, draw, kind_of
+from medsam_utils.demo.drawings import (
+    MIN_PIXELS,
+    Drawings,
+    _label_map,
+    _targets,
+    _worth,
+    draw,
+    kind_of,
+)
 
 
 def test_the_same_seed_gives_the_same_drawing_and_another_seed_another():
@@ -55,6 +63,27 @@ def test_kinds_of_objects_are_drawn_and_can_be_left_out():
     assert kinds(("thin", "hollow")) == {"other"} | hard - {"thin", "hollow"}
 
 
+def test_a_body_with_a_part_is_an_object_more_often_than_what_is_left_without_it():
+    labels = np.zeros((64, 64), int)
+    labels[10:50, 10:50] = 1
+    labels[20:40, 20:40] = 2  # a core of 1
+    view, bodies = np.ones(labels.shape, bool), np.array([0, 1, 1])
+    rng, areas = np.random.default_rng(0), []
+    for _ in range(200):
+        areas += [int(mask.sum()) for mask in _targets(rng, labels, bodies, view)]
+    whole, part, rest = (areas.count(area) for area in (1600, 400, 1200))
+    assert whole > 2 * part > 2 * rest > 0
+
+
+def test_parts_belong_to_a_body_that_is_its_own():
+    found = 0
+    for i in range(40):
+        labels, bodies = _label_map(np.random.default_rng([5, i]), (64, 64))
+        assert labels.max() < len(bodies) and np.array_equal(bodies[bodies], bodies)
+        found += np.sum(bodies != np.arange(len(bodies)))
+    assert found > 20
+
+
 def test_the_dataset_leaves_out_kinds_too():
     drawings = Drawings(8, 2, 20, without=("very small",))
     inside = [drawings[i]["inside"].prod() for i in range(20)]
@@ -62,8 +91,6 @@ def test_the_dataset_leaves_out_kinds_too():
 
 
 def test_thin_and_faint_targets_are_kept_less_often():
-    from medsam_utils.demo.drawings import _worth
-
     thick, thin = np.zeros((2, 256, 256), bool)
     thick[30:90, 30:90] = thin[30:90, 30:31] = True
     grain = np.random.default_rng(0).normal(0, 5, thick.shape).astype(np.float32)
