@@ -100,7 +100,7 @@ show.table(parts)
 # %% [markdown]
 # ## Where the edge was lost
 #
-# The weights of step 6,176, without that detail, drew blocks: on 200 unseen drawings 74 % of their
+# The weights of step 6,176, without that detail, drew blocks: on 200 unseen drawings 73 % of their
 # masks' edges lay on the borders of the 8 x 8 pixel cells of the embedding, where 25 % would by
 # chance. Which layer loses where in a cell an edge runs? The grey values within a cell, less their
 # mean, are explained by a linear regression on what a layer holds of the cell

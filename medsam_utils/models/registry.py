@@ -169,7 +169,7 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "small"},
         checkpoint=Checkpoint(
             _WEIGHTS / "sam_small.pt",
-            "e55189e17f098d35f377408f753d7eade5d348bdffe110160d87891b90ad64f1",
+            "a015cc86ad0b43a969e0f9265b3cf42cbdd0c9618475cac3fc0e383e6e5e45ec",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
