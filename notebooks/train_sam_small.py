@@ -212,11 +212,11 @@ chapter.log_figure(log)
 # 6,900, when the rate rose again to 0.0005, what is left of a body without its core was one less
 # often.
 #
-# **Speed of the sixth run.** On two cores of an AMD EPYC with AVX512-BF16, losses and gradients of
-# a step took 0.63 to 0.72 s in float32 and 0.44 s in bfloat16. A whole step in bfloat16, with its
+# **Speed of the sixth run.** On two processor cores with AVX512-BF16, losses and gradients of a
+# step took 0.63 to 0.72 s in float32 and 0.44 s in bfloat16. A whole step in bfloat16, with its
 # drawings, took about 0.78 s in one process with two threads, whether a process beside it drew or
 # not, and 0.63 s in two processes of one thread that drew three drawings each and averaged their
-# gradients: two threads wait for each other in every layer.
+# gradients.
 #
 # ## What each change gives
 #

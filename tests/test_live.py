@@ -194,17 +194,19 @@ def test_a_box_is_a_prompt_and_a_model_that_takes_none_says_so(subject):
 
 def test_a_candidate_chosen_by_hand_counts_instead_of_the_most_confident(subject):
     explorer = Explorer(subject, ["sam_small", "grabcut"], state={"clicks": [[12, 18, 1]]})
-    masks = []
-    for candidate in range(3):
+    case, model = subject.load(subject.list().references[0]), load_model("sam_small")
+    prediction = model.predict(model.encode(case.image), [[Click(12, 18, True, 0, 0)]])
+    masks = [prediction.mask(0, candidate) for candidate in range(3)]
+    assert not np.array_equal(masks[0], masks[2])
+    for candidate, mask in enumerate(masks):
         explorer.state = {**explorer.state, "candidate": {"sam_small": candidate}}
         sam, grabcut = explorer.answers
         assert sam["chosen"] == candidate and grabcut["chosen"] == 0
         assert [sam["predicted"], sam["iou"]] == sam["candidates"][candidate]
-        masks.append(sam["mask"])
-    assert len(set(masks)) == 3
+        assert np.array_equal(mask_of(sam["mask"], mask.shape), mask)
     explorer.accept("sam_small")
     (annotation,) = explorer.session["annotations"]
-    assert (annotation["candidate"], annotation["counts"]) == (2, masks[2])
+    assert (annotation["candidate"], annotation["counts"]) == (2, sam["mask"])
     assert [a["accepted"] for a in explorer.answers] == [True, False]
 
 
