@@ -114,7 +114,8 @@ speed.tables(measured, "cell_detail")
 # That detail alone left half of the edges on the borders: a transposed convolution of stride 2
 # draws each cell for itself, whatever its neighbours draw. Now a convolution of 3 x 3 pixels
 # follows each of the two. After 200 steps with it and 200 without, from the weights of step 8,470
-# and on the same drawings, 37 and 51 % of the edges of 60 unseen drawings lay on borders.
+# and on the same drawings, 37 and 51 % of the edges of 60 unseen drawings, as drawn then, lay on
+# borders.
 
 # %% [markdown]
 # ## Prompts
@@ -206,17 +207,17 @@ chapter.log_figure(log)
 # | 3,388 | 85 minutes, two cores | rings, thin objects, absolute differences of predicted IoU |
 # | 8,400 | 94 minutes, two cores | shapes with parts, slow changes of grey, narrow noise of boxes |
 #
-# The learning rate rose to 0.0007 and fell to zero over the last part of each run. The sixth began
-# with the mean of the weights before and after the fifth. After 800 of its steps it got more faint
-# objects, after 4,800 whole bodies and all parts of a label were objects more often, and after
-# 6,900, when the rate rose again to 0.0005, what is left of a body without its core was one less
-# often.
+# In the first run prompt encoder and mask decoder began anew after 1,900 steps. In each later one
+# the learning rate rose to 0.0007 and fell to zero over the last part. The sixth began with the
+# mean of the weights before and after the fifth. After 800 of its steps it got more faint objects,
+# after 4,800 whole bodies and all parts of a label were objects more often, and after 6,900, when
+# the rate rose again to 0.0005, what is left of a body without its core was one less often.
 #
 # **Speed of the sixth run.** On two processor cores with AVX512-BF16, losses and gradients of a
 # step took 0.63 to 0.72 s in float32 and 0.44 s in bfloat16. A whole step in bfloat16, with its
-# drawings, took about 0.78 s in one process with two threads, whether a process beside it drew or
-# not, and 0.63 s in two processes of one thread that drew three drawings each and averaged their
-# gradients.
+# drawings, took about 0.8 s in one process with two threads, whether a process beside it drew or
+# not. This run took 0.64 s: two processes of one thread, which drew three drawings each and
+# averaged their gradients. That is a script of its own; this notebook trains in one process.
 #
 # ## What each change gives
 #

@@ -208,7 +208,7 @@ def test_affinity_wants_cells_of_an_object_alike_and_others_different():
     assert good < 0.1 < alike
 
 
-def test_boxes_are_tight_or_off_by_a_tenth():
+def test_boxes_are_tight_or_off_by_a_tenth_and_at_most_five_pixels():
     truth = np.zeros((200, 128, 128), bool)
     truth[:, 40:60, 30:80] = True  # rows 80 to 119 and columns 60 to 159 of the input
     boxes = training_sam.noisy_boxes(truth, np.random.default_rng(0))

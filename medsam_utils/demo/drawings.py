@@ -358,7 +358,8 @@ def kind_of(image: np.ndarray, mask: np.ndarray) -> str:
 
 
 def _paint(rng, labels, bodies):
-    """Mean, rim and texture of every label; half of the parts are nearly as grey as their body."""
+    """Mean, rim, texture and slow change of every label; half of the parts are nearly as grey as
+    their body."""
     count = len(bodies)
     spread = rng.choice([0.04, 0.08, 0.2, 0.35])  # small: neighbours nearly alike, as soft tissues
     means = rng.uniform(0.2, 0.8) + spread * rng.normal(size=count)
