@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from medsam_utils.demo import drawings
 from medsam_utils.demo.drawings import (
     MIN_PIXELS,
     Drawings,
+    _add_shadows,
     _label_map,
     _targets,
     _worth,
@@ -73,6 +75,39 @@ def test_a_body_with_a_part_is_an_object_more_often_than_what_is_left_without_it
         areas += [int(mask.sum()) for mask in _targets(rng, labels, bodies, view)]
     whole, part, rest = (areas.count(area) for area in (1600, 400, 1200))
     assert whole > 2 * part > 2 * rest > 0
+
+
+def test_shadows_let_through_what_lies_behind_them_and_may_cross():
+    behind = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    seen, crossed, brighter = [], 0, []
+    for i in range(40):
+        image, masks = _add_shadows(np.random.default_rng([6, i]), behind)
+        assert 1 <= len(masks) <= 4 and image.shape == masks[0].shape == behind.shape
+        crossed += any((a & b).any() for k, a in enumerate(masks) for b in masks[:k])
+        covered = np.any(masks, axis=0)
+        if covered.sum() > 100:
+            seen.append(np.corrcoef(image[covered], behind[covered])[0, 1])
+            brighter.append(abs(image[covered].mean() - image[~covered].mean()))
+    assert np.min(seen) > 0.5 and crossed > 10
+    assert np.median(brighter) > 0.1
+
+
+def test_shadows_are_among_the_objects(monkeypatch):
+    shadows, kept, total = [], 0, 0
+
+    def add_and_note(rng, image):
+        image, masks = _add_shadows(rng, image)
+        shadows.extend(masks)
+        return image, masks
+
+    monkeypatch.setattr(drawings, "_add_shadows", add_and_note)
+    for i in range(60):
+        shadows.clear()
+        _, masks = draw(np.random.default_rng([9, i]), size=128)
+        total += len(masks)
+        whole = (s for s in shadows if s.shape == masks[0].shape)  # others are of a failed try
+        kept += sum(np.array_equal(mask, s) for s in whole for mask in masks)
+    assert kept > 0.05 * total
 
 
 def test_parts_belong_to_a_body_that_is_its_own():

@@ -33,8 +33,11 @@ def draw(
         labels, bodies = _label_map(rng, tuple(shape))
         labels = _warp(rng, labels)
         view = _field_of_view(rng, labels.shape)
-        masks = _targets(rng, labels, bodies, view)
-        image = _to_8_bit(rng, _degrade(rng, _paint(rng, labels, bodies)), view)
+        image, masks = _paint(rng, labels, bodies), _targets(rng, labels, bodies, view)
+        if rng.random() < 0.4:
+            image, shadows = _add_shadows(rng, image)
+            masks = [m for m in (*(shadow & view for shadow in shadows), *masks) if _fits(m)][:8]
+        image = _to_8_bit(rng, _degrade(rng, image), view)
         smooth = _blur(image, 1)
         masks = [mask for mask in masks if rng.random() < _worth(smooth, mask)]
         if without:
@@ -305,9 +308,13 @@ def _targets(rng, labels, bodies, view):
             mask = _without_holes(mask)
         elif kind == "union":
             mask |= (labels == rng.choice(present)) & view
-        if MIN_PIXELS <= mask.sum() <= 0.7 * mask.size:
+        if _fits(mask):
             masks.append(mask)
     return masks
+
+
+def _fits(mask):
+    return MIN_PIXELS <= mask.sum() <= 0.7 * mask.size
 
 
 def _worth(smooth, mask):
@@ -386,6 +393,32 @@ def _paint(rng, labels, bodies):
     strength = np.abs(rng.normal(size=count)) * rng.choice([0, 0.1, 0.25], p=[0.3, 0.4, 0.3])
     strength[0] *= not air
     return image + _noise(rng, labels.shape, rng.uniform(40, 150)) * strength[labels]
+
+
+def _add_shadows(rng, image):
+    """Add one to four objects that are seen through, as bones and lungs in X-rays: what lies before
+    and behind them stays visible. Also returns their masks."""
+    shape, masks = image.shape, []
+    sign, strength = rng.choice([-1, 1]), rng.choice([0.15, 0.25, 0.4])
+    image = image * rng.uniform(0.3, 1)
+    for _ in range(rng.integers(1, 5)):
+        shadow = rng.choice([_blob, _bone, _pair, _ring, _vessel], p=[0.35, 0.3, 0.2, 0.1, 0.05])
+        mask = _warp(rng, shadow(rng, shape)) > 0
+        distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+        depth = distance / max(distance.max(), 1)
+        kind = rng.choice(["flat", "round", "shell"], p=[0.3, 0.3, 0.4])
+        if kind == "flat":
+            thickness = mask.astype(np.float32)
+        elif kind == "round":  # the path of the rays through a cylinder
+            thickness = 1.3 * np.sqrt(depth * (2 - depth))
+        elif kind == "shell":  # a bone's cortex
+            wall = mask & (distance <= rng.uniform(1, 5))
+            thickness = mask * rng.uniform(0, 1) + wall * rng.uniform(0.3, 1)
+        odd = rng.choice([-1, 1], p=[0.15, 0.85])
+        added = sign * odd * strength * rng.uniform(0.6, 1.6) * thickness
+        image = image + _blur(added, rng.choice([0.4, 0.8, 1.5, 3]))
+        masks.append(mask)
+    return image, masks
 
 
 def _degrade(rng, image):

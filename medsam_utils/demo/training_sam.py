@@ -102,7 +102,7 @@ def noisy_boxes(truths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     truths: bool, B x h x w, at half the input's size. As in SAM's training the noise of a side has
     a standard deviation of a tenth of the box's length, and is at most 2 % of the input's side, 5
-    pixels; one box in three is exact.
+    pixels; half of the boxes are exact.
     """
     boxes = []
     for truth in truths:
@@ -110,7 +110,7 @@ def noisy_boxes(truths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         box = 2.0 * np.array([cols[0], rows[0], cols[-1] + 0.5, rows[-1] + 0.5])
         lengths = np.tile(box[2:] - box[:2] + 1, 2)
         noise = np.clip(0.1 * lengths * rng.standard_normal(4), -5, 5)
-        box += noise * (rng.random() > 1 / 3)
+        box += noise * (rng.random() > 0.5)
         box[2:] = np.maximum(box[2:], box[:2] + 1)
         boxes.append(np.clip(box, 0, 2 * truth.shape[0] - 1))
     return np.array(boxes)
