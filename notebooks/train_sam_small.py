@@ -123,9 +123,9 @@ speed.tables(measured, "cell_detail")
 #
 # Clicks lie at the maximum of the distance transform as in Algorithm 1, on the 128 x 128 grid of
 # the mask decoder, or in one of four cases anywhere in the region, because people do not click the
-# exact middle. Nearly half of the steps begin with a box. Half of the boxes are exact, half have
-# noise as in SAM's training, at most 2 % of the input's side. In half of the steps further prompts
-# come with the last mask.
+# exact middle. Nearly half of the steps begin with a box. Half of the boxes are exact; half have
+# half as much noise as in SAM's training, at most 2 % of the input's side. In half of the steps
+# further prompts come with the last mask.
 
 # %%
 display(chapter.source(training_sam.add_clicks), chapter.source(training_sam.noisy_boxes))

@@ -77,6 +77,20 @@ def test_a_body_with_a_part_is_an_object_more_often_than_what_is_left_without_it
     assert whole > 2 * part > 2 * rest > 0
 
 
+def test_two_parts_are_an_object_more_often_than_three():
+    def whole(parts):
+        labels = np.zeros((64, 64), int)
+        for i in range(parts):
+            labels[10:30, 4 + 20 * i : 18 + 20 * i] = 1
+        view, bodies = np.ones(labels.shape, bool), np.array([0, 1])
+        rng, found = np.random.default_rng(0), []
+        for _ in range(200):
+            found += [int(mask.sum()) for mask in _targets(rng, labels, bodies, view)]
+        return found.count(int((labels == 1).sum())) / found.count(20 * 14)
+
+    assert whole(2) > 1 > 2 * whole(3) > 0
+
+
 def test_shadows_let_through_what_lies_behind_them_and_may_cross():
     behind = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
     seen, crossed, brighter = [], 0, []

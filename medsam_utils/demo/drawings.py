@@ -292,7 +292,8 @@ def _warp(rng, labels):
 
 def _targets(rng, labels, bodies, view):
     """Objects to segment: a body, a label or its largest part, a label without its holes, or two
-    labels together. What is left of a body without its core or piece is rarely an object."""
+    labels together. What is left of a body without its core or piece is rarely an object, nor are
+    more than two parts together."""
     kinds = {"body": 0.42, "label": 0.18, "component": 0.26, "filled": 0.08, "union": 0.06}
     present = [label for label in np.unique(labels) if label or rng.random() < 0.2]
     masks = []
@@ -308,6 +309,8 @@ def _targets(rng, labels, bodies, view):
             mask = _without_holes(mask)
         elif kind == "union":
             mask |= (labels == rng.choice(present)) & view
+        if components(mask) > 2 and rng.random() < 0.7:
+            mask = _largest_component(mask)
         if _fits(mask):
             masks.append(mask)
     return masks

@@ -100,16 +100,16 @@ def add_clicks(
 def noisy_boxes(truths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a box round each object, B x 4, (x, y) of its first and last pixel of the input.
 
-    truths: bool, B x h x w, at half the input's size. As in SAM's training the noise of a side has
-    a standard deviation of a tenth of the box's length, and is at most 2 % of the input's side, 5
-    pixels; half of the boxes are exact.
+    truths: bool, B x h x w, at half the input's size. Half of the boxes are exact. For the
+    others the noise of a side has a standard deviation of a twentieth of the box's length (SAM: a
+    tenth), and is, as SAM's, at most 2 % of the input's side, 5 pixels.
     """
     boxes = []
     for truth in truths:
         rows, cols = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
         box = 2.0 * np.array([cols[0], rows[0], cols[-1] + 0.5, rows[-1] + 0.5])
         lengths = np.tile(box[2:] - box[:2] + 1, 2)
-        noise = np.clip(0.1 * lengths * rng.standard_normal(4), -5, 5)
+        noise = np.clip(0.05 * lengths * rng.standard_normal(4), -5, 5)
         box += noise * (rng.random() > 0.5)
         box[2:] = np.maximum(box[2:], box[:2] + 1)
         boxes.append(np.clip(box, 0, 2 * truth.shape[0] - 1))
