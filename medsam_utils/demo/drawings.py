@@ -301,9 +301,10 @@ def _targets(rng, labels, bodies, view):
         mask = (labels == label) & view
         kind = rng.choice(list(kinds), p=list(kinds.values()))
         has_parts = bodies[label] == label and np.sum(bodies == label) > 1
-        if kind == "body" or (has_parts and rng.random() < 0.7):
+        is_part = bodies[label] != label
+        if kind == "body" or rng.random() < 0.8 * has_parts + 0.5 * is_part:
             mask = (bodies[labels] == bodies[label]) & view
-        elif kind == "component":
+        elif kind == "component" and (components(mask) != 2 or rng.random() < 0.5):
             mask = _largest_component(mask)
         elif kind == "filled":
             mask = _without_holes(mask)
