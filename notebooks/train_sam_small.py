@@ -207,7 +207,7 @@ chapter.log_figure(log)
 # | 3,196 | 84 minutes, two cores | small objects |
 # | 3,388 | 85 minutes, two cores | rings, thin objects, absolute differences of predicted IoU |
 # | 8,400 | 94 minutes, two cores | shapes with parts, slow changes of grey, narrow noise of boxes |
-# | 10,100 | 114 minutes, two cores | objects seen through, fewer of many parts, exact boxes |
+# | 10,800 | 121 minutes, two cores | objects seen through, fewer of many parts, exact boxes |
 #
 # In the first run prompt encoder and mask decoder began anew after 1,900 steps. In each later one
 # the learning rate rose to 0.0007 and fell to zero over the last part. The sixth began with the
@@ -217,7 +217,8 @@ chapter.log_figure(log)
 # seventh had objects that one sees through, and exact boxes more often, from its beginning. After
 # 2,600 of its steps more than two parts were rarely one object, and boxes had half the noise: with
 # large boxes the network had answered scattered pieces of a thigh bone. After 8,600, when the rate
-# rose again to 0.0005, parts of a body and single halves of a pair were less often objects.
+# rose again to 0.0005, parts of a body and single halves of a pair were less often objects. The
+# last 700 steps began with a rate of 0.00025.
 #
 # **Speed of the sixth run.** On two processor cores with AVX512-BF16, losses and gradients of a
 # step took 0.63 to 0.72 s in float32 and 0.44 s in bfloat16. A whole step in bfloat16, with its
@@ -238,8 +239,8 @@ speed.tables(measured, "training_changes")
 # %% [markdown]
 # What doctors look for is often small: in six of eleven sets of real images at least half of the
 # objects cover less than 2 % of the square that the encoder sees. Of the drawn ones 31 % did at
-# first, 42 % in the fourth run and 45 % now. Thin or hollow were 9 % in the fourth run and 14 %
-# since: the wall of a heart, a vessel, the rim of a tumour.
+# first, 42 % in the fourth run and 45 % now. Thin or hollow were 9 % in the fourth run, 14 % in the
+# fifth and 12 % now: the wall of a heart, a vessel, the rim of a tumour.
 #
 # When small objects were new, 300 steps with them, from the weights of step 10,643, gave very small
 # objects .13 more with one click, .11 with three and .10 from a box than 300 steps without. The

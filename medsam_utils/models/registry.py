@@ -169,7 +169,7 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "small"},
         checkpoint=Checkpoint(
             _WEIGHTS / "sam_small.pt",
-            "a015cc86ad0b43a969e0f9265b3cf42cbdd0c9618475cac3fc0e383e6e5e45ec",
+            "2b845832348f272bc735f9b278e4534625440bfaa3036c04d637f10d48a6214d",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
