@@ -6,7 +6,7 @@ from medsam_utils.demo import drawings
 from medsam_utils.demo.drawings import (
     MIN_PIXELS,
     Drawings,
-    _add_shadows,
+    _add_translucent,
     _label_map,
     _targets,
     _worth,
@@ -91,11 +91,11 @@ def test_two_parts_are_an_object_more_often_than_three():
     assert whole(2) > 1 > 2 * whole(3) > 0
 
 
-def test_shadows_let_through_what_lies_behind_them_and_may_cross():
+def test_translucent_objects_let_through_what_lies_behind_them_and_may_cross():
     behind = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
     seen, crossed, brighter = [], 0, []
     for i in range(40):
-        image, masks = _add_shadows(np.random.default_rng([6, i]), behind)
+        image, masks = _add_translucent(np.random.default_rng([6, i]), behind)
         assert 1 <= len(masks) <= 4 and image.shape == masks[0].shape == behind.shape
         crossed += any((a & b).any() for k, a in enumerate(masks) for b in masks[:k])
         covered = np.any(masks, axis=0)
@@ -106,21 +106,21 @@ def test_shadows_let_through_what_lies_behind_them_and_may_cross():
     assert np.median(brighter) > 0.1
 
 
-def test_shadows_are_among_the_objects(monkeypatch):
-    shadows, kept, total = [], 0, 0
+def test_translucent_objects_are_among_the_targets(monkeypatch):
+    translucent, kept, total = [], 0, 0
 
     def add_and_note(rng, image):
-        image, masks = _add_shadows(rng, image)
-        shadows.extend(masks)
+        image, masks = _add_translucent(rng, image)
+        translucent.extend(masks)
         return image, masks
 
-    monkeypatch.setattr(drawings, "_add_shadows", add_and_note)
+    monkeypatch.setattr(drawings, "_add_translucent", add_and_note)
     for i in range(60):
-        shadows.clear()
+        translucent.clear()
         _, masks = draw(np.random.default_rng([9, i]), size=128)
         total += len(masks)
-        whole = (s for s in shadows if s.shape == masks[0].shape)  # others are of a failed try
-        kept += sum(np.array_equal(mask, s) for s in whole for mask in masks)
+        whole = (t for t in translucent if t.shape == masks[0].shape)  # others are of a failed try
+        kept += sum(np.array_equal(mask, t) for t in whole for mask in masks)
     assert kept > 0.05 * total
 
 

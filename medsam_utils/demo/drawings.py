@@ -35,8 +35,9 @@ def draw(
         view = _field_of_view(rng, labels.shape)
         image, masks = _paint(rng, labels, bodies), _targets(rng, labels, bodies, view)
         if rng.random() < 0.4:
-            image, shadows = _add_shadows(rng, image)
-            masks = [m for m in (*(shadow & view for shadow in shadows), *masks) if _fits(m)][:8]
+            image, translucent = _add_translucent(rng, image)
+            translucent = [mask & view for mask in translucent]
+            masks = [*filter(_fits, translucent), *masks][:8]
         image = _to_8_bit(rng, _degrade(rng, image), view)
         smooth = _blur(image, 1)
         masks = [mask for mask in masks if rng.random() < _worth(smooth, mask)]
@@ -292,17 +293,20 @@ def _warp(rng, labels):
 
 def _targets(rng, labels, bodies, view):
     """Objects to segment: a body, a label or its largest part, a label without its holes, or two
-    labels together. What is left of a body without its core or piece is rarely an object, nor are
-    more than two parts together."""
+    labels together. Cores, pieces and what is left of a body without them are often the whole body
+    instead, more than two components the largest of them."""
     kinds = {"body": 0.42, "label": 0.18, "component": 0.26, "filled": 0.08, "union": 0.06}
     present = [label for label in np.unique(labels) if label or rng.random() < 0.2]
     masks = []
     for label in rng.permutation(present)[:8]:
         mask = (labels == label) & view
         kind = rng.choice(list(kinds), p=list(kinds.values()))
-        has_parts = bodies[label] == label and np.sum(bodies == label) > 1
-        is_part = bodies[label] != label
-        if kind == "body" or rng.random() < 0.8 * has_parts + 0.5 * is_part:
+        as_body = 0
+        if bodies[label] != label:  # a core or a piece
+            as_body = 0.5
+        elif np.sum(bodies == label) > 1:  # what is left of a body without them
+            as_body = 0.8
+        if kind == "body" or rng.random() < as_body:
             mask = (bodies[labels] == bodies[label]) & view
         elif kind == "component" and (components(mask) != 2 or rng.random() < 0.5):
             mask = _largest_component(mask)
@@ -399,15 +403,17 @@ def _paint(rng, labels, bodies):
     return image + _noise(rng, labels.shape, rng.uniform(40, 150)) * strength[labels]
 
 
-def _add_shadows(rng, image):
+def _add_translucent(rng, image):
     """Add one to four objects that are seen through, as bones and lungs in X-rays: what lies before
     and behind them stays visible. Also returns their masks."""
     shape, masks = image.shape, []
     sign, strength = rng.choice([-1, 1]), rng.choice([0.15, 0.25, 0.4])
     image = image * rng.uniform(0.3, 1)
     for _ in range(rng.integers(1, 5)):
-        shadow = rng.choice([_blob, _bone, _pair, _ring, _vessel], p=[0.35, 0.3, 0.2, 0.1, 0.05])
-        mask = _warp(rng, shadow(rng, shape)) > 0
+        draw_shape = rng.choice(
+            [_blob, _bone, _pair, _ring, _vessel], p=[0.35, 0.3, 0.2, 0.1, 0.05]
+        )
+        mask = _warp(rng, draw_shape(rng, shape)) > 0
         distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
         depth = distance / max(distance.max(), 1)
         kind = rng.choice(["flat", "round", "shell"], p=[0.3, 0.3, 0.4])
