@@ -210,21 +210,16 @@ chapter.log_figure(log)
 # | 10,800 | 121 minutes, two cores | objects seen through, fewer of many parts, exact boxes |
 #
 # In the first run prompt encoder and mask decoder began anew after 1,900 steps. In each later one
-# the learning rate rose to 0.0007 and fell to zero over the last part. The sixth began with the
-# mean of the weights before and after the fifth. After 800 of its steps it got more faint objects,
-# after 4,800 whole bodies and all parts of a label were objects more often, and after 6,900, when
-# the rate rose again to 0.0005, what is left of a body without its core was one less often. The
-# seventh had objects that one sees through, and exact boxes more often, from its beginning. After
-# 2,600 of its steps more than two parts were rarely one object, and boxes had half the noise: with
-# large boxes the network had answered scattered pieces of a thigh bone. After 8,600, when the rate
-# rose again to 0.0005, parts of a body and single halves of a pair were less often objects. The
-# last 700 steps began with a rate of 0.00025.
+# the learning rate rose to 0.0007 and fell to zero. The sixth began with the mean of the weights
+# before and after the fifth; from its step 4,800 on, whole bodies were objects more often. In the
+# seventh the network answered a box round a thigh bone with scattered pieces: from its step 2,600
+# on, more than two parts were rarely one object. After 8,600 and 10,100 steps the rate rose again,
+# to 0.0005 and 0.00025.
 #
-# **Speed of the sixth run.** On two processor cores with AVX512-BF16, losses and gradients of a
-# step took 0.63 to 0.72 s in float32 and 0.44 s in bfloat16. A whole step in bfloat16, with its
-# drawings, took about 0.8 s in one process with two threads, whether a process beside it drew or
-# not. This run took 0.64 s: two processes of one thread, which drew three drawings each and
-# averaged their gradients. That is a script of its own; this notebook trains in one process.
+# **Speed.** On two processor cores with AVX512-BF16, losses and gradients of a step took 0.63 to
+# 0.72 s in float32 and 0.44 s in bfloat16. A whole step of this notebook in bfloat16 took 0.8 s.
+# The last two runs took 0.64 and 0.67 s: a script of its own with two processes, which drew three
+# drawings each and averaged their gradients.
 #
 # ## What each change gives
 #
