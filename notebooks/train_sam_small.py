@@ -237,11 +237,9 @@ speed.tables(measured, "training_changes")
 # first, 42 % in the fourth run and 45 % now. Thin or hollow were 9 % in the fourth run, 14 % in the
 # fifth and 12 % now: the wall of a heart, a vessel, the rim of a tumour.
 #
-# When small objects were new, 300 steps with them, from the weights of step 10,643, gave very small
-# objects .13 more with one click, .11 with three and .10 from a box than 300 steps without. The
-# next table begins with the same weights, on the drawings of the sixth run: 200 steps with all
-# objects, and 200 without those of a kind. Only the very small ones gain by .04 in all three
-# columns; faint ones gain from a box. Thin, hollow and several parts change by less than .03,
+# The next table begins with the weights of step 10,643, on the drawings of the sixth run: 200 steps
+# with all objects, and 200 without those of a kind. Only the very small ones gain by .04 in all
+# three columns; faint ones gain from a box. Thin, hollow and several parts change by less than .03,
 # either way: 200 steps are few, and so are the objects.
 
 # %%
