@@ -214,7 +214,7 @@ chapter.log_figure(log)
 # before and after the fifth; from its step 4,800 on, whole bodies were objects more often. In the
 # seventh the network answered a box round a thigh bone with scattered pieces: from its step 2,600
 # on, more than two parts were rarely one object. After 8,600 and 10,100 steps the rate rose again,
-# to 0.0005 and 0.00025.
+# to 0.0005 and 0.00025; from 8,600 on, parts of a body were objects less often.
 #
 # **Speed.** On two processor cores with AVX512-BF16, losses and gradients of a step took 0.63 to
 # 0.72 s in float32 and 0.44 s in bfloat16. A whole step of this notebook in bfloat16 took 0.8 s.
