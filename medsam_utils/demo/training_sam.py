@@ -34,7 +34,7 @@ from ..workflows.training import (
 )
 from .drawings import Drawings, draw, kind_of
 
-ROUNDS = [(), (1,), (1, 1), (0, 1), (2,), (4,), (1, 2), (1, 3, 4), (7,)]
+ROUNDS = [(), (1,), (1, 1), (0, 1), (2,), (4,), (1, 2), (1, 3, 4), (3, 5), (7,)]
 """Clicks that each later round of a step adds: mostly one or two, now and then many, so that nine
 are no surprise; none where the last mask alone is corrected."""
 UNSEEN = 999  # seed of the drawings that no training sees

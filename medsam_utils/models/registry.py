@@ -169,7 +169,7 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "small"},
         checkpoint=Checkpoint(
             _WEIGHTS / "sam_small.pt",
-            "2b845832348f272bc735f9b278e4534625440bfaa3036c04d637f10d48a6214d",
+            "dd3b7be37c35cbd9c349c745cdc3a5f29352bfaa5fe6ff5fd9e8ec16214f089a",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
