@@ -169,7 +169,7 @@ MODELS: dict[str, ModelEntry] = {
         options={"architecture": "small"},
         checkpoint=Checkpoint(
             _WEIGHTS / "sam_small.pt",
-            "dd3b7be37c35cbd9c349c745cdc3a5f29352bfaa5fe6ff5fd9e8ec16214f089a",
+            "ccfe6df9456021be18f22335ce51188f9f7fa66f6c8b7bb1466ca6fb32516b43",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; architecture after {_KIRILLOV}",
