@@ -155,3 +155,12 @@ def test_the_dataset_pads_drawings_at_the_bottom_and_right():
     assert not item["image"][height:].any() and not item["image"][:, width:].any()
     assert not item["masks"][:, height:].any() and not item["masks"][:, :, width:].any()
     assert all(mask.any() for mask in item["masks"])
+
+
+def test_larger_objects_are_chosen_more_often():
+    drawings, differences = Drawings(5, 1, 60), []
+    for i in range(60):
+        _, masks = draw(np.random.default_rng([5, i]))  # the drawing of item i
+        chosen = drawings[i]["masks"].sum()
+        differences.append(np.log(chosen) - np.mean([np.log(mask.sum()) for mask in masks]))
+    assert np.mean(differences) > 0.3  # chosen alike: about 0

@@ -362,7 +362,7 @@ MODELS: dict[str, ModelEntry] = {
         },
         checkpoint=Checkpoint(
             _WEIGHTS / "ritm_small.pt",
-            "1514d9f283b02b08d9d5f241289538a2c1e73c162a109d9375d69a88c0de4dfc",
+            "ca02ee0aa9d59fcc719b3df8a6cd97cefa236703f9a9c43d275ce8563ae5dc3d",
         ),
         licence="Apache-2.0",
         citation=f"This project, trained on drawings alone; method after {_SOFIIUK}",
