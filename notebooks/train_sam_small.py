@@ -236,8 +236,8 @@ speed.tables(measured, "training_changes")
 # %% [markdown]
 # What doctors look for is often small: in six of eleven sets of real images at least half of the
 # objects cover less than 2 % of the square that the encoder sees. Of the drawn ones 31 % did at
-# first, 42 % in the fourth run and 45 % now. Thin or hollow were 9 % in the fourth run, 14 % in the
-# fifth and 12 % now: the wall of a heart, a vessel, the rim of a tumour.
+# first, 42 % in the fourth run and 45 % now (32 % of the chosen). Thin or hollow were 9 % in the
+# fourth run, 14 % in the fifth and 12 % now: the wall of a heart, a vessel.
 #
 # The next table begins with the weights of step 10,643, on the drawings of the sixth run: 200 steps
 # with all objects, and 200 without those of a kind. Only the very small ones gain by .04 in all
