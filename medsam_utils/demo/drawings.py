@@ -54,7 +54,7 @@ class Drawings:
     Each item: image uint8 size x size, padded with zeros at the bottom and right; inside, its (H,
     W) before padding; masks uint8 objects x size x size, chosen with replacement where a drawing
     has fewer. An object of eight times the area is chosen twice as often: where a click can mean a
-    part or the whole, people have mostly outlined the whole.
+    part or the whole, people have often outlined the whole.
     """
 
     def __init__(
