@@ -77,9 +77,8 @@ class Drawings:
         rng = np.random.default_rng([self.seed, i])
         image, masks = draw(rng, self.size, self.without)
         weights = np.cbrt([mask.sum() for mask in masks])
-        chosen = rng.choice(
-            len(masks), self.objects, len(masks) < self.objects, weights / weights.sum()
-        )
+        again = len(masks) < self.objects
+        chosen = rng.choice(len(masks), self.objects, replace=again, p=weights / weights.sum())
         padding = [(0, self.size - n) for n in image.shape]
         masks = np.stack([np.pad(masks[k], padding) for k in chosen])
         return {
